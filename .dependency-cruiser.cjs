@@ -1,0 +1,85 @@
+// The import rule of docs/architecture.md: who may import whom, checked in `npm test`.
+const LAYERS = {
+  common: [],
+  observe: ['common'],
+  block: ['common'],
+  nbd: ['block', 'observe', 'common'],
+  scsi: ['block', 'common'],
+  iscsi: ['scsi/port.ts', 'observe', 'common'],
+  iser: ['iscsi', 'transport', 'observe', 'common'],
+  transport: ['observe', 'common'],
+  target: [
+    'iscsi',
+    'scsi/wire.ts',
+    'scsi/commands.ts',
+    'scsi/sense.ts',
+    'iser/wire.ts',
+    'transport',
+    'observe',
+    'common',
+  ],
+};
+
+const escape = (path) => path.replace(/[.]/g, '\\.');
+const pattern = (path) => (path.endsWith('.ts') ? `^src/${escape(path)}$` : `^src/${path}/`);
+
+const layerRules = Object.entries(LAYERS).map(([layer, allowed]) => ({
+  name: `layer-${layer}`,
+  comment: `src/${layer} may import only itself and: ${allowed.join(', ') || 'nothing of ours'}`,
+  severity: 'error',
+  from: { path: `^src/${layer}/` },
+  to: { path: '^src/', pathNot: [`^src/${layer}/`, ...allowed.map(pattern)] },
+}));
+
+module.exports = {
+  forbidden: [
+    ...layerRules,
+    {
+      name: 'gateway-not-cli',
+      severity: 'error',
+      from: { path: '^src/gateway/' },
+      to: { path: '^src/cli/' },
+    },
+    {
+      name: 'no-cycles',
+      severity: 'error',
+      from: {},
+      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+    },
+    {
+      name: 'wire-is-pure',
+      comment: 'Byte layouts know no node module.',
+      severity: 'error',
+      from: { path: 'wire\\.ts$' },
+      to: { dependencyTypes: ['core'] },
+    },
+    {
+      name: 'sockets-in-few-places',
+      severity: 'error',
+      from: {
+        path: '^src/',
+        pathNot: [
+          '^src/nbd/(server|socket)\\.ts$',
+          '^src/transport/iwarp/',
+          '^src/common/data-socket\\.ts$',
+        ],
+      },
+      to: { path: '^(node:)?(net|tls|dgram)$' },
+    },
+    {
+      name: 'no-dev-dependency',
+      severity: 'error',
+      from: { path: '^src/' },
+      to: { dependencyTypes: ['npm-dev'] },
+    },
+  ],
+  options: {
+    tsConfig: { fileName: 'tsconfig.json' },
+    tsPreCompilationDeps: true,
+    doNotFollow: { path: 'node_modules' },
+    enhancedResolveOptions: {
+      extensions: ['.ts', '.js'],
+      conditionNames: ['import', 'node', 'default'],
+    },
+  },
+};

@@ -1,0 +1,235 @@
+import { Socket } from 'node:net';
+import type { NetConnectOpts } from 'node:net';
+
+/** Receives a {@link DataSocket}'s events. */
+export interface DataSocketHandler {
+  /** `buffer[0 .. length)` has arrived; borrowed until the call returns. */
+  onBytes(buffer: Buffer, length: number): void;
+  /** The outgoing connection is up. */
+  onConnect?(): void;
+  /** What was queued has left, after {@link DataSocket.queuedBytes} had been above zero at the end of a batch. */
+  onDrain?(): void;
+  /** The peer has sent its last byte; it may still read. Without this method, the socket ends as well. */
+  onEnd?(): void;
+  /** Called once, and nothing after it. `error` is null for an orderly end by either side. */
+  onClose(error: Error | null): void;
+}
+
+/** Something that waits for its bytes to have left, such as a buffer slot's reply or a work request. */
+export interface Flushable {
+  /** The bytes are with the operating system, or the socket is gone: nobody reads the buffer any more. */
+  flushed(): void;
+}
+
+/** One read buffer is enough: bytes are parsed before the next read (measured: 256 KiB is the best size). */
+const RECEIVE_BUFFER_BYTES = 256 * 1024;
+
+interface SocketHandle {
+  reading?: boolean;
+}
+
+/** The fields of node:net's Socket that the server side of onread needs, which its types do not show. */
+interface SocketWithHandle {
+  _handle: SocketHandle | null;
+}
+
+/**
+ * A TCP or Unix stream socket arranged for throughput:
+ *
+ * - it reads into one reusable buffer (`onread`). Node offers that to outgoing sockets only; an accepted one is
+ *   rebuilt around its handle, and where a Node version does not let us, 'data' events do the same more slowly;
+ * - what is written during one turn of the event loop leaves in one writev (auto-cork);
+ * - a {@link Flushable} given with a write is told when its bytes have really left, never before: reusing the
+ *   buffer after `write()` returned would corrupt data whenever the kernel's buffer is full.
+ */
+export class DataSocket {
+  readonly #socket: Socket;
+  #handler: DataSocketHandler;
+  /** The write of this batch that was not yet handed down: the last one carries the batch's callback. */
+  #held: Uint8Array | null = null;
+  #batch: Flushable[] = [];
+  readonly #batchesInFlight: Flushable[][] = [];
+  #remoteName: string | null = null;
+  #flushScheduled = false;
+  #wantsDrain = false;
+  #ended = false;
+  #closed = false;
+  #error: Error | null = null;
+  readonly #flush = (): void => this.#flushBatch();
+
+  private constructor(socket: Socket, handler: DataSocketHandler, receivesByEvent: boolean) {
+    this.#socket = socket;
+    this.#handler = handler;
+    socket.setNoDelay(true);
+    if (receivesByEvent) socket.on('data', (bytes: Buffer) => this.#received(bytes, bytes.length));
+    socket.on('error', (error) => {
+      this.#error ??= error;
+    });
+    socket.on('end', () => {
+      if (this.#handler.onEnd === undefined) this.end();
+      else this.#handler.onEnd();
+    });
+    socket.on('close', () => this.#closedDown());
+  }
+
+  /** Opens a connection; `onConnect` or `onClose` tells how it went. */
+  static connect(address: NetConnectOpts, handler: DataSocketHandler): DataSocket {
+    const socket = new Socket({
+      allowHalfOpen: true,
+      ...onreadOption((buffer, length) => self.#received(buffer, length)),
+    });
+    const self: DataSocket = new DataSocket(socket, handler, false);
+    socket.once('connect', () => self.#handler.onConnect?.());
+    socket.connect(address);
+    return self;
+  }
+
+  /**
+   * Takes over a socket that a server with `pauseOnConnect` and `allowHalfOpen` accepted, and starts to read.
+   */
+  static adopt(accepted: Socket, handler: DataSocketHandler): DataSocket {
+    const handle = takeHandle(accepted);
+    if (handle === null) {
+      const self = new DataSocket(accepted, handler, true);
+      accepted.resume();
+      return self;
+    }
+    const options = {
+      handle,
+      allowHalfOpen: true,
+      ...onreadOption((buffer, length) => self.#received(buffer, length)),
+    };
+    const socket = new Socket(options);
+    const self: DataSocket = new DataSocket(socket, handler, false);
+    socket.resume();
+    return self;
+  }
+
+  /** Replaces the handler, for a connection that passes from one phase's owner to the next. */
+  set handler(handler: DataSocketHandler) {
+    this.#handler = handler;
+  }
+
+  /** `host:port` of the peer as it was when first asked for, `unix` for a Unix socket. */
+  get remoteName(): string {
+    const { remoteAddress, remotePort } = this.#socket;
+    if (remoteAddress === undefined) return this.#remoteName ?? 'unix';
+    const host = remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress;
+    this.#remoteName = `${host}:${remotePort ?? 0}`;
+    return this.#remoteName;
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  /** Bytes that were written and have not left yet. */
+  get queuedBytes(): number {
+    return this.#socket.writableLength + (this.#held?.length ?? 0);
+  }
+
+  /**
+   * Queues `bytes` behind what was written before; everything queued leaves at the end of this turn. The bytes
+   * must not change until `owner` is told that they have left (or for ever, without an owner).
+   */
+  write(bytes: Uint8Array, owner: Flushable | null = null): void {
+    if (this.#closed || this.#ended) {
+      if (owner !== null) process.nextTick(() => owner.flushed());
+      return;
+    }
+    if (!this.#flushScheduled) {
+      this.#flushScheduled = true;
+      this.#socket.cork();
+      process.nextTick(this.#flush);
+    }
+    if (this.#held !== null) this.#socket.write(this.#held);
+    this.#held = bytes;
+    if (owner !== null) this.#batch.push(owner);
+  }
+
+  /** Stops reading; the peer is held back by TCP. */
+  pause(): void {
+    if (!this.#closed) this.#socket.pause();
+  }
+
+  resume(): void {
+    if (!this.#closed) this.#socket.resume();
+  }
+
+  /** Sends what is queued, then closes in both directions. */
+  end(): void {
+    if (this.#ended || this.#closed) return;
+    this.#flushBatch();
+    this.#ended = true;
+    this.#socket.end(() => this.#socket.destroy());
+  }
+
+  /** Closes at once; queued bytes are lost. */
+  destroy(error: Error | null = null): void {
+    this.#error ??= error;
+    this.#socket.destroy();
+  }
+
+  #received(buffer: Buffer, length: number): void {
+    if (!this.#closed && !this.#socket.destroyed) this.#handler.onBytes(buffer, length);
+  }
+
+  #flushBatch(): void {
+    if (!this.#flushScheduled) return;
+    this.#flushScheduled = false;
+    const held = this.#held;
+    this.#held = null;
+    if (held === null || this.#closed) return;
+    const batch = this.#batch;
+    const socket = this.#socket;
+    this.#batchesInFlight.push(batch);
+    this.#batch = [];
+    socket.write(held, () => this.#batchLeft());
+    socket.uncork();
+    if (socket.writableLength > 0) this.#wantsDrain = true;
+  }
+
+  #batchLeft(): void {
+    const batch = this.#batchesInFlight.shift();
+    if (batch === undefined) return;
+    for (const owner of batch) owner.flushed();
+    if (this.#wantsDrain && this.queuedBytes === 0 && !this.#closed) {
+      this.#wantsDrain = false;
+      this.#handler.onDrain?.();
+    }
+  }
+
+  #closedDown(): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#held = null;
+    const left = [...this.#batchesInFlight.splice(0), this.#batch];
+    this.#batch = [];
+    for (const batch of left) for (const owner of batch) owner.flushed();
+    this.#handler.onClose(this.#error);
+  }
+}
+
+function onreadOption(received: (buffer: Buffer, length: number) => void): object {
+  const buffer = Buffer.allocUnsafeSlow(RECEIVE_BUFFER_BYTES);
+  return {
+    onread: {
+      buffer,
+      callback(length: number): boolean {
+        received(buffer, length);
+        return true;
+      },
+    },
+  };
+}
+
+/** Separates an accepted socket from its handle; null where this Node's sockets are not built that way. */
+function takeHandle(accepted: Socket): SocketHandle | null {
+  const inner = accepted as unknown as SocketWithHandle;
+  const handle = inner._handle;
+  if (handle === null || typeof handle !== 'object' || accepted.readableFlowing === true)
+    return null;
+  if (handle.reading === true) return null;
+  inner._handle = null;
+  return handle;
+}

@@ -1,0 +1,26 @@
+import { pino } from 'pino';
+import type { Logger as PinoLogger } from 'pino';
+import { PinoPretty } from 'pino-pretty';
+
+/** What every layer logs through; children carry `conn`, `export`, `session` and the like. */
+export type Logger = PinoLogger;
+
+export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
+export type LogLevel = (typeof LOG_LEVELS)[number];
+
+/** The process's logger, on standard error: for people on a terminal, JSON lines otherwise. */
+export function createLogger(level: LogLevel): Logger {
+  const isTerminal = process.stderr.isTTY;
+  const stream = isTerminal
+    ? PinoPretty({
+        destination: 2,
+        sync: true,
+        ignore: 'pid,hostname',
+        translateTime: 'SYS:HH:MM:ss.l',
+      })
+    : pino.destination({ dest: 2, sync: true });
+  return pino({ level, base: isTerminal ? null : { pid: process.pid } }, stream);
+}
+
+/** For callers that do not care, and tests. */
+export const silentLogger: Logger = pino({ level: 'silent' });

@@ -1,0 +1,74 @@
+import type { Slab } from '../common/slab.js';
+
+export const DataDirection = { none: 0, in: 1, out: 2 } as const;
+export type DataDirection = (typeof DataDirection)[keyof typeof DataDirection];
+
+/** How the service delivery subsystem did (SAM-5 4.5); `status` and `sense` mean something only at `delivered`. */
+export const DeliveryOutcome = {
+  delivered: 0,
+  /** The session is gone or going; whether the device executed the command is unknown. */
+  connectionLost: 1,
+  /** No answer in time; the command was aborted. */
+  timedOut: 2,
+  /** Aborted at our request or by a reset. */
+  aborted: 3,
+} as const;
+export type DeliveryOutcome = (typeof DeliveryOutcome)[keyof typeof DeliveryOutcome];
+
+/** SPC-4 4.5.1: no more sense data than this is kept. */
+export const SENSE_BYTES_MAX = 252;
+export const CDB_BYTES = 16;
+
+/**
+ * One SCSI command (SAM-5 5.1, "Execute Command"). Made once by its owner and used again and again; from execute
+ * to `done` it and its data belong to the port.
+ */
+export class ScsiCommand {
+  /** 16 bytes, zero behind the CDB proper. */
+  readonly cdb = new Uint8Array(CDB_BYTES);
+  readonly cdbView = new DataView(this.cdb.buffer);
+  direction: DataDirection = DataDirection.none;
+  /** The data is `slab.bytes[slabOffset .. slabOffset + dataLength)`. */
+  slab: Slab | null = null;
+  slabOffset = 0;
+  dataLength = 0;
+  /** 0 takes the port's default. */
+  timeoutMs = 0;
+
+  outcome: DeliveryOutcome = DeliveryOutcome.delivered;
+  /** SAM-5 5.3.1 status code. */
+  status = 0;
+  /** Bytes of `dataLength` that were not transferred; negative when the device had more to give (overflow). */
+  residual = 0;
+  readonly sense = new Uint8Array(SENSE_BYTES_MAX);
+  senseLength = 0;
+
+  /** For the port's queue. */
+  next: ScsiCommand | null = null;
+  /** Called exactly once per execute, never inside it. Set once, by the owner. */
+  done: (command: ScsiCommand) => void;
+
+  constructor(done: (command: ScsiCommand) => void) {
+    this.done = done;
+  }
+}
+
+/** Something that happened to the logical unit or the path to it without being asked. */
+export interface ScsiPortListener {
+  /** The path is gone for good; commands end as `connectionLost`. `reason` is for people. */
+  onPortLost(reason: string): void;
+}
+
+/** A path to one logical unit (an I_T_L nexus). */
+export interface ScsiPort {
+  /** For logs and errors: the target's name and the LUN. */
+  readonly name: string;
+  /** The longest data-in or data-out of one command that the path carries, in bytes. */
+  readonly transferBytesMax: number;
+  /** Commands that are worth having outstanding; more are queued by the port, in order. */
+  readonly queueDepth: number;
+  listener: ScsiPortListener | null;
+  execute(command: ScsiCommand): void;
+  /** LOGICAL UNIT RESET; rejects when the target refuses or does not answer. */
+  resetLogicalUnit(): Promise<void>;
+}
