@@ -10,12 +10,11 @@ export interface Clock {
   after(delayMs: number, action: () => void): Timer;
 }
 
-/** The machine's clock. Timers do not keep the process alive. */
+/** The machine's clock. An armed timer keeps the process alive: whoever is done with one cancels it. */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   after(delayMs, action) {
     const timeout = setTimeout(action, delayMs);
-    timeout.unref();
     return { cancel: () => clearTimeout(timeout) };
   },
 };

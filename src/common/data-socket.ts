@@ -100,6 +100,8 @@ export class DataSocket {
       ...onreadOption((buffer, length) => self.#received(buffer, length)),
     };
     const socket = new Socket(options);
+    // What is left of the accepted socket has to go too: the listening server counts it until then.
+    accepted.destroy();
     const self: DataSocket = new DataSocket(socket, handler, false);
     socket.resume();
     return self;
@@ -162,6 +164,17 @@ export class DataSocket {
     this.#flushBatch();
     this.#ended = true;
     this.#socket.end(() => this.#socket.destroy());
+  }
+
+  /**
+   * Sends what is queued, then says that no more will follow. The socket goes on receiving, and closes by itself
+   * once the peer has ended too: closing with unread bytes would reset the connection under the peer's nose.
+   */
+  endWriting(): void {
+    if (this.#ended || this.#closed) return;
+    this.#flushBatch();
+    this.#ended = true;
+    this.#socket.end();
   }
 
   /** Closes at once; queued bytes are lost. */
