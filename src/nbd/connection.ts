@@ -1,0 +1,231 @@
+import type { Clock, Timer } from '../common/clock.js';
+import type { DataSocket, DataSocketHandler, Flushable } from '../common/data-socket.js';
+import type { SlabPool } from '../common/slab.js';
+import type { CounterSet } from '../observe/counters.js';
+import type { Logger } from '../observe/log.js';
+import { ExportCounters } from './counters.js';
+import type { ServerCounters } from './counters.js';
+import { NbdProtocolError } from './errors.js';
+import type { ExportTable, ExportTerms, NbdExport } from './export.js';
+import type { NbdLimits } from './limits.js';
+import { Negotiation } from './negotiation.js';
+import type { NegotiationHandler } from './negotiation.js';
+import { Transmission } from './transmission.js';
+import type { TransmissionSink, TransmissionTrace } from './transmission.js';
+import { commandName, errnoName, optionName, optionReplyName } from './wire.js';
+import type { OptionReply } from './wire.js';
+
+/** What every connection of a server shares. */
+export interface ConnectionServices {
+  readonly exports: ExportTable;
+  readonly pool: SlabPool;
+  readonly limits: NbdLimits;
+  readonly payloadBytesMax: number;
+  readonly clock: Clock;
+  readonly counters: CounterSet;
+  readonly serverCounters: ServerCounters;
+  /** The connection's socket has closed; then, or later, no request of it is with a device any more. */
+  connectionChanged(connection: Connection): void;
+}
+
+/**
+ *     handshake ──> transmission ──> ending ──> closed
+ *         └─────────────────────────────^          (every state may close at once)
+ */
+type State = 'handshake' | 'transmission' | 'ending' | 'closed';
+
+/**
+ * One client: the shell around {@link Negotiation} and {@link Transmission}, which owns the socket, the timers and
+ * the log. Whatever a client does, it ends its own connection at most.
+ */
+export class Connection implements DataSocketHandler, NegotiationHandler, TransmissionSink {
+  readonly #services: ConnectionServices;
+  #log: Logger;
+  #socket: DataSocket | null = null;
+  #state: State = 'handshake';
+  readonly #negotiation: Negotiation;
+  #transmission: Transmission | null = null;
+  /** The one wait for the peer that is on: the handshake's deadline, the stall watch, or the linger. */
+  #timer: Timer | null = null;
+
+  constructor(services: ConnectionServices, log: Logger) {
+    this.#services = services;
+    this.#log = log;
+    const { exports, limits, payloadBytesMax } = services;
+    this.#negotiation = new Negotiation({ exports, limits, payloadBytesMax, handler: this });
+  }
+
+  /** Greets the client. Once; `socket` has this connection as its handler. */
+  open(socket: DataSocket): void {
+    this.#socket = socket;
+    this.#log = this.#log.child({ remote: socket.remoteName });
+    this.#log.debug('client connected');
+    this.#negotiation.start();
+    const { handshakeMs } = this.#services.limits;
+    this.#arm(handshakeMs, () => {
+      this.#log.warn({ handshakeMs }, 'client did not choose an export in time; cutting it off');
+      this.#socket?.destroy();
+    });
+  }
+
+  /** The socket is closed. */
+  get isClosed(): boolean {
+    return this.#state === 'closed';
+  }
+
+  /** The socket is closed, and no device has a request of this connection. */
+  get isReleased(): boolean {
+    return this.isClosed && (this.#transmission?.inFlightCount ?? 0) === 0;
+  }
+
+  /** The server stops: lets the client finish what is in flight, and ends. */
+  drain(): void {
+    if (this.#state === 'transmission') this.#transmission?.drain();
+    else if (this.#state === 'handshake') {
+      this.#negotiation.shutDown();
+      this.#arm(this.#services.limits.handshakeDrainMs, () => this.#socket?.destroy());
+    }
+  }
+
+  /** Closes at once. */
+  cut(): void {
+    this.#socket?.destroy();
+  }
+
+  // DataSocketHandler
+
+  onBytes(buffer: Buffer, length: number): void {
+    let position = 0;
+    if (this.#state === 'handshake') position = this.#negotiation.receive(buffer, 0, length);
+    // The handshake may have ended in these bytes, and the transmission begun.
+    if (position < length && this.#state === 'transmission') {
+      this.#transmission?.receive(buffer, position, length);
+    }
+  }
+
+  onEnd(): void {
+    if (this.#state === 'transmission') this.#transmission?.peerEnded();
+    else this.#end();
+  }
+
+  onClose(error: Error | null): void {
+    const state = this.#state;
+    this.#state = 'closed';
+    this.#timer?.cancel();
+    if (state === 'handshake') this.#services.serverCounters.handshakesFailed.add();
+    const reason = error === null ? {} : { reason: error.message };
+    if (state === 'transmission') this.#log.warn(reason, 'connection lost');
+    else this.#log.debug(reason, 'connection closed');
+    this.#transmission?.abort();
+    this.#services.connectionChanged(this);
+  }
+
+  // NegotiationHandler
+
+  answered(option: number, reply: OptionReply): void {
+    this.#log.debug({ option: optionName(option), reply: optionReplyName(reply) }, 'option');
+  }
+
+  chosen(item: NbdExport, terms: ExportTerms): void {
+    const { limits, pool, counters } = this.#services;
+    this.#log = this.#log.child({ export: item.name });
+    this.#state = 'transmission';
+    this.#transmission = new Transmission({
+      device: item.device,
+      terms,
+      limits,
+      pool,
+      counters: new ExportCounters(counters, item.name),
+      sink: this,
+      trace: this.#log.isLevelEnabled('trace') ? traceTo(this.#log) : null,
+    });
+    this.#log.info({ sizeBytes: terms.sizeBytes }, 'client attached');
+    this.#watch(this.#transmission);
+  }
+
+  ended(error: NbdProtocolError | null): void {
+    if (error !== null) {
+      this.#services.serverCounters.handshakesFailed.add();
+      this.violated(error);
+    }
+    this.#end();
+  }
+
+  // TransmissionSink; `send` is NegotiationHandler's as well.
+
+  send(bytes: Buffer, owner: Flushable | null = null): void {
+    this.#socket?.write(bytes, owner);
+  }
+
+  pause(): void {
+    this.#socket?.pause();
+  }
+
+  resume(): void {
+    this.#socket?.resume();
+  }
+
+  violated(error: NbdProtocolError): void {
+    // What follows is garbage to us; it is read again, and dropped, when the connection ends.
+    this.#socket?.pause();
+    this.#services.serverCounters.protocolErrors.add();
+    this.#log.warn({ code: error.code, ...error.facts }, error.message);
+  }
+
+  idle(): void {
+    if (this.#state === 'closed') this.#services.connectionChanged(this);
+    else {
+      this.#log.info('client detached');
+      this.#end();
+    }
+  }
+
+  // The end and the timers.
+
+  /** Sends what is queued, says goodbye, and gives the client a moment to do the same. */
+  #end(): void {
+    if (this.#state === 'ending' || this.#state === 'closed') return;
+    this.#state = 'ending';
+    this.#socket?.endWriting();
+    this.#socket?.resume();
+    this.#arm(this.#services.limits.lingerMs, () => this.#socket?.destroy());
+  }
+
+  /** Cuts off a client that stops in the middle of a message, for it holds buffers that others wait for. */
+  #watch(transmission: Transmission): void {
+    const { stallMs } = this.#services.limits;
+    const { progress } = transmission;
+    this.#arm(stallMs, () => {
+      if (!transmission.awaitsPeer || transmission.progress !== progress) {
+        this.#watch(transmission);
+        return;
+      }
+      this.violated(
+        new NbdProtocolError(
+          'nbd-stalled',
+          'the client stopped in the middle of a message; cutting it off',
+          {
+            stallMs,
+          },
+        ),
+      );
+      this.#socket?.destroy();
+    });
+  }
+
+  #arm(delayMs: number, action: () => void): void {
+    this.#timer?.cancel();
+    this.#timer = this.#services.clock.after(delayMs, action);
+  }
+}
+
+function traceTo(log: Logger): TransmissionTrace {
+  return {
+    requested({ command, offset, length, flags }) {
+      log.trace({ command: commandName(command), offset, length, flags }, 'request');
+    },
+    replied({ command, offset }, errno) {
+      log.trace({ command: commandName(command), offset, error: errnoName(errno) }, 'reply');
+    },
+  };
+}

@@ -1,0 +1,38 @@
+import { BlockStatus } from '../block/device.js';
+import { IserNbdError } from '../common/errors.js';
+import { CommandFlag, NbdCommand, NbdErrno } from './wire.js';
+
+/** The client broke a rule that leaves us out of step with it, or that it cannot be told about: we disconnect. */
+export class NbdProtocolError extends IserNbdError {
+  override readonly name = 'NbdProtocolError';
+}
+
+/** Total over {@link BlockStatus}; what the wire may carry further depends on the request. */
+const ERRNO_OF_STATUS: Readonly<Record<BlockStatus, NbdErrno>> = {
+  [BlockStatus.ok]: NbdErrno.OK,
+  [BlockStatus.notPermitted]: NbdErrno.EPERM,
+  [BlockStatus.ioError]: NbdErrno.EIO,
+  [BlockStatus.noMemory]: NbdErrno.ENOMEM,
+  [BlockStatus.invalid]: NbdErrno.EINVAL,
+  [BlockStatus.noSpace]: NbdErrno.ENOSPC,
+  [BlockStatus.overflow]: NbdErrno.EOVERFLOW,
+  [BlockStatus.notSupported]: NbdErrno.ENOTSUP,
+  [BlockStatus.shutdown]: NbdErrno.ESHUTDOWN,
+};
+
+/**
+ * The error that goes on the wire for a device's status. proto.md, "Error values", allows ENOTSUP only for a
+ * WRITE_ZEROES with FAST_ZERO, and EOVERFLOW only where no payload limits the length: elsewhere both are EINVAL.
+ */
+export function errnoOf(status: BlockStatus, command: number, flags: number): NbdErrno {
+  const errno = ERRNO_OF_STATUS[status];
+  if (errno === NbdErrno.ENOTSUP) {
+    const isFastZero = command === NbdCommand.WRITE_ZEROES && (flags & CommandFlag.FAST_ZERO) !== 0;
+    return isFastZero ? errno : NbdErrno.EINVAL;
+  }
+  if (errno === NbdErrno.EOVERFLOW) {
+    const hasPayload = command === NbdCommand.READ || command === NbdCommand.WRITE;
+    return hasPayload ? NbdErrno.EINVAL : errno;
+  }
+  return errno;
+}

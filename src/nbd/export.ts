@@ -1,0 +1,140 @@
+import type { BlockDevice } from '../block/device.js';
+import { ConfigError } from '../common/errors.js';
+import { STRING_BYTES_MAX, TransmissionFlag } from './wire.js';
+
+/** The largest minimum block size that may be advertised (proto.md, "Size constraints"). */
+const MINIMUM_BLOCK_BYTES_MAX = 65_536;
+/** The smallest preferred block size that may be advertised (the same place). */
+const PREFERRED_BLOCK_BYTES_MIN = 512;
+
+export interface NbdExportOptions {
+  readonly name: string;
+  /** For people; empty for none. */
+  readonly description?: string;
+  readonly device: BlockDevice;
+  readonly readOnly?: boolean;
+}
+
+/** A disk under the name that clients ask for it by. */
+export class NbdExport {
+  readonly name: string;
+  readonly description: string;
+  readonly device: BlockDevice;
+  readonly readOnly: boolean;
+
+  /** @throws ConfigError for a name, description or block size that NBD cannot carry. */
+  constructor({ name, description = '', device, readOnly = false }: NbdExportOptions) {
+    checkString('name', name);
+    checkString('description', description);
+    const { minimumBytes } = device.info;
+    if (minimumBytes > MINIMUM_BLOCK_BYTES_MAX) {
+      throw new ConfigError(
+        'export-block-size',
+        `export ${name} has blocks of ${minimumBytes} bytes, but NBD knows none above ${MINIMUM_BLOCK_BYTES_MAX}`,
+        { export: name, minimumBytes },
+      );
+    }
+    this.name = name;
+    this.description = description;
+    this.device = device;
+    this.readOnly = readOnly || device.info.readOnly;
+  }
+}
+
+/** What a client's connection is promised, fixed when it enters the transmission phase. */
+export interface ExportTerms {
+  readonly sizeBytes: number;
+  readonly flags: number;
+  readonly minimumBytes: number;
+  readonly preferredBytes: number;
+  /** The longest READ and WRITE, TRIM, and WRITE_ZEROES. */
+  readonly payloadBytesMax: number;
+  readonly trimBytesMax: number;
+  readonly writeZeroesBytesMax: number;
+}
+
+/** The terms of an export now; `payloadBytesMax` is the server's own limit. */
+export function termsOf(item: NbdExport, payloadBytesMax: number): ExportTerms {
+  const { info } = item.device;
+  const payloadMax = Math.min(payloadBytesMax, info.transferBytesMax);
+  const preferred = Math.max(info.preferredBytes, PREFERRED_BLOCK_BYTES_MIN, info.minimumBytes);
+  return {
+    sizeBytes: info.sizeBytes,
+    flags: transmissionFlagsOf(item),
+    minimumBytes: info.minimumBytes,
+    // "MUST be at least as large as the preferred block size", said of the maximum payload.
+    preferredBytes: Math.min(preferred, powerOfTwoBelow(payloadMax)),
+    payloadBytesMax: payloadMax,
+    trimBytesMax: info.trimBytesMax,
+    writeZeroesBytesMax: info.writeZeroesBytesMax,
+  };
+}
+
+function transmissionFlagsOf({ device, readOnly }: NbdExport): number {
+  const { info } = device;
+  let flags: number = TransmissionFlag.HAS_FLAGS;
+  if (info.rotational) flags |= TransmissionFlag.ROTATIONAL;
+  if (info.multiConnection) flags |= TransmissionFlag.CAN_MULTI_CONN;
+  if (info.canCache) flags |= TransmissionFlag.SEND_CACHE;
+  if (info.canFlush) flags |= TransmissionFlag.SEND_FLUSH;
+  if (readOnly) return flags | TransmissionFlag.READ_ONLY;
+  if (info.canForceUnitAccess || info.canFlush) flags |= TransmissionFlag.SEND_FUA;
+  if (info.canTrim) flags |= TransmissionFlag.SEND_TRIM;
+  if (info.canWriteZeroes) {
+    // Every device honours `fastOnly`, if only by refusing, which proto.md counts as fast.
+    flags |= TransmissionFlag.SEND_WRITE_ZEROES | TransmissionFlag.SEND_FAST_ZERO;
+  }
+  return flags;
+}
+
+/** The exports of a server. Whoever changes what it holds affects new handshakes only. */
+export interface ExportTable {
+  /** `name` as the client sent it; empty asks for the default export. */
+  lookup(name: string): NbdExport | null;
+  list(): Iterable<NbdExport>;
+}
+
+/**
+ * The table of a fixed set of exports. The default export is the one named "", or the only one.
+ * @throws ConfigError when two have the same name.
+ */
+export function fixedExports(items: Iterable<NbdExport>): ExportTable {
+  const byName = new Map<string, NbdExport>();
+  for (const item of items) {
+    if (byName.has(item.name)) {
+      throw new ConfigError(
+        'export-twice',
+        `export ${item.name} is named twice; give each a name of its own`,
+        { export: item.name },
+      );
+    }
+    byName.set(item.name, item);
+  }
+  const [first] = byName.values();
+  const only = byName.size === 1 && first !== undefined ? first : null;
+  return {
+    lookup: (name) => byName.get(name) ?? (name === '' ? only : null),
+    list: () => byName.values(),
+  };
+}
+
+/** proto.md, "Conventions": no NUL, at most 4096 bytes of UTF-8. */
+function checkString(what: string, text: string): void {
+  const bytes = Buffer.byteLength(text);
+  if (bytes > STRING_BYTES_MAX) {
+    throw new ConfigError(
+      'export-string',
+      `the export ${what} that begins with ${text.slice(0, 32)} has ${bytes} bytes; NBD allows ${STRING_BYTES_MAX}`,
+    );
+  }
+  if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
+    throw new ConfigError(
+      'export-string',
+      `the export ${what} ${JSON.stringify(text)} has a NUL or is no valid Unicode, which NBD forbids`,
+    );
+  }
+}
+
+function powerOfTwoBelow(value: number): number {
+  return 2 ** Math.floor(Math.log2(value));
+}

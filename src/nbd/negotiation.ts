@@ -1,0 +1,266 @@
+import { assert } from '../common/assert.js';
+import { NbdProtocolError } from './errors.js';
+import { termsOf } from './export.js';
+import type { ExportTable, ExportTerms, NbdExport } from './export.js';
+import type { NbdLimits } from './limits.js';
+import { OPTIONS } from './options.js';
+import type { OptionContext, OptionEntry } from './options.js';
+import {
+  CLIENT_FLAGS_BYTES,
+  EXPORT_NAME_REPLY_BYTES,
+  EXPORT_NAME_ZEROES_BYTES,
+  GREETING_BYTES,
+  HandshakeFlag,
+  NbdOption,
+  OPTION_HEADER_BYTES,
+  OPTION_REPLY_HEADER_BYTES,
+  OptionReply,
+  encodeGreeting,
+  encodeOptionReply,
+  isOptionMagic,
+  optionName,
+} from './wire.js';
+import { writeSafeU64 } from '../common/u64.js';
+
+/** Receives what a {@link Negotiation} comes to. */
+export interface NegotiationHandler {
+  /** `bytes` go to the client; nobody changes them any more. */
+  send(bytes: Buffer): void;
+  /** An option other than EXPORT_NAME has had its final reply. For logs. */
+  answered(option: number, reply: OptionReply): void;
+  /** The client has entered the transmission phase. Bytes that {@link Negotiation.receive} left belong to it. */
+  chosen(item: NbdExport, terms: ExportTerms): void;
+  /** The connection is to be closed: the client aborted (null), or broke a rule. */
+  ended(error: NbdProtocolError | null): void;
+}
+
+export interface NegotiationOptions {
+  readonly exports: ExportTable;
+  readonly limits: NbdLimits;
+  /** What the server can carry in one request. */
+  readonly payloadBytesMax: number;
+  readonly handler: NegotiationHandler;
+}
+
+type State = 'clientFlags' | 'optionHeader' | 'optionData' | 'skip' | 'over';
+
+const TRANSITIONS: Readonly<Record<State, readonly State[]>> = {
+  clientFlags: ['optionHeader', 'over'],
+  optionHeader: ['optionData', 'skip', 'over'],
+  optionData: ['optionHeader', 'over'],
+  skip: ['optionHeader', 'over'],
+  over: [],
+};
+
+/** Handshake flags that we offer, and therefore the only client flags that may come back. */
+const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
+
+/**
+ * The server's half of the fixed newstyle handshake, without its socket:
+ *
+ *     clientFlags ──> optionHeader ──> optionData ──> (answer) ──┐      every state ──> over
+ *                        ^    └──────> skip ────────> (refuse) ──┤
+ *                        └───────────────────────────────────────┘
+ *
+ * Options are answered one at a time, in order. A client that did not set FIXED_NEWSTYLE gets its options answered
+ * as well, which proto.md leaves to us.
+ */
+export class Negotiation implements OptionContext {
+  readonly exports: ExportTable;
+  readonly #limits: NbdLimits;
+  readonly #handler: NegotiationHandler;
+  readonly #payloadBytesMax: number;
+  #state: State = 'clientFlags';
+  #noZeroes = false;
+  #shuttingDown = false;
+  #optionCount = 0;
+  #option = 0;
+  /** The item that is being gathered: client flags, an option's header or its data. */
+  #item: Buffer = Buffer.alloc(CLIENT_FLAGS_BYTES);
+  #itemFill = 0;
+  #skipBytes = 0;
+
+  constructor({ exports, limits, payloadBytesMax, handler }: NegotiationOptions) {
+    this.exports = exports;
+    this.#limits = limits;
+    this.#payloadBytesMax = payloadBytesMax;
+    this.#handler = handler;
+  }
+
+  get isOver(): boolean {
+    return this.#state === 'over';
+  }
+
+  /** Sends the greeting. Once, before anything is received. */
+  start(): void {
+    const greeting = Buffer.alloc(GREETING_BYTES);
+    encodeGreeting(viewOf(greeting), 0, OFFERED_FLAGS);
+    this.#handler.send(greeting);
+  }
+
+  /** From now on options get ERR_SHUTDOWN, and the client has to leave by itself. */
+  shutDown(): void {
+    this.#shuttingDown = true;
+  }
+
+  /**
+   * Takes `bytes[start .. end)`, borrowed until the call returns.
+   * @returns where it stopped: `end`, or earlier when the handshake is over.
+   */
+  receive(bytes: Buffer, start: number, end: number): number {
+    let position = start;
+    while (position < end && this.#state !== 'over') {
+      if (this.#state === 'skip') {
+        const skipped = Math.min(this.#skipBytes, end - position);
+        this.#skipBytes -= skipped;
+        position += skipped;
+        if (this.#skipBytes === 0) this.#refuseSkipped();
+        continue;
+      }
+      const taken = Math.min(this.#item.length - this.#itemFill, end - position);
+      bytes.copy(this.#item, this.#itemFill, position, position + taken);
+      this.#itemFill += taken;
+      position += taken;
+      if (this.#itemFill === this.#item.length) this.#gathered(this.#item);
+    }
+    return position;
+  }
+
+  // What the option handlers do (OptionContext).
+
+  reply(type: OptionReply, data: Uint8Array = EMPTY): void {
+    const message = Buffer.alloc(OPTION_REPLY_HEADER_BYTES + data.length);
+    const header = { option: this.#option, type, dataBytes: data.length };
+    encodeOptionReply(viewOf(message), 0, header);
+    message.set(data, OPTION_REPLY_HEADER_BYTES);
+    this.#handler.send(message);
+    const isFinal = type === OptionReply.ACK || type >= OptionReply.ERR_UNSUP;
+    if (isFinal) this.#handler.answered(this.#option, type);
+  }
+
+  refuse(type: OptionReply, message: string): void {
+    this.reply(type, Buffer.from(message));
+  }
+
+  termsOf(item: NbdExport): ExportTerms {
+    return termsOf(item, this.#payloadBytesMax);
+  }
+
+  sendExportNameReply(terms: ExportTerms): void {
+    const zeroes = this.#noZeroes ? 0 : EXPORT_NAME_ZEROES_BYTES;
+    const message = Buffer.alloc(EXPORT_NAME_REPLY_BYTES + zeroes);
+    const view = viewOf(message);
+    writeSafeU64(view, 0, terms.sizeBytes);
+    view.setUint16(8, terms.flags);
+    this.#handler.send(message);
+  }
+
+  choose(item: NbdExport, terms: ExportTerms): void {
+    this.#enter('over');
+    this.#handler.chosen(item, terms);
+  }
+
+  end(error: NbdProtocolError | null): void {
+    this.#enter('over');
+    this.#handler.ended(error);
+  }
+
+  // The handshake's course.
+
+  #gathered(item: Buffer): void {
+    if (this.#state === 'clientFlags') this.#clientFlags(viewOf(item).getUint32(0));
+    else if (this.#state === 'optionHeader') this.#optionHeader(viewOf(item));
+    else this.#optionData(item);
+  }
+
+  #clientFlags(flags: number): void {
+    if ((flags & ~OFFERED_FLAGS) !== 0) {
+      this.end(
+        new NbdProtocolError(
+          'nbd-client-flags',
+          'the client set handshake flags that do not exist',
+          {
+            flags: `0x${flags.toString(16)}`,
+          },
+        ),
+      );
+      return;
+    }
+    this.#noZeroes = (flags & HandshakeFlag.NO_ZEROES) !== 0;
+    this.#expectOption();
+  }
+
+  #optionHeader(header: DataView): void {
+    if (!isOptionMagic(header, 0)) {
+      this.end(
+        new NbdProtocolError(
+          'nbd-option-magic',
+          'an option does not begin with IHAVEOPT; the peer is no NBD client, or is out of step',
+        ),
+      );
+      return;
+    }
+    this.#option = header.getUint32(8);
+    const dataBytes = header.getUint32(12);
+    const facts = { option: optionName(this.#option), dataBytes };
+    this.#optionCount++;
+    if (this.#optionCount > this.#limits.optionsMax) {
+      this.end(new NbdProtocolError('nbd-too-many-options', 'the handshake does not end', facts));
+    } else if (dataBytes > this.#limits.optionSkipBytesMax) {
+      this.end(new NbdProtocolError('nbd-option-length', 'the option data is too long', facts));
+    } else if (dataBytes > this.#limits.optionBytesMax) {
+      this.#skipBytes = dataBytes;
+      this.#enter('skip');
+    } else {
+      this.#enter('optionData');
+      this.#gather(dataBytes);
+      if (dataBytes === 0) this.#optionData(EMPTY);
+    }
+  }
+
+  #optionData(data: Buffer): void {
+    const { handle } = OPTIONS[this.#option] ?? UNKNOWN_OPTION;
+    if (!this.#shuttingDown || this.#option === NbdOption.ABORT) handle(this, data);
+    else if (this.#option === NbdOption.EXPORT_NAME) this.end(null);
+    else this.refuse(OptionReply.ERR_SHUTDOWN, 'the server is shutting down');
+    if (!this.isOver) this.#expectOption();
+  }
+
+  #refuseSkipped(): void {
+    const entry = OPTIONS[this.#option];
+    if (entry === undefined) UNKNOWN_OPTION.handle(this, EMPTY);
+    else if (entry.tooLong === 'end') {
+      this.end(new NbdProtocolError('nbd-option-length', 'the export name is too long'));
+    } else if (entry.tooLong === 'ignore') entry.handle(this, EMPTY);
+    else this.refuse(OptionReply.ERR_TOO_BIG, 'the option data is too long');
+    if (!this.isOver) this.#expectOption();
+  }
+
+  #expectOption(): void {
+    this.#enter('optionHeader');
+    this.#gather(OPTION_HEADER_BYTES);
+  }
+
+  #gather(bytes: number): void {
+    this.#item = bytes === 0 ? EMPTY : Buffer.allocUnsafeSlow(bytes);
+    this.#itemFill = 0;
+  }
+
+  #enter(next: State): void {
+    assert(TRANSITIONS[this.#state].includes(next), `negotiation from ${this.#state} to ${next}`);
+    this.#state = next;
+  }
+}
+
+const EMPTY = Buffer.alloc(0);
+
+const UNKNOWN_OPTION: OptionEntry = {
+  handle: (context) => {
+    context.refuse(OptionReply.ERR_UNSUP, 'this server does not know the option');
+  },
+  tooLong: 'refuse',
+};
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}

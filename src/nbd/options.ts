@@ -1,0 +1,206 @@
+import { writeSafeU64 } from '../common/u64.js';
+import { NbdProtocolError } from './errors.js';
+import type { ExportTable, ExportTerms, NbdExport } from './export.js';
+import {
+  INFO_BLOCK_SIZE_BYTES,
+  INFO_EXPORT_BYTES,
+  InfoType,
+  NbdOption,
+  OptionReply,
+  STRING_BYTES_MAX,
+} from './wire.js';
+
+/** What an option's handler may do to the handshake that it is part of. */
+export interface OptionContext {
+  readonly exports: ExportTable;
+  /** Sends one reply to the option at hand. */
+  reply(type: OptionReply, data?: Uint8Array): void;
+  /** Sends an error reply with a message for people. */
+  refuse(type: OptionReply, message: string): void;
+  termsOf(item: NbdExport): ExportTerms;
+  /** EXPORT_NAME's reply, which has a format of its own. */
+  sendExportNameReply(terms: ExportTerms): void;
+  /** Enters the transmission phase. */
+  choose(item: NbdExport, terms: ExportTerms): void;
+  /** Closes the connection; null when the client wanted that. */
+  end(error: NbdProtocolError | null): void;
+}
+
+/** One row of the option table. */
+export interface OptionEntry {
+  /** Answers the option: a final reply, `choose` or `end`. `data` is all of the option's data. */
+  readonly handle: (context: OptionContext, data: Buffer) => void;
+  /**
+   * When the data is longer than we read: `refuse` with ERR_TOO_BIG; `ignore` the data, as ABORT asks; or `end` the
+   * connection, for EXPORT_NAME has no way to say no.
+   */
+  readonly tooLong: 'refuse' | 'ignore' | 'end';
+}
+
+/**
+ * The options of proto.md by number. Those that are not carried out are here too, so that each has its one place;
+ * a number that is missing is an unknown option, which gets ERR_UNSUP like them.
+ */
+export const OPTIONS: Readonly<Partial<Record<number, OptionEntry>>> = {
+  [NbdOption.EXPORT_NAME]: { handle: exportName, tooLong: 'end' },
+  [NbdOption.ABORT]: { handle: abort, tooLong: 'ignore' },
+  [NbdOption.LIST]: { handle: list, tooLong: 'refuse' },
+  [NbdOption.PEEK_EXPORT]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.STARTTLS]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.INFO]: { handle: info, tooLong: 'refuse' },
+  [NbdOption.GO]: { handle: go, tooLong: 'refuse' },
+  [NbdOption.STRUCTURED_REPLY]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.LIST_META_CONTEXT]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.SET_META_CONTEXT]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.EXTENDED_HEADERS]: { handle: unsupported, tooLong: 'refuse' },
+};
+
+function exportName(context: OptionContext, data: Buffer): void {
+  const name = data.length > STRING_BYTES_MAX ? null : stringOf(data);
+  const item = name === null ? null : context.exports.lookup(name);
+  if (item === null) {
+    context.end(
+      new NbdProtocolError(
+        'nbd-unknown-export',
+        'the client asked for an export that does not exist',
+        {
+          export: printable(data),
+        },
+      ),
+    );
+    return;
+  }
+  const terms = context.termsOf(item);
+  context.sendExportNameReply(terms);
+  context.choose(item, terms);
+}
+
+function abort(context: OptionContext): void {
+  context.reply(OptionReply.ACK);
+  context.end(null);
+}
+
+function list(context: OptionContext, data: Buffer): void {
+  if (data.length > 0) {
+    context.refuse(OptionReply.ERR_INVALID, 'NBD_OPT_LIST takes no data');
+    return;
+  }
+  for (const item of context.exports.list()) {
+    const nameBytes = Buffer.byteLength(item.name);
+    const entry = Buffer.alloc(4 + nameBytes + Buffer.byteLength(item.description));
+    entry.writeUInt32BE(nameBytes, 0);
+    entry.write(item.name, 4);
+    entry.write(item.description, 4 + nameBytes);
+    context.reply(OptionReply.SERVER, entry);
+  }
+  context.reply(OptionReply.ACK);
+}
+
+function info(context: OptionContext, data: Buffer): void {
+  if (describe(context, data) !== null) context.reply(OptionReply.ACK);
+}
+
+function go(context: OptionContext, data: Buffer): void {
+  const found = describe(context, data);
+  if (found === null) return;
+  context.reply(OptionReply.ACK);
+  context.choose(found.item, found.terms);
+}
+
+function unsupported(context: OptionContext): void {
+  context.refuse(OptionReply.ERR_UNSUP, 'this server does not carry out the option');
+}
+
+/** INFO and GO up to their ACK; null when the option was refused. */
+function describe(
+  context: OptionContext,
+  data: Buffer,
+): { readonly item: NbdExport; readonly terms: ExportTerms } | null {
+  const request = parseInfoRequest(data);
+  if (typeof request === 'string') {
+    context.refuse(OptionReply.ERR_INVALID, request);
+    return null;
+  }
+  const item = context.exports.lookup(request.name);
+  if (item === null) {
+    context.refuse(OptionReply.ERR_UNKNOWN, `there is no export "${request.name}"`);
+    return null;
+  }
+  const terms = context.termsOf(item);
+  context.reply(OptionReply.INFO, exportInfo(terms));
+  const { types } = request;
+  if (types.has(InfoType.NAME)) context.reply(OptionReply.INFO, textInfo(InfoType.NAME, item.name));
+  if (types.has(InfoType.DESCRIPTION) && item.description !== '') {
+    context.reply(OptionReply.INFO, textInfo(InfoType.DESCRIPTION, item.description));
+  }
+  // "A server with size constraints other than the default SHOULD advertise" them, asked or not.
+  if (types.has(InfoType.BLOCK_SIZE) || terms.minimumBytes > 1) {
+    context.reply(OptionReply.INFO, blockSizeInfo(terms));
+  }
+  return { item, terms };
+}
+
+interface InfoRequest {
+  readonly name: string;
+  readonly types: ReadonlySet<number>;
+}
+
+/** The data of INFO and GO, or what is wrong with it. Every length is checked before it is used (CVE-2022-26496). */
+function parseInfoRequest(data: Buffer): InfoRequest | string {
+  if (data.length < 6) return 'the option data is too short';
+  const nameBytes = data.readUInt32BE(0);
+  if (nameBytes > data.length - 6) return 'the export name is longer than the option data';
+  if (nameBytes > STRING_BYTES_MAX)
+    return `the export name is longer than ${STRING_BYTES_MAX} bytes`;
+  const name = stringOf(data.subarray(4, 4 + nameBytes));
+  if (name === null) return 'the export name is no UTF-8 string, or has a NUL';
+  const count = data.readUInt16BE(4 + nameBytes);
+  const listAt = 6 + nameBytes;
+  if (data.length !== listAt + 2 * count) return 'the number of information requests is wrong';
+  const types = new Set<number>();
+  for (let index = 0; index < count; index++) types.add(data.readUInt16BE(listAt + 2 * index));
+  return { name, types };
+}
+
+function exportInfo(terms: ExportTerms): Uint8Array {
+  const bytes = new Uint8Array(INFO_EXPORT_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, InfoType.EXPORT);
+  writeSafeU64(view, 2, terms.sizeBytes);
+  view.setUint16(10, terms.flags);
+  return bytes;
+}
+
+function textInfo(type: number, text: string): Uint8Array {
+  const bytes = Buffer.alloc(2 + Buffer.byteLength(text));
+  bytes.writeUInt16BE(type, 0);
+  bytes.write(text, 2);
+  return bytes;
+}
+
+function blockSizeInfo(terms: ExportTerms): Uint8Array {
+  const bytes = new Uint8Array(INFO_BLOCK_SIZE_BYTES);
+  const view = new DataView(bytes.buffer);
+  view.setUint16(0, InfoType.BLOCK_SIZE);
+  view.setUint32(2, terms.minimumBytes);
+  view.setUint32(6, terms.preferredBytes);
+  view.setUint32(10, terms.payloadBytesMax);
+  return bytes;
+}
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A protocol string, or null for one that proto.md forbids. */
+function stringOf(bytes: Buffer): string | null {
+  if (bytes.includes(0)) return null;
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** The beginning of a string of the client's for a log. */
+function printable(bytes: Buffer): string {
+  return JSON.stringify(bytes.toString('utf8', 0, Math.min(bytes.length, 80)));
+}

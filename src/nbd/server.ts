@@ -1,0 +1,141 @@
+import type { Socket } from 'node:net';
+import type { Clock } from '../common/clock.js';
+import { DataSocket } from '../common/data-socket.js';
+import type { SlabPool } from '../common/slab.js';
+import type { CounterSet } from '../observe/counters.js';
+import type { Logger } from '../observe/log.js';
+import { Connection } from './connection.js';
+import type { ConnectionServices } from './connection.js';
+import { ServerCounters } from './counters.js';
+import { fixedExports } from './export.js';
+import type { ExportTable, NbdExport } from './export.js';
+import { DEFAULT_LIMITS } from './limits.js';
+import type { NbdLimits } from './limits.js';
+import { openListener } from './socket.js';
+import type { Listener, NbdAddress } from './socket.js';
+
+export interface NbdServerOptions {
+  /** A fixed set, or a table that whoever made it may change. */
+  readonly exports: Iterable<NbdExport> | ExportTable;
+  /** The buffers that requests' data lives in; its largest class bounds a request. */
+  readonly pool: SlabPool;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly counters: CounterSet;
+  readonly limits?: Partial<NbdLimits>;
+}
+
+/** Serves exports to NBD clients on any number of TCP and Unix sockets. */
+export class NbdServer {
+  readonly #log: Logger;
+  readonly #clock: Clock;
+  readonly #limits: NbdLimits;
+  readonly #counters: ServerCounters;
+  readonly #services: ConnectionServices;
+  readonly #listeners: Listener[] = [];
+  readonly #connections = new Set<Connection>();
+  #connectionNumber = 0;
+  #closing: Promise<void> | null = null;
+  /** Set while {@link close} waits: called whenever a connection has changed. */
+  #changed: (() => void) | null = null;
+
+  /** @throws ConfigError when two exports have one name. */
+  constructor({ exports, pool, log, clock, counters, limits }: NbdServerOptions) {
+    this.#log = log;
+    this.#clock = clock;
+    this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#counters = new ServerCounters(counters);
+    this.#services = {
+      exports: 'lookup' in exports ? exports : fixedExports(exports),
+      pool,
+      limits: this.#limits,
+      payloadBytesMax: Math.min(this.#limits.payloadBytesMax, pool.requestBytesMax),
+      clock,
+      counters,
+      serverCounters: this.#counters,
+      connectionChanged: (connection) => {
+        if (connection.isReleased) this.#connections.delete(connection);
+        this.#changed?.();
+      },
+    };
+  }
+
+  /** Connections whose socket is open, or of which a device still has requests. */
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /**
+   * Starts to accept clients.
+   * @returns the address as it was bound.
+   * @throws ConfigError when the address is taken or cannot be had.
+   */
+  async listen(address: NbdAddress): Promise<NbdAddress> {
+    const listener = await openListener(address, {
+      onAccept: (socket) => this.#accept(socket),
+      onError: (error) => this.#log.error({ reason: error.message }, 'accepting a client'),
+    });
+    if (this.#closing === null) this.#listeners.push(listener);
+    else await listener.close();
+    return listener.address;
+  }
+
+  /**
+   * Accepts no more clients, lets requests in flight finish, and closes every connection. What has not finished
+   * after `drainMs` is cut off; the devices may then still have requests of it.
+   */
+  close({ drainMs }: { readonly drainMs: number }): Promise<void> {
+    this.#closing ??= this.#close(drainMs);
+    return this.#closing;
+  }
+
+  async #close(drainMs: number): Promise<void> {
+    await Promise.all(this.#listeners.map((listener) => listener.close()));
+    for (const connection of this.#connections) connection.drain();
+    if (await this.#allGone(drainMs)) return;
+    this.#log.warn({ connections: this.#connections.size }, 'cutting off what did not finish');
+    for (const connection of this.#connections) connection.cut();
+    await this.#until(() => [...this.#connections].every((connection) => connection.isClosed));
+  }
+
+  /** Waits until every connection is gone; false when that takes longer than `withinMs`. */
+  async #allGone(withinMs: number): Promise<boolean> {
+    if (withinMs <= 0) return this.#connections.size === 0;
+    let isLate = false;
+    const timer = this.#clock.after(withinMs, () => {
+      isLate = true;
+      this.#changed?.();
+    });
+    await this.#until(() => this.#connections.size === 0 || isLate);
+    timer.cancel();
+    return this.#connections.size === 0;
+  }
+
+  #until(condition: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      this.#changed = () => {
+        if (!condition()) return;
+        this.#changed = null;
+        resolve();
+      };
+      this.#changed();
+    });
+  }
+
+  #accept(socket: Socket): void {
+    if (this.#closing !== null || this.#connections.size >= this.#limits.connectionsMax) {
+      this.#counters.refused.add();
+      this.#log.warn(
+        { connectionsMax: this.#limits.connectionsMax },
+        'too many clients; refusing one',
+      );
+      socket.destroy();
+      return;
+    }
+    this.#counters.accepted.add();
+    const conn = ++this.#connectionNumber;
+    const connection = new Connection(this.#services, this.#log.child({ conn }));
+    this.#connections.add(connection);
+    connection.open(DataSocket.adopt(socket, connection));
+  }
+}

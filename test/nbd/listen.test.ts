@@ -1,0 +1,93 @@
+import { fork } from 'node:child_process';
+import { once } from 'node:events';
+import { access, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ConfigError } from '../../src/common/errors.js';
+import { CMD } from '../support/nbd-client.js';
+import { NbdBed } from '../support/nbd-bed.js';
+
+let bed: NbdBed;
+let folder: string;
+
+beforeEach(async () => {
+  bed = new NbdBed();
+  folder = await bed.folder();
+});
+afterEach(() => bed.dispose());
+
+async function refusal(listening: Promise<unknown>): Promise<ConfigError> {
+  const error: unknown = await listening.catch((reason: unknown) => reason);
+  if (!(error instanceof ConfigError)) throw new Error(`no ConfigError but ${String(error)}`);
+  return error;
+}
+
+/** Leaves a socket file that nobody serves, as a server that was killed does. */
+async function leaveStaleSocket(path: string): Promise<void> {
+  const script = join(folder, 'listen.cjs');
+  const body = `require('net').createServer().listen(process.argv[2], () => process.send('up'));`;
+  await writeFile(script, body);
+  const child = fork(script, [path]);
+  await once(child, 'message');
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+}
+
+describe('listening', () => {
+  it('on port 0 tells the port it got', async () => {
+    const address = await bed.server.listen({ host: '127.0.0.1', port: 0 });
+    expect(address).toMatchObject({ host: '127.0.0.1' });
+    expect('port' in address ? address.port : 0).toBeGreaterThan(0);
+  });
+
+  it('on a port in use is refused in one sentence', async () => {
+    const address = await bed.server.listen({ host: '127.0.0.1', port: 0 });
+    const error = await refusal(bed.server.listen(address));
+    expect(error.code).toBe('listen-in-use');
+    expect(error.message).toMatch(/^another program listens on 127\.0\.0\.1:\d+; stop it/);
+  });
+
+  it('on a Unix socket that is served is refused', async () => {
+    const path = join(folder, 'a.sock');
+    await bed.server.listen({ path });
+    const error = await refusal(bed.server.listen({ path }));
+    expect(error.code).toBe('listen-in-use');
+    expect(error.message).toBe(
+      `another program serves on ${path}; stop it, or choose another path`,
+    );
+  });
+
+  it('replaces a socket file that nobody serves any more', async () => {
+    const path = join(folder, 'stale.sock');
+    await leaveStaleSocket(path);
+    const client = await bed.attach(await bed.server.listen({ path }));
+    expect(await client.call({ command: CMD.flush })).toMatchObject({ error: 0 });
+  });
+
+  it('never replaces a file that is no socket', async () => {
+    const path = join(folder, 'precious');
+    await writeFile(path, 'data');
+    const error = await refusal(bed.server.listen({ path }));
+    expect(error.message).toBe(`${path} exists and is no socket; choose another path`);
+    await access(path);
+  });
+
+  it('where it cannot be done says why', async () => {
+    const cases = [
+      [{ path: join(folder, 'no', 'such', 'folder') }, /cannot listen on .*folder/],
+      [{ path: join(folder, 'x'.repeat(200)) }, /the path has 2\d\d bytes/],
+      [{ host: '203.0.113.1', port: 0 }, /no such address/],
+      [{ host: 'no.such.host.invalid', port: 0 }, /cannot listen on no\.such\.host\.invalid:0/],
+    ] as const;
+    for (const [address, expected] of cases) {
+      expect((await refusal(bed.server.listen(address))).message).toMatch(expected);
+    }
+  });
+
+  it('ends with the server, and takes the socket file with it', async () => {
+    const path = join(folder, 'b.sock');
+    await bed.server.listen({ path });
+    await bed.server.close({ drainMs: 0 });
+    await expect(access(path)).rejects.toThrow(/ENOENT/);
+  });
+});
