@@ -124,7 +124,10 @@ export interface MemoryRegion {
   deregister(): void;
 }
 
-/** A region for fast registration. After a REG_MR it covers what that named, under the key that it drew. */
+/**
+ * A region for fast registration. After a REG_MR it covers what that named, under the key that it drew. Its remote
+ * address is fixed from its allocation, so that it can be advertised together with the key.
+ */
 export interface FastRegion extends MemoryRegion {
   /**
    * Draws the next key (`ib_update_fast_reg_key`) for the REG_MR work request that is about to be posted, and

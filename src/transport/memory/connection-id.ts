@@ -1,0 +1,365 @@
+import { assert } from '../../common/assert.js';
+import type { Timer } from '../../common/clock.js';
+import { PRIVATE_DATA_BYTES_MAX } from '../limits.js';
+import { Fault } from '../rnic/fault.js';
+import type { SoftDevice } from '../rnic/device.js';
+import type { SoftQueuePair } from '../rnic/queue-pair.js';
+import type {
+  ConnectionEvent,
+  ConnectionEventHandler,
+  ConnectionId,
+  ConnectionParameters,
+  PortalAddress,
+  QueuePairOptions,
+} from '../verbs.js';
+import { VerbsError } from '../verbs.js';
+import type { MemoryFabric, Listener } from './fabric.js';
+import { CONNECT_TIMEOUT_MS, PORT_MAX } from './limits.js';
+import { LinkEnd } from './link.js';
+
+/**
+ *     idle -> resolvingAddress -> addressResolved -> resolvingRoute -> routeResolved -> connecting -+
+ *       |                                                                                          v
+ *       +-> listening              requested (born with a connectRequest) -----------------> established
+ *                                                                                                  v
+ *     any state -> closed (no link any more, or never one), any state -> destroyed          closing -> closed
+ */
+type IdState =
+  | 'idle'
+  | 'resolvingAddress'
+  | 'addressResolved'
+  | 'resolvingRoute'
+  | 'routeResolved'
+  | 'listening'
+  | 'connecting'
+  | 'requested'
+  | 'established'
+  | 'closing'
+  | 'closed'
+  | 'destroyed';
+
+const transitions: Readonly<Record<IdState, readonly IdState[]>> = {
+  idle: ['resolvingAddress', 'listening', 'destroyed'],
+  resolvingAddress: ['addressResolved', 'closed', 'destroyed'],
+  addressResolved: ['resolvingRoute', 'destroyed'],
+  resolvingRoute: ['routeResolved', 'destroyed'],
+  routeResolved: ['connecting', 'destroyed'],
+  listening: ['destroyed'],
+  connecting: ['established', 'closed', 'destroyed'],
+  requested: ['established', 'closed', 'destroyed'],
+  established: ['closing', 'closed', 'destroyed'],
+  closing: ['closed', 'destroyed'],
+  closed: ['destroyed'],
+  destroyed: [],
+};
+
+const GIVEN_UP = 'the connection was given up while the peer accepted it';
+
+/** A connection-manager id of the memory transport. */
+export class MemoryConnectionId implements ConnectionId {
+  readonly device: SoftDevice;
+  onEvent: ConnectionEventHandler;
+  readonly #fabric: MemoryFabric;
+  #state: IdState = 'idle';
+  #peerName = 'memory';
+  #address: PortalAddress | null = null;
+  #listener: Listener | null = null;
+  #queuePair: SoftQueuePair | null = null;
+  /** Active side: what connect() said. */
+  #offered: ConnectionParameters | null = null;
+  /** Active side while connecting: the id that the listener got. Passive side while requested: the caller. */
+  #counterpart: MemoryConnectionId | null = null;
+  #link: LinkEnd | null = null;
+  #timer: Timer | null = null;
+
+  constructor(fabric: MemoryFabric, device: SoftDevice, onEvent: ConnectionEventHandler) {
+    this.#fabric = fabric;
+    this.device = device;
+    this.onEvent = onEvent;
+  }
+
+  get queuePair(): SoftQueuePair | null {
+    return this.#queuePair;
+  }
+
+  get peerName(): string {
+    return this.#peerName;
+  }
+
+  resolveAddress(address: PortalAddress): void {
+    this.#require('resolveAddress', 'idle');
+    this.#enter('resolvingAddress');
+    this.#address = address;
+    this.#peerName = nameOf(address);
+    this.#later(() => {
+      if (this.#state !== 'resolvingAddress') return;
+      if (isPort(address.port) && address.port !== 0 && address.host !== '') {
+        this.#enter('addressResolved');
+        this.onEvent({ type: 'addressResolved' });
+      } else {
+        this.#enter('closed');
+        this.onEvent({ type: 'addressError', reason: `${nameOf(address)} is not an address` });
+      }
+    });
+  }
+
+  resolveRoute(): void {
+    this.#require('resolveRoute', 'addressResolved');
+    this.#enter('resolvingRoute');
+    this.#later(() => {
+      if (this.#state !== 'resolvingRoute') return;
+      this.#enter('routeResolved');
+      this.onEvent({ type: 'routeResolved' });
+    });
+  }
+
+  createQueuePair(options: QueuePairOptions): SoftQueuePair {
+    this.#require('createQueuePair', 'addressResolved', 'routeResolved', 'requested');
+    if (this.#queuePair !== null) {
+      throw new VerbsError('connection-state', 'The connection has a queue pair already.');
+    }
+    this.#queuePair = this.device.createQueuePair(options);
+    return this.#queuePair;
+  }
+
+  connect(parameters: ConnectionParameters): void {
+    this.#require('connect', 'routeResolved');
+    this.#requireQueuePair('connect');
+    this.#offered = this.#parametersToSend(parameters);
+    this.#enter('connecting');
+    this.#timer = this.#fabric.clock.after(CONNECT_TIMEOUT_MS, () =>
+      this.#connectFailed({ type: 'unreachable', reason: `${this.#peerName} did not answer` }),
+    );
+    this.#later(() => this.#call());
+  }
+
+  async listen(address: PortalAddress, backlog: number): Promise<PortalAddress> {
+    this.#require('listen', 'idle');
+    if (!isPort(address.port)) {
+      throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });
+    }
+    this.#listener = this.#fabric.bind(address, backlog, this);
+    this.#peerName = nameOf(this.#listener.address);
+    this.#enter('listening');
+    return Promise.resolve(this.#listener.address);
+  }
+
+  accept(parameters: ConnectionParameters): void {
+    this.#require('accept', 'requested');
+    const queuePair = this.#requireQueuePair('accept');
+    const answer = this.#parametersToSend(parameters);
+    const caller = this.#counterpart;
+    this.#leaveBacklog();
+    if (caller === null || !caller.#awaits(this) || queuePair.isInError) {
+      this.#enter('closed');
+      queuePair.fail(Fault.none);
+      if (caller !== null) caller.#refused(this, GIVEN_UP, new Uint8Array());
+      this.#emit({ type: 'connectError', reason: 'the caller has gone' });
+      return;
+    }
+    this.#establish(caller, queuePair, answer);
+  }
+
+  reject(privateData: Uint8Array): void {
+    this.#require('reject', 'requested');
+    requirePrivateData(privateData);
+    this.#refuseCaller('the peer rejected the connection', privateData.slice());
+    this.#enter('closed');
+    this.#queuePair?.fail(Fault.none);
+  }
+
+  disconnect(): void {
+    if (this.#state !== 'established') {
+      // Nothing to end in order: a queue pair that was waiting to be connected does not wait any more.
+      this.#queuePair?.setError();
+      return;
+    }
+    this.#enter('closing');
+    this.#queuePair?.beginClose();
+    const link = this.#link;
+    queueMicrotask(() => link?.close());
+  }
+
+  destroy(): void {
+    if (this.#state === 'destroyed') return;
+    const before = this.#state;
+    this.#enter('destroyed');
+    this.#timer?.cancel();
+    if (this.#listener !== null && before === 'listening') this.#fabric.unbind(this.#listener);
+    if (before === 'requested') this.#refuseCaller('the peer dropped the connection request');
+    if (before === 'closing') this.#link?.close();
+    else this.#link?.abort('the peer closed the connection without disconnecting');
+    this.#queuePair?.fail(Fault.none);
+    this.#counterpart = null;
+  }
+
+  // ---- between the two ids of a connection ----
+
+  /** Made for a listener that has a caller. */
+  static requestedBy(
+    caller: MemoryConnectionId,
+    listener: Listener,
+    callerName: string,
+  ): MemoryConnectionId {
+    const { owner } = listener;
+    const id = new MemoryConnectionId(owner.#fabric, owner.device, ignoreEvent);
+    id.#state = 'requested';
+    id.#counterpart = caller;
+    id.#listener = listener;
+    id.#peerName = callerName;
+    return id;
+  }
+
+  #call(): void {
+    const address = this.#address;
+    const offered = this.#offered;
+    if (this.#state !== 'connecting' || address === null || offered === null) return;
+    const listener = this.#fabric.find(address);
+    if (listener === null || listener.waiting >= listener.backlog) {
+      const reason =
+        listener === null
+          ? `nobody listens at ${nameOf(address)}`
+          : `${nameOf(address)} has too many callers waiting`;
+      this.#connectFailed({ type: 'unreachable', reason });
+      return;
+    }
+    const passive = MemoryConnectionId.requestedBy(this, listener, this.#fabric.nextCallerName());
+    listener.waiting++;
+    this.#counterpart = passive;
+    listener.owner.onEvent({ type: 'connectRequest', id: passive, parameters: offered });
+  }
+
+  #awaits(passive: MemoryConnectionId): boolean {
+    return (
+      this.#state === 'connecting' &&
+      this.#counterpart === passive &&
+      this.#queuePair !== null &&
+      !this.#queuePair.isInError
+    );
+  }
+
+  #establish(
+    caller: MemoryConnectionId,
+    queuePair: SoftQueuePair,
+    answer: ConnectionParameters,
+  ): void {
+    const offered = caller.#offered;
+    const callerQueuePair = caller.#queuePair;
+    assert(offered !== null && callerQueuePair !== null, 'caller without an offer');
+    const own = new LinkEnd(queuePair, (reason) => this.#linkDown(reason));
+    const other = new LinkEnd(callerQueuePair, (reason) => caller.#linkDown(reason));
+    LinkEnd.join(own, other);
+    this.#link = own;
+    caller.#link = other;
+    // Neither side may have more reads out than it wants, nor than the other answers.
+    queuePair.activate(own, {
+      initiator: Math.min(answer.initiatorDepth, offered.responderResources),
+      responder: answer.responderResources,
+    });
+    callerQueuePair.activate(other, {
+      initiator: Math.min(offered.initiatorDepth, answer.responderResources),
+      responder: offered.responderResources,
+    });
+    caller.#timer?.cancel();
+    caller.#counterpart = null;
+    this.#counterpart = null;
+    this.#enter('established');
+    caller.#enter('established');
+    this.#emit({ type: 'established', parameters: offered });
+    caller.#emit({ type: 'established', parameters: answer });
+  }
+
+  #linkDown(reason: string | null): void {
+    if (this.#state === 'destroyed') return;
+    this.#enter('closed');
+    this.#emit({ type: 'disconnected', reason });
+  }
+
+  #refuseCaller(reason: string, privateData = new Uint8Array()): void {
+    const caller = this.#counterpart;
+    this.#counterpart = null;
+    this.#leaveBacklog();
+    if (caller !== null) caller.#refused(this, reason, privateData);
+  }
+
+  #refused(passive: MemoryConnectionId, reason: string, privateData: Uint8Array): void {
+    if (this.#counterpart !== passive) return;
+    this.#later(() => this.#connectFailed({ type: 'rejected', reason, privateData }));
+  }
+
+  #connectFailed(event: ConnectionEvent): void {
+    if (this.#state !== 'connecting') return;
+    this.#timer?.cancel();
+    this.#counterpart = null;
+    this.#enter('closed');
+    this.#queuePair?.fail(Fault.none);
+    this.onEvent(event);
+  }
+
+  #leaveBacklog(): void {
+    if (this.#listener === null) return;
+    this.#listener.waiting--;
+    this.#listener = null;
+  }
+
+  /** What goes to the peer: a copy, with read depths that our device has. */
+  #parametersToSend(parameters: ConnectionParameters): ConnectionParameters {
+    requirePrivateData(parameters.privateData);
+    const { readDepthResponderMax, readDepthInitiatorMax } = this.device.attributes;
+    return {
+      privateData: parameters.privateData.slice(),
+      responderResources: Math.min(parameters.responderResources, readDepthResponderMax),
+      initiatorDepth: Math.min(parameters.initiatorDepth, readDepthInitiatorMax),
+    };
+  }
+
+  #emit(event: ConnectionEvent): void {
+    this.#later(() => this.onEvent(event));
+  }
+
+  #later(action: () => void): void {
+    queueMicrotask(() => {
+      if (this.#state !== 'destroyed') action();
+    });
+  }
+
+  #requireQueuePair(call: string): SoftQueuePair {
+    if (this.#queuePair !== null) return this.#queuePair;
+    throw new VerbsError('connection-state', `${call} needs a queue pair; create it first.`);
+  }
+
+  #require(call: string, ...allowed: IdState[]): void {
+    if (allowed.includes(this.#state)) return;
+    throw new VerbsError('connection-state', `${call} on a connection that is ${this.#state}.`, {
+      state: this.#state,
+    });
+  }
+
+  #enter(next: IdState): void {
+    assert(transitions[this.#state].includes(next), `connection id ${this.#state} -> ${next}`);
+    this.#state = next;
+  }
+}
+
+function ignoreEvent(): void {
+  /* A requested id has no owner until its listener sets a handler. */
+}
+
+function nameOf(address: PortalAddress): string {
+  return address.host.includes(':')
+    ? `[${address.host}]:${address.port}`
+    : `${address.host}:${address.port}`;
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= PORT_MAX;
+}
+
+function requirePrivateData(privateData: Uint8Array): void {
+  if (privateData.length <= PRIVATE_DATA_BYTES_MAX) return;
+  throw new VerbsError(
+    'private-data-length',
+    `A connection carries at most ${PRIVATE_DATA_BYTES_MAX} bytes of private data, not ${privateData.length}.`,
+    { length: privateData.length },
+  );
+}

@@ -1,0 +1,150 @@
+import type { Fault } from '../rnic/fault.js';
+import { Fault as FaultCode, requesterStatus } from '../rnic/fault.js';
+import { RegionSpan } from '../rnic/placement.js';
+import type { SoftQueuePair, WireDriver } from '../rnic/queue-pair.js';
+import type { SendSlot } from '../rnic/send-queue.js';
+import { readSinkHigh, readSinkLow } from '../rnic/work-request.js';
+import type { SendWorkRequest } from '../verbs.js';
+import { WorkOpcode } from '../verbs.js';
+import { DOORBELLS_PER_TURN } from './limits.js';
+
+/** Doorbells answered since the event loop last had its turn on our account; of all links in the process. */
+let doorbellsAnswered = 0;
+
+/** Hears once that its end is down; `reason` is null for an orderly end. */
+export type LinkDownHandler = (reason: string | null) => void;
+
+/**
+ * One end of a connection in memory: the wire under its queue pair. What the queue pair hands out is carried out at
+ * once against the peer's queue pair: each Send, Write and Read is one copy from slab to slab, and its completion
+ * is filed on both sides before the next starts.
+ */
+export class LinkEnd implements WireDriver {
+  readonly queuePair: SoftQueuePair;
+  readonly #down: LinkDownHandler;
+  readonly #span = new RegionSpan();
+  #peer: LinkEnd | null = null;
+  #isDown = false;
+  #deferred = false;
+
+  constructor(queuePair: SoftQueuePair, down: LinkDownHandler) {
+    this.queuePair = queuePair;
+    this.#down = down;
+  }
+
+  static join(one: LinkEnd, other: LinkEnd): void {
+    one.#peer = other;
+    other.#peer = one;
+  }
+
+  onSendWork(): void {
+    if (this.#deferred) return;
+    if (++doorbellsAnswered < DOORBELLS_PER_TURN) {
+      this.#carryOut();
+      return;
+    }
+    this.#deferred = true;
+    setImmediate(() => {
+      doorbellsAnswered = 0;
+      this.#deferred = false;
+      this.#carryOut();
+    });
+  }
+
+  onQueuePairError(reason: string | null, fault: Fault): void {
+    this.#goDown(reason, reason ?? 'the peer put its queue pair into the error state', fault);
+  }
+
+  /** Orderly end: carries out what is queued, then takes both ends down. */
+  close(): void {
+    this.#carryOut();
+    this.#goDown(null, null, FaultCode.none);
+  }
+
+  /** Takes both ends down at once. */
+  abort(peerReason: string): void {
+    this.#goDown(null, peerReason, FaultCode.none);
+  }
+
+  #goDown(reason: string | null, peerReason: string | null, fault: Fault): void {
+    if (this.#isDown) return;
+    this.#isDown = true;
+    this.queuePair.fail(fault);
+    this.#down(reason);
+    const peer = this.#peer;
+    if (peer !== null) peer.#goDown(peerReason, reason, fault);
+  }
+
+  #carryOut(): void {
+    const peer = this.#peer?.queuePair;
+    if (peer === undefined) return;
+    for (let slot = this.queuePair.takeSend(); slot !== null; slot = this.queuePair.takeSend()) {
+      const fault = this.#carryOutOne(slot, peer);
+      if (fault !== FaultCode.none) {
+        this.queuePair.failSend(slot, requesterStatus(fault), fault);
+        return;
+      }
+      if (!slot.isRead) this.queuePair.completeSend(slot);
+    }
+  }
+
+  #carryOutOne(slot: SendSlot, peer: SoftQueuePair): Fault {
+    const request = slot.posted;
+    switch (request.opcode) {
+      case WorkOpcode.rdmaWrite:
+        return write(request, peer);
+      case WorkOpcode.rdmaRead:
+        return this.#read(slot, request, peer);
+      default:
+        return send(request, peer);
+    }
+  }
+
+  #read(slot: SendSlot, request: SendWorkRequest, peer: SoftQueuePair): Fault {
+    const length = request.sgeBytes;
+    const span = this.#span;
+    const { remoteKey, remoteAddressHigh, remoteAddressLow } = request;
+    let fault = peer.beginRead(remoteKey, remoteAddressHigh, remoteAddressLow, length, span);
+    if (fault !== FaultCode.none) return fault;
+    const own = this.queuePair;
+    fault = own.beginReadResponse(
+      slot.sinkKey,
+      readSinkHigh(request),
+      readSinkLow(request),
+      length,
+    );
+    if (fault === FaultCode.none && span.slab !== null) {
+      fault = own.place(span.slab.bytes, span.offset, span.offset + length);
+    }
+    peer.endRead();
+    return fault === FaultCode.none ? own.endReadResponse(true) : fault;
+  }
+}
+
+function send(request: SendWorkRequest, peer: SoftQueuePair): Fault {
+  const length = request.sgeBytes;
+  const withInvalidate = request.opcode === WorkOpcode.sendWithInvalidate;
+  let fault = peer.beginSend(0, length);
+  if (fault === FaultCode.none && withInvalidate) {
+    fault = peer.checkInvalidate(request.invalidateKey);
+  }
+  if (fault === FaultCode.none) fault = placeAll(request, peer);
+  if (fault !== FaultCode.none) return fault;
+  return peer.endSend(length, withInvalidate, request.invalidateKey);
+}
+
+function write(request: SendWorkRequest, peer: SoftQueuePair): Fault {
+  const { remoteKey, remoteAddressHigh, remoteAddressLow, sgeBytes } = request;
+  const fault = peer.beginWrite(remoteKey, remoteAddressHigh, remoteAddressLow, sgeBytes);
+  return fault === FaultCode.none ? placeAll(request, peer) : fault;
+}
+
+function placeAll(request: SendWorkRequest, peer: SoftQueuePair): Fault {
+  for (let index = 0; index < request.sgeCount; index++) {
+    const sge = request.sges[index];
+    if (sge === undefined || sge.region === null) continue;
+    const fault = peer.place(sge.region.slab.bytes, sge.offset, sge.offset + sge.length);
+    if (fault !== FaultCode.none) return fault;
+  }
+  return FaultCode.none;
+}

@@ -1,0 +1,494 @@
+import { assert } from '../../common/assert.js';
+import { Ring } from '../../common/ring.js';
+import { MESSAGE_BYTES_MAX, READ_DEPTH_MAX } from '../limits.js';
+import type {
+  QueuePair,
+  QueuePairOptions,
+  ReceiveWorkRequest,
+  SendWorkRequest,
+  Sge,
+} from '../verbs.js';
+import { Access, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
+import { regionAddressHigh, regionAddressLow } from './address.js';
+import { SoftCompletionQueue } from './completion-queue.js';
+import { DrainWaiters } from './drain.js';
+import { Fault, faultReason } from './fault.js';
+import type { RegionSpan } from './placement.js';
+import { Placement } from './placement.js';
+import { ReceiveQueue } from './receive-queue.js';
+import { SoftFastRegion } from './region.js';
+import type { AccessScope, RegionTable } from './region-table.js';
+import { SendQueue } from './send-queue.js';
+import type { SendSlot } from './send-queue.js';
+import { localRegion, readSinkKey, requireQueueSize, requireWellFormed } from './work-request.js';
+
+/**
+ * The queue pair of the soft RNIC, and the interface between it and a driver (the "wire"): the code that carries
+ * work to the other end, in memory or over iWARP. The queue pair owns queues, keys, checks and completions; the
+ * driver owns bytes in flight and the connection. Nothing here waits or schedules but for the doorbell.
+ *
+ * **Life.** `init` (receives may be posted) -- {@link SoftQueuePair.activate} --> `ready` -- beginClose --> `closing`
+ * -- any failure, setError, drain --> `error`. `ready` can go to `error` directly. When the error state is entered,
+ * by whomever, the driver hears {@link WireDriver.onQueuePairError} once, from inside the call that caused it; it
+ * may have to tell the peer and closes the connection. A driver that found the fault itself calls
+ * {@link SoftQueuePair.fail} and gets the same call.
+ *
+ * **Sending.** A post rings the doorbell: {@link WireDriver.onSendWork}, once per turn however much was posted. The
+ * driver then calls {@link SoftQueuePair.takeSend} until it returns null. REG_MR and LOCAL_INV are executed inside
+ * it, in their place; what comes out is a Send, Send with Invalidate, RDMA Write or RDMA Read whose local memory
+ * has been checked, in posting order, and is to go out in that order.
+ *  - Send, Send with Invalidate, Write: the driver gathers `request.sges[0 .. sgeCount)` and calls
+ *    {@link SoftQueuePair.completeSend} when no byte of that memory will be read any more (socket flushed). Exactly
+ *    once for each taken slot, also, and above all, after an error: its flush completion, and what is posted behind
+ *    it, waits for that. The order of these calls does not matter.
+ *  - Read: the driver sends the request with `slot.sinkKey` and the sink address that `readSinkHigh` and
+ *    `readSinkLow` of work-request.ts give, and is done with the slot. The response completes it. Never more than
+ *    the agreed ORD are out: takeSend returns null while the next request is a Read that must wait, and the doorbell
+ *    rings again.
+ *  - A driver that cannot take work now (socket full) just does not call takeSend, and does so itself later.
+ *
+ * **Receiving.** A segment is admitted by its header alone, before its payload has arrived:
+ *
+ *     fault = beginSend(messageOffset, length)                    untagged, queue 0
+ *           | beginWrite(stag, toHigh, toLow, length)             RDMA Write
+ *           | beginReadResponse(stag, toHigh, toLow, length)      RDMA Read Response
+ *     fault = place(source, start, end)                           any number of times, with pieces of any size
+ *     fault = endSend(messageBytes, withInvalidate, key)          after the last segment of a message
+ *           | endReadResponse(isLast)                             after every segment
+ *           (nothing for RDMA Write)
+ *
+ * One segment is open at a time; segments of different messages may follow each other as the protocol allows. A
+ * result other than `Fault.none` means: nothing was placed by this call, tell the peer, call `fail(fault)`. The
+ * queue pair does not know about sequence numbers and message offsets that jump: the driver checks MSN and MO.
+ *
+ * An RDMA Read of the peer: `beginRead(..., span)` checks key, range and the depth that we granted (IRD) and fills
+ * the driver's own RegionSpan. The driver asks `span.isLive` before each piece that it sends, since the key may be
+ * revoked meanwhile, and calls {@link SoftQueuePair.endRead} when the last byte of the response has left.
+ *
+ * Lengths of zero are allowed everywhere and check no key (RFC 5040 section 5.2, RFC 5041 section 5.4).
+ */
+export interface WireDriver {
+  /** The doorbell: there is something to take. Called from a microtask, at most once per turn. */
+  onSendWork(): void;
+  /** The queue pair is in the error state now; nothing may be placed any more. `reason` is null if its owner asked. */
+  onQueuePairError(reason: string | null, fault: Fault): void;
+}
+
+export interface ReadDepths {
+  /** RDMA Reads that we may have outstanding (ORD). */
+  readonly initiator: number;
+  /** RDMA Reads that the peer may have outstanding here (IRD). */
+  readonly responder: number;
+}
+
+type QueuePairState = 'init' | 'ready' | 'closing' | 'error' | 'destroyed';
+
+export class SoftQueuePair implements QueuePair, AccessScope {
+  readonly protectionDomain: QueuePairOptions['protectionDomain'];
+  readonly #table: RegionTable;
+  readonly #completionQueue: SoftCompletionQueue;
+  readonly #sendQueue: SendQueue;
+  readonly #receiveQueue: ReceiveQueue;
+  readonly #inbound = new Placement();
+  readonly #reads = new Ring<SendSlot>(READ_DEPTH_MAX);
+  readonly #released: () => void;
+  readonly #drain: DrainWaiters;
+  #driver: WireDriver | null = null;
+  #state: QueuePairState = 'init';
+  #readDepthInitiator = 0;
+  #readDepthResponder = 0;
+  #inboundReads = 0;
+  #closeAt = 0;
+  #doorbellRung = false;
+  readonly #doorbell = (): void => this.#answerDoorbell();
+
+  /** `released` is called once, when the queue pair is destroyed. */
+  constructor(table: RegionTable, options: QueuePairOptions, released: () => void) {
+    const { completionQueue, sendRequestsMax, receiveRequestsMax } = options;
+    requireQueueSize(sendRequestsMax);
+    requireQueueSize(receiveRequestsMax);
+    assert(completionQueue instanceof SoftCompletionQueue, 'completion queue of another device');
+    this.protectionDomain = options.protectionDomain;
+    this.#table = table;
+    this.#completionQueue = completionQueue;
+    this.#released = released;
+    this.#receiveQueue = new ReceiveQueue(receiveRequestsMax);
+    this.#sendQueue = new SendQueue(sendRequestsMax, (request, position, status, byteLength) =>
+      completionQueue.push(this, false, position, request.opcode, status, byteLength, request.done),
+    );
+    this.#drain = new DrainWaiters(this.#sendQueue, this.#receiveQueue);
+    completionQueue.attachQueuePair();
+  }
+
+  // ---- what the consumer calls ----
+
+  postSend(first: SendWorkRequest): void {
+    if (this.#state === 'init' || this.#state === 'destroyed') {
+      throw new VerbsError('queue-pair-state', `postSend on a queue pair in state ${this.#state}.`);
+    }
+    requireWellFormed(first);
+    this.#sendQueue.post(first);
+    if (this.#state === 'error') this.#sendQueue.flush();
+    else this.#ringDoorbell();
+  }
+
+  postReceive(first: ReceiveWorkRequest): void {
+    if (this.#state === 'destroyed') {
+      throw new VerbsError('queue-pair-state', 'postReceive on a destroyed queue pair.');
+    }
+    this.#receiveQueue.post(first);
+    if (this.#state === 'error') this.#flushReceives();
+  }
+
+  setError(): void {
+    this.#enterError(null, Fault.none);
+  }
+
+  drain(): Promise<void> {
+    this.setError();
+    return this.#drain.wait();
+  }
+
+  /** @throws VerbsError while work requests are posted. */
+  destroy(): void {
+    if (this.#state === 'destroyed') return;
+    const posted = this.#sendQueue.postedCount + this.#receiveQueue.postedCount;
+    if (posted > 0) {
+      throw new VerbsError(
+        'queue-pair-busy',
+        `The queue pair has ${posted} posted work requests; drain it before destroying it.`,
+        { posted },
+      );
+    }
+    this.setError();
+    this.#state = 'destroyed';
+    this.#completionQueue.detachQueuePair();
+    this.#released();
+  }
+
+  // ---- what the driver calls: life ----
+
+  /** Connects the queue pair to its wire. False when its owner has already put it into the error state. */
+  activate(driver: WireDriver, depths: ReadDepths): boolean {
+    if (this.#state !== 'init') return false;
+    assert(depths.initiator <= READ_DEPTH_MAX, `ORD ${depths.initiator}`);
+    assert(depths.responder <= READ_DEPTH_MAX, `IRD ${depths.responder}`);
+    this.#driver = driver;
+    this.#readDepthInitiator = depths.initiator;
+    this.#readDepthResponder = depths.responder;
+    this.#state = 'ready';
+    return true;
+  }
+
+  get isConnected(): boolean {
+    return this.#state === 'ready' || this.#state === 'closing';
+  }
+
+  get isInError(): boolean {
+    return this.#state === 'error' || this.#state === 'destroyed';
+  }
+
+  /** Orderly end: what is posted by now may still be taken; what comes later is flushed. The driver calls fail(). */
+  beginClose(): void {
+    if (this.#state !== 'ready') return;
+    this.#state = 'closing';
+    this.#closeAt = this.#sendQueue.tail;
+  }
+
+  /** Nothing is left to take (outside of what a close holds back), and the driver holds no slot. */
+  get isSendIdle(): boolean {
+    const held = this.#state === 'closing' ? (this.#sendQueue.tail - this.#closeAt) | 0 : 0;
+    return this.#sendQueue.waitingCount - held <= 0 && this.#sendQueue.unreportedCount === 0;
+  }
+
+  /** Enters the error state for a fault that the driver found; without one, for the orderly end of a connection. */
+  fail(fault: Fault): void {
+    this.#enterError(fault === Fault.none ? null : faultReason(fault), fault);
+  }
+
+  // ---- what the driver calls: sending ----
+
+  /** The next request for the wire, or null when there is none, or none that may go now. */
+  takeSend(): SendSlot | null {
+    while (this.isConnected) {
+      if (this.#state === 'closing' && this.#sendQueue.hasTaken(this.#closeAt)) return null;
+      const slot = this.#sendQueue.peek();
+      if (slot === null) return null;
+      const request = slot.posted;
+      if (request.opcode === WorkOpcode.registerMemory) {
+        this.#executeLocally(slot, this.#register(request));
+      } else if (request.opcode === WorkOpcode.localInvalidate) {
+        this.#executeLocally(slot, this.#invalidate(request.invalidateKey));
+      } else if (this.#mayLeave(slot, request)) {
+        return slot;
+      } else {
+        return null;
+      }
+    }
+    return null;
+  }
+
+  /** The wire does not need the memory of a taken Send, Send with Invalidate or Write any more. */
+  completeSend(slot: SendSlot): void {
+    assert(slot.state === 'taken' && !slot.isRead, 'completion of a send slot that is not taken');
+    slot.state = 'executed';
+    this.#reportSends();
+  }
+
+  /** A taken request failed in a way that is known to be its own. The queue pair goes to the error state. */
+  failSend(slot: SendSlot, status: WorkStatus, fault: Fault): void {
+    assert(slot.state === 'taken', 'failure of a send slot that is not taken');
+    slot.state = 'executed';
+    slot.status = status;
+    if (this.isInError) this.#sendQueue.flush();
+    else this.fail(fault);
+  }
+
+  /** The oldest RDMA Read whose response is due, for a driver that can blame a refusal on it. */
+  get oldestRead(): SendSlot | null {
+    return this.#reads.peek() ?? null;
+  }
+
+  // ---- what the driver calls: receiving ----
+
+  /** Admits a segment of a Send: there is a posted receive, and the segment fits in it. */
+  beginSend(messageOffset: number, length: number): Fault {
+    if (!this.isConnected) return Fault.notConnected;
+    const receive = this.#receiveQueue.peek();
+    if (receive === null) return Fault.noReceive;
+    const { sge } = receive;
+    if (messageOffset + length > sge.length) return Fault.messageTooLong;
+    return this.#openLocal(sge, messageOffset, length, 0);
+  }
+
+  beginWrite(stag: number, addressHigh: number, addressLow: number, length: number): Fault {
+    if (!this.isConnected) return Fault.notConnected;
+    const inbound = this.#inbound;
+    if (length === 0) {
+      inbound.clear();
+      return Fault.none;
+    }
+    return this.#table.check(
+      stag,
+      this,
+      Access.remoteWrite,
+      addressHigh,
+      addressLow,
+      length,
+      inbound,
+    );
+  }
+
+  /** Admits a segment of the response to the oldest outstanding RDMA Read: right place, and not more than asked. */
+  beginReadResponse(stag: number, addressHigh: number, addressLow: number, length: number): Fault {
+    if (!this.isConnected) return Fault.notConnected;
+    const slot = this.#reads.peek();
+    if (slot === undefined) return Fault.readResponse;
+    const request = slot.posted;
+    const sge = request.sges[0];
+    if (slot.readPlaced + length > request.sgeBytes) return Fault.readResponse;
+    if (length === 0 || sge === undefined || sge.region === null) {
+      this.#inbound.clear();
+      return Fault.none;
+    }
+    const { region } = sge;
+    const offset = sge.offset + slot.readPlaced;
+    if (stag !== slot.sinkKey || addressLow !== regionAddressLow(region, offset))
+      return Fault.readResponse;
+    if (addressHigh !== regionAddressHigh(region, offset)) return Fault.readResponse;
+    return this.#openLocal(sge, slot.readPlaced, length, slot.sinkKey);
+  }
+
+  /** Copies a piece of the open segment's payload to where it belongs. */
+  place(source: Uint8Array, start: number, end: number): Fault {
+    return this.#inbound.write(source, start, end);
+  }
+
+  /** May the peer revoke this key? For the header of a Send with Invalidate, before its payload is taken. */
+  checkInvalidate(key: number): Fault {
+    return this.#table.checkInvalidate(key, this);
+  }
+
+  /** The message is complete: revokes the key, if it has one, and completes the receive. */
+  endSend(messageBytes: number, withInvalidate: boolean, invalidateKey: number): Fault {
+    if (!this.isConnected) return Fault.notConnected;
+    if (this.#receiveQueue.peek() === null) return Fault.noReceive;
+    if (withInvalidate) {
+      const fault = this.#table.invalidateRemotely(invalidateKey, this);
+      if (fault !== Fault.none) return fault;
+    }
+    this.#completeReceive(WorkStatus.success, messageBytes);
+    if (withInvalidate) this.#completionQueue.noteInvalidated(invalidateKey);
+    return Fault.none;
+  }
+
+  /** A segment of a Read Response is placed. The last one completes the RDMA Read, if nothing is missing. */
+  endReadResponse(isLast: boolean): Fault {
+    const slot = this.#reads.peek();
+    if (slot === undefined || !this.isConnected) return Fault.notConnected;
+    slot.readPlaced += this.#inbound.placed;
+    this.#inbound.clear();
+    if (!isLast) return Fault.none;
+    if (slot.readPlaced !== slot.posted.sgeBytes) return Fault.readResponse;
+    this.#reads.shift();
+    slot.byteLength = slot.readPlaced;
+    slot.state = 'executed';
+    this.#reportSends();
+    // The next Read may have been waiting for this one.
+    if (this.#sendQueue.waitingCount > 0) this.#ringDoorbell();
+    return Fault.none;
+  }
+
+  /** Admits an RDMA Read of the peer; `span` then names the bytes to answer with. */
+  beginRead(
+    stag: number,
+    addressHigh: number,
+    addressLow: number,
+    length: number,
+    span: RegionSpan,
+  ): Fault {
+    if (!this.isConnected) return Fault.notConnected;
+    if (this.#inboundReads >= this.#readDepthResponder) return Fault.readDepth;
+    if (length === 0) {
+      span.clear();
+    } else {
+      const access = Access.remoteRead;
+      const fault = this.#table.check(stag, this, access, addressHigh, addressLow, length, span);
+      if (fault !== Fault.none) return fault;
+    }
+    this.#inboundReads++;
+    return Fault.none;
+  }
+
+  /** The response to a read that {@link beginRead} admitted has left. */
+  endRead(): void {
+    assert(this.#inboundReads > 0, 'end of an RDMA Read that was not admitted');
+    this.#inboundReads--;
+  }
+
+  // ---- what the completion queue calls ----
+
+  releaseSlots(isReceive: boolean, position: number): void {
+    if (isReceive) this.#receiveQueue.release(position);
+    else this.#sendQueue.release(position);
+  }
+
+  /** The handler of a completion of ours has run. */
+  afterDelivery(): void {
+    this.#drain.settle();
+  }
+
+  // ---- inside ----
+
+  #mayLeave(slot: SendSlot, request: SendWorkRequest): boolean {
+    const isRead = request.opcode === WorkOpcode.rdmaRead;
+    if (isRead && this.#readDepthInitiator === 0) {
+      return this.#refuse(slot, WorkStatus.generalError, Fault.readDepth);
+    }
+    if (isRead && this.#reads.length >= this.#readDepthInitiator) return false;
+    if (request.sgeBytes > MESSAGE_BYTES_MAX) {
+      return this.#refuse(slot, WorkStatus.localLengthError, Fault.messageTooLong);
+    }
+    const access = isRead ? Access.localWrite : Access.none;
+    for (let index = 0; index < request.sgeCount; index++) {
+      const sge = request.sges[index];
+      if (
+        sge !== undefined &&
+        sge.length !== 0 &&
+        localRegion(sge, this.protectionDomain, access) === null
+      ) {
+        return this.#refuse(slot, WorkStatus.localProtectionError, Fault.localBuffer);
+      }
+    }
+    this.#sendQueue.take();
+    if (isRead) {
+      slot.sinkKey = readSinkKey(request);
+      this.#reads.push(slot);
+    }
+    return true;
+  }
+
+  #refuse(slot: SendSlot, status: WorkStatus, fault: Fault): false {
+    this.#sendQueue.take();
+    this.failSend(slot, status, fault);
+    return false;
+  }
+
+  #executeLocally(slot: SendSlot, isDone: boolean): void {
+    if (!isDone) {
+      this.#refuse(slot, WorkStatus.localProtectionError, Fault.localRequest);
+      return;
+    }
+    this.#sendQueue.take();
+    slot.state = 'executed';
+    this.#sendQueue.reportExecuted();
+  }
+
+  #register(request: SendWorkRequest): boolean {
+    const region = request.fastRegion;
+    return region instanceof SoftFastRegion && region.register(this, request);
+  }
+
+  #invalidate(key: number): boolean {
+    const region = this.#table.find(key);
+    if (region === null || region.activeKey !== key || !region.isFast) return false;
+    if (region.protectionDomain !== this.protectionDomain) return false;
+    region.revoke();
+    return true;
+  }
+
+  /** Opens a segment for local memory; with a `key`, only while the memory is registered under that. */
+  #openLocal(sge: Sge, offset: number, length: number, key: number): Fault {
+    if (length === 0) {
+      this.#inbound.clear();
+      return Fault.none;
+    }
+    const region = localRegion(sge, this.protectionDomain, Access.localWrite);
+    if (region === null || (key !== 0 && region.activeKey !== key)) return Fault.localBuffer;
+    this.#inbound.set(region, sge.offset + offset, length);
+    return Fault.none;
+  }
+
+  #completeReceive(status: WorkStatus, byteLength: number): void {
+    const request = this.#receiveQueue.consume();
+    this.#completionQueue.push(
+      this,
+      true,
+      this.#receiveQueue.position,
+      WorkOpcode.receive,
+      status,
+      byteLength,
+      request.done,
+    );
+  }
+
+  #reportSends(): void {
+    if (this.isInError) this.#sendQueue.flush();
+    else this.#sendQueue.reportExecuted();
+  }
+
+  #flushReceives(): void {
+    while (this.#receiveQueue.peek() !== null) this.#completeReceive(WorkStatus.flushed, 0);
+  }
+
+  #enterError(reason: string | null, fault: Fault): void {
+    if (this.isInError) return;
+    this.#state = 'error';
+    this.#inbound.clear();
+    while (this.#reads.shift() !== undefined);
+    this.#sendQueue.flush();
+    this.#flushReceives();
+    this.#driver?.onQueuePairError(reason, fault);
+  }
+
+  #ringDoorbell(): void {
+    if (this.#doorbellRung) return;
+    this.#doorbellRung = true;
+    queueMicrotask(this.#doorbell);
+  }
+
+  #answerDoorbell(): void {
+    this.#doorbellRung = false;
+    if (this.isConnected) this.#driver?.onSendWork();
+  }
+}

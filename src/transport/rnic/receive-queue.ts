@@ -1,0 +1,78 @@
+import { assert } from '../../common/assert.js';
+import type { ReceiveWorkRequest } from '../verbs.js';
+import { VerbsError } from '../verbs.js';
+
+/**
+ * The ring of posted receives. Messages take them from `next`; what lies before it has its completion in the
+ * completion queue and is freed when that is delivered.
+ */
+export class ReceiveQueue {
+  readonly requestsMax: number;
+  readonly #requests: (ReceiveWorkRequest | null)[];
+  readonly #mask: number;
+  #head = 0;
+  #next = 0;
+  #tail = 0;
+
+  constructor(requestsMax: number) {
+    this.requestsMax = requestsMax;
+    const capacity = 1 << Math.ceil(Math.log2(Math.max(requestsMax, 1)));
+    this.#requests = new Array<ReceiveWorkRequest | null>(capacity).fill(null);
+    this.#mask = capacity - 1;
+  }
+
+  get postedCount(): number {
+    return (this.#tail - this.#head) | 0;
+  }
+
+  get tail(): number {
+    return this.#tail;
+  }
+
+  /** The position after the last receive that {@link consume} gave out. */
+  get position(): number {
+    return this.#next;
+  }
+
+  isReleased(position: number): boolean {
+    return ((position - this.#head) | 0) <= 0;
+  }
+
+  /** Appends a chain, whole or not at all. @throws VerbsError when there is no room. */
+  post(first: ReceiveWorkRequest): void {
+    let count = 0;
+    for (let request: ReceiveWorkRequest | null = first; request !== null; request = request.next) {
+      count++;
+    }
+    if (this.postedCount + count > this.requestsMax) {
+      throw new VerbsError(
+        'receive-queue-full',
+        `The receive queue holds ${this.requestsMax} work requests and has no room for ${count} more.`,
+        { requestsMax: this.requestsMax, posted: this.postedCount, count },
+      );
+    }
+    for (let request: ReceiveWorkRequest | null = first; request !== null; request = request.next) {
+      this.#requests[this.#tail & this.#mask] = request;
+      this.#tail = (this.#tail + 1) | 0;
+    }
+  }
+
+  /** The receive that the current message goes into; null when none is posted. */
+  peek(): ReceiveWorkRequest | null {
+    return this.#next === this.#tail ? null : (this.#requests[this.#next & this.#mask] ?? null);
+  }
+
+  consume(): ReceiveWorkRequest {
+    const request = this.peek();
+    assert(request !== null, 'no posted receive to complete');
+    this.#next = (this.#next + 1) | 0;
+    return request;
+  }
+
+  release(position: number): void {
+    while (((position - this.#head) | 0) > 0) {
+      this.#requests[this.#head & this.#mask] = null;
+      this.#head = (this.#head + 1) | 0;
+    }
+  }
+}

@@ -1,0 +1,209 @@
+import { Slab } from '../../common/slab.js';
+import type {
+  FastRegion,
+  MemoryRegion,
+  MemorySpan,
+  ProtectionDomain,
+  SendWorkRequest,
+} from '../verbs.js';
+import { Access, VerbsError } from '../verbs.js';
+import {
+  addressHighOf,
+  addressLowOf,
+  nextWindowHigh,
+  SLAB_BYTES_MAX,
+  WINDOW_LOW,
+} from './address.js';
+import type { AccessScope, RegionTable } from './region-table.js';
+
+const nothing = new Slab(0);
+
+/** What plain and fast regions share. Local and remote key are the same number. */
+export abstract class SoftRegion implements MemoryRegion {
+  slab: Slab = nothing;
+  offset = 0;
+  length = 0;
+  access: number = Access.none;
+  addressHigh = 0;
+  addressLow = 0;
+  /** The key under which the region is valid; 0 while it is not. */
+  activeKey = 0;
+  abstract readonly isFast: boolean;
+  abstract readonly rkey: number;
+  readonly protectionDomain: ProtectionDomain;
+  protected readonly table: RegionTable;
+
+  constructor(protectionDomain: ProtectionDomain, table: RegionTable) {
+    this.protectionDomain = protectionDomain;
+    this.table = table;
+  }
+
+  get lkey(): number {
+    return this.rkey;
+  }
+
+  get isValid(): boolean {
+    return this.activeKey !== 0;
+  }
+
+  /** May this queue pair use the key? */
+  abstract isOpenTo(scope: AccessScope): boolean;
+
+  /** Ends the registration: from now on nobody gets at the memory under the key it had. */
+  revoke(): void {
+    if (this.activeKey === 0) return;
+    this.table.remove(this.activeKey);
+    this.activeKey = 0;
+  }
+
+  abstract deregister(): void;
+
+  protected cover(slab: Slab, offset: number, length: number, access: number): void {
+    this.slab = slab;
+    this.offset = offset;
+    this.length = length;
+    this.access = access;
+  }
+}
+
+/** A region that is valid from its registration to its deregistration. A peer cannot revoke it. */
+export class SoftMemoryRegion extends SoftRegion {
+  readonly isFast = false;
+  readonly #deregistered: () => void;
+  readonly rkey: number;
+
+  /** @throws VerbsError when `source` is not inside of its slab. */
+  constructor(
+    protectionDomain: ProtectionDomain,
+    table: RegionTable,
+    source: MemorySpan,
+    access: number,
+    deregistered: () => void,
+  ) {
+    super(protectionDomain, table);
+    requireInside(source.slab, source.offset, source.length);
+    this.cover(source.slab, source.offset, source.length, access);
+    this.addressHigh = addressHighOf(source.slab, source.offset);
+    this.addressLow = addressLowOf(source.offset);
+    this.#deregistered = deregistered;
+    this.rkey = table.draw(this);
+    this.activeKey = this.rkey;
+  }
+
+  override isOpenTo(scope: AccessScope): boolean {
+    return scope.protectionDomain === this.protectionDomain;
+  }
+
+  override deregister(): void {
+    if (!this.isValid) return;
+    this.revoke();
+    this.#deregistered();
+  }
+}
+
+/**
+ * A region that REG_MR maps. Its life is a ring:
+ *
+ *     free --nextKey()--> key drawn --REG_MR executes--> valid --LOCAL_INV, remote invalidate--> free
+ *
+ * Every registration has a key of its own; a key that was revoked is never taken up again by a REG_MR. A valid
+ * region is bound to the queue pair that executed its REG_MR: the key opens nothing on another connection, even of
+ * the same protection domain (RFC 5042 section 8.1.1, stream-associated STags).
+ *
+ * Its remote address is its own from the start and does not depend on what it maps, so that it can be advertised
+ * by the Send that follows the REG_MR in the same chain.
+ */
+export class SoftFastRegion extends SoftRegion implements FastRegion {
+  readonly isFast = true;
+  readonly bytesMax: number;
+  readonly #deregistered: () => void;
+  #drawnKey = 0;
+  #latestKey = 0;
+  #boundTo: AccessScope | null = null;
+  #isAllocated = true;
+
+  constructor(
+    protectionDomain: ProtectionDomain,
+    table: RegionTable,
+    bytesMax: number,
+    deregistered: () => void,
+  ) {
+    super(protectionDomain, table);
+    this.bytesMax = bytesMax;
+    this.#deregistered = deregistered;
+    this.addressHigh = nextWindowHigh();
+    this.addressLow = WINDOW_LOW;
+  }
+
+  /** The key that was drawn last; valid once its REG_MR has executed. */
+  get rkey(): number {
+    return this.#latestKey;
+  }
+
+  nextKey(): number {
+    if (!this.#isAllocated) {
+      throw new VerbsError('region-deregistered', 'The fast registration region is deregistered.');
+    }
+    this.#forgetDrawnKey();
+    this.#drawnKey = this.table.draw(this);
+    this.#latestKey = this.#drawnKey;
+    return this.#drawnKey;
+  }
+
+  override isOpenTo(scope: AccessScope): boolean {
+    return scope === this.#boundTo;
+  }
+
+  /**
+   * Executes a REG_MR. False when the request is not right: the region is still valid under an earlier key, the key
+   * is not the one that was drawn, or the memory is not inside of the slab or too long.
+   */
+  register(scope: AccessScope, request: SendWorkRequest): boolean {
+    const slab = request.registerSlab;
+    const key = request.registerKey;
+    const length = request.registerLength;
+    if (this.isValid || key === 0 || key !== this.#drawnKey || slab === null) return false;
+    if (scope.protectionDomain !== this.protectionDomain) return false;
+    if (length > this.bytesMax || !isInside(slab, request.registerOffset, length)) return false;
+    this.cover(slab, request.registerOffset, length, request.registerAccess);
+    this.#boundTo = scope;
+    this.#drawnKey = 0;
+    this.activeKey = key;
+    return true;
+  }
+
+  override revoke(): void {
+    super.revoke();
+    this.#boundTo = null;
+  }
+
+  override deregister(): void {
+    if (!this.#isAllocated) return;
+    this.#isAllocated = false;
+    this.revoke();
+    this.#forgetDrawnKey();
+    this.#deregistered();
+  }
+
+  #forgetDrawnKey(): void {
+    if (this.#drawnKey === 0) return;
+    this.table.remove(this.#drawnKey);
+    this.#drawnKey = 0;
+  }
+}
+
+function isInside(slab: Slab, offset: number, length: number): boolean {
+  if (!Number.isInteger(offset) || !Number.isInteger(length) || offset < 0 || length < 0) {
+    return false;
+  }
+  return offset + length <= slab.length && slab.length <= SLAB_BYTES_MAX;
+}
+
+function requireInside(slab: Slab, offset: number, length: number): void {
+  if (isInside(slab, offset, length)) return;
+  throw new VerbsError(
+    'registration-bounds',
+    `Memory registration of ${length} bytes at ${offset} is not inside of its slab of ${slab.length} bytes.`,
+    { offset, length, slabBytes: slab.length },
+  );
+}

@@ -1,0 +1,56 @@
+import { SGES_MAX, WORK_REQUESTS_MAX } from '../limits.js';
+import type { ProtectionDomain, SendWorkRequest, Sge } from '../verbs.js';
+import { VerbsError, WorkOpcode } from '../verbs.js';
+import { regionAddressHigh, regionAddressLow } from './address.js';
+import { SoftRegion } from './region.js';
+
+/** The tagged offset, upper half, of an RDMA Read's sink. Zero for a read of nothing. */
+export function readSinkHigh(request: SendWorkRequest): number {
+  const sge = request.sges[0];
+  if (request.sgeCount === 0 || sge === undefined || sge.region === null) return 0;
+  return regionAddressHigh(sge.region, sge.offset);
+}
+
+/** The lower half. */
+export function readSinkLow(request: SendWorkRequest): number {
+  const sge = request.sges[0];
+  if (request.sgeCount === 0 || sge === undefined || sge.region === null) return 0;
+  return regionAddressLow(sge.region, sge.offset);
+}
+
+/** The key of an RDMA Read's sink; 0 for a read of nothing. */
+export function readSinkKey(request: SendWorkRequest): number {
+  const region = request.sgeCount === 0 ? null : request.sges[0]?.region;
+  return region instanceof SoftRegion ? region.activeKey : 0;
+}
+
+/** The region of an SGE if a queue pair of this domain may use it for what it says, else null. */
+export function localRegion(sge: Sge, domain: ProtectionDomain, access: number): SoftRegion | null {
+  const region = sge.region;
+  if (!(region instanceof SoftRegion) || !region.isValid) return null;
+  if (region.protectionDomain !== domain || (region.access & access) !== access) return null;
+  if (sge.offset < region.offset || sge.length < 0) return null;
+  return sge.offset + sge.length <= region.offset + region.length ? region : null;
+}
+
+/** An RDMA Read has one sink on the wire (RFC 5040 section 4.4), so it has one SGE here. */
+export function requireWellFormed(first: SendWorkRequest): void {
+  for (let request: SendWorkRequest | null = first; request !== null; request = request.next) {
+    const sgesMax = request.opcode === WorkOpcode.rdmaRead ? 1 : SGES_MAX;
+    if (request.sgeCount > sgesMax || request.sgeCount > request.sges.length) {
+      throw new VerbsError(
+        'too-many-sges',
+        `A work request with opcode ${request.opcode} has ${request.sgeCount} SGEs; ${sgesMax} are allowed.`,
+      );
+    }
+  }
+}
+
+export function requireQueueSize(requestsMax: number): void {
+  if (Number.isInteger(requestsMax) && requestsMax >= 1 && requestsMax <= WORK_REQUESTS_MAX) return;
+  throw new VerbsError(
+    'queue-size',
+    `A queue holds 1 to ${WORK_REQUESTS_MAX} work requests, not ${requestsMax}.`,
+    { requestsMax },
+  );
+}
