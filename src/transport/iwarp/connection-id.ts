@@ -1,0 +1,389 @@
+import { lookup } from 'node:dns';
+import { isIP } from 'node:net';
+import { assert } from '../../common/assert.js';
+import type { Timer } from '../../common/clock.js';
+import type { DataSocket } from '../../common/data-socket.js';
+import { PRIVATE_DATA_BYTES_MAX } from '../limits.js';
+import type { SoftDevice } from '../rnic/device.js';
+import { Fault } from '../rnic/fault.js';
+import type { SoftQueuePair } from '../rnic/queue-pair.js';
+import type {
+  ConnectionEvent,
+  ConnectionEventHandler,
+  ConnectionId,
+  ConnectionParameters,
+  PortalAddress,
+  QueuePairOptions,
+} from '../verbs.js';
+import { VerbsError } from '../verbs.js';
+import { IwarpConnection } from './connection.js';
+import { InitiatorSetup } from './initiator.js';
+import type { FollowingBytes } from './initiator.js';
+import { IwarpListener } from './listener.js';
+import type { MpaAgreement } from './mpa.js';
+import type { Caller, CallerOwner } from './responder.js';
+import type { IwarpSettings } from './settings.js';
+
+/**
+ *     idle -> resolvingAddress -> addressResolved -> resolvingRoute -> routeResolved -> connecting -+
+ *       |                                                                                          v
+ *       +-> listening              requested (born with a connectRequest) -----------------> established
+ *                                                                                                  v
+ *     any state -> closed (no connection any more, or never one), any state -> destroyed       closed
+ */
+type IdState =
+  | 'idle'
+  | 'resolvingAddress'
+  | 'addressResolved'
+  | 'resolvingRoute'
+  | 'routeResolved'
+  | 'listening'
+  | 'connecting'
+  | 'requested'
+  | 'established'
+  | 'closed'
+  | 'destroyed';
+
+const transitions: Readonly<Record<IdState, readonly IdState[]>> = {
+  idle: ['resolvingAddress', 'listening', 'destroyed'],
+  resolvingAddress: ['addressResolved', 'closed', 'destroyed'],
+  addressResolved: ['resolvingRoute', 'destroyed'],
+  resolvingRoute: ['routeResolved', 'destroyed'],
+  routeResolved: ['connecting', 'destroyed'],
+  listening: ['closed', 'destroyed'],
+  connecting: ['established', 'closed', 'destroyed'],
+  requested: ['established', 'closed', 'destroyed'],
+  established: ['closed', 'destroyed'],
+  closed: ['destroyed'],
+  destroyed: [],
+};
+
+const PORT_MAX = 65_535;
+
+/** A connection-manager id of the iwarp transport. */
+export class IwarpConnectionId implements ConnectionId, CallerOwner {
+  readonly device: SoftDevice;
+  onEvent: ConnectionEventHandler;
+  readonly #settings: IwarpSettings;
+  #state: IdState = 'idle';
+  #peerName = 'iwarp';
+  #port = 0;
+  #addresses: readonly string[] = [];
+  #timer: Timer | null = null;
+  #queuePair: SoftQueuePair | null = null;
+  #sendRequestsMax = 0;
+  #listener: IwarpListener | null = null;
+  #setup: InitiatorSetup | null = null;
+  #caller: Caller | null = null;
+  /** The listener in whose backlog the caller counts. */
+  #callersListener: IwarpListener | null = null;
+  #connection: IwarpConnection | null = null;
+
+  constructor(settings: IwarpSettings, device: SoftDevice, onEvent: ConnectionEventHandler) {
+    this.#settings = settings;
+    this.device = device;
+    this.onEvent = onEvent;
+  }
+
+  get queuePair(): SoftQueuePair | null {
+    return this.#queuePair;
+  }
+
+  get peerName(): string {
+    return this.#peerName;
+  }
+
+  resolveAddress(address: PortalAddress, timeoutMs: number): void {
+    this.#require('resolveAddress', 'idle');
+    this.#enter('resolvingAddress');
+    this.#port = address.port;
+    this.#peerName = nameOf(address);
+    if (!isPort(address.port) || address.port === 0 || address.host === '') {
+      this.#later(() => this.#addressResolved([], 'it is not an address'));
+      return;
+    }
+    if (isIP(address.host) !== 0) {
+      this.#later(() => this.#addressResolved([address.host], ''));
+      return;
+    }
+    this.#timer = this.#settings.clock.after(timeoutMs, () =>
+      this.#addressResolved([], `its name was not resolved within ${timeoutMs} ms`),
+    );
+    lookup(address.host, { all: true }, (error, found) => {
+      const failure = error === null ? 'its name has no address' : error.message;
+      this.#addressResolved(error === null ? found.map((entry) => entry.address) : [], failure);
+    });
+  }
+
+  resolveRoute(): void {
+    this.#require('resolveRoute', 'addressResolved');
+    this.#enter('resolvingRoute');
+    // Which way TCP takes is the system's matter; there is nothing to ask.
+    this.#later(() => {
+      if (this.#state !== 'resolvingRoute') return;
+      this.#enter('routeResolved');
+      this.onEvent({ type: 'routeResolved' });
+    });
+  }
+
+  createQueuePair(options: QueuePairOptions): SoftQueuePair {
+    this.#require('createQueuePair', 'addressResolved', 'routeResolved', 'requested');
+    if (this.#queuePair !== null) {
+      throw new VerbsError('connection-state', 'The connection has a queue pair already.');
+    }
+    this.#queuePair = this.device.createQueuePair(options);
+    this.#sendRequestsMax = options.sendRequestsMax;
+    return this.#queuePair;
+  }
+
+  connect(parameters: ConnectionParameters): void {
+    this.#require('connect', 'routeResolved');
+    this.#requireQueuePair('connect');
+    const wanted = this.#parametersToSend(parameters);
+    this.#enter('connecting');
+    const setup = new InitiatorSetup({
+      addresses: this.#addresses,
+      port: this.#port,
+      peerName: this.#peerName,
+      wanted,
+      settings: this.#settings,
+      onAgreed: (socket, agreement) => this.#agreed(socket, agreement),
+      onFailed: (event) => this.#connectFailed(event),
+    });
+    this.#setup = setup;
+    setup.start();
+  }
+
+  async listen(address: PortalAddress, backlog: number): Promise<PortalAddress> {
+    this.#require('listen', 'idle');
+    if (!isPort(address.port)) {
+      throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });
+    }
+    const listener = new IwarpListener(this.#settings, backlog, (caller, parameters) =>
+      this.#called(listener, caller, parameters),
+    );
+    this.#listener = listener;
+    this.#enter('listening');
+    try {
+      const bound = await listener.open(address);
+      this.#peerName = nameOf(bound);
+      return bound;
+    } catch (error) {
+      if (this.#state === 'listening') this.#enter('closed');
+      throw error;
+    }
+  }
+
+  accept(parameters: ConnectionParameters): void {
+    this.#require('accept', 'requested', 'closed');
+    const queuePair = this.#requireQueuePair('accept');
+    const ours = this.#parametersToSend(parameters);
+    const caller = this.#caller;
+    const acceptance = caller?.prepareReply(ours) ?? null;
+    this.#leaveBacklog();
+    if (caller === null || acceptance === null) {
+      // The peer left while its request was being looked at, and connectError is on its way or there.
+      queuePair.fail(Fault.none);
+      return;
+    }
+    const { agreement, expectsSendRtr } = acceptance;
+    const connection = this.#makeConnection(caller.socket, agreement, true, expectsSendRtr);
+    if (!connection.start()) {
+      caller.destroy();
+      this.#enter('closed');
+      this.#emit({ type: 'connectError', reason: 'the queue pair is in the error state' });
+      return;
+    }
+    caller.reply(acceptance);
+    this.#established(connection, agreement);
+  }
+
+  reject(privateData: Uint8Array): void {
+    this.#require('reject', 'requested', 'closed');
+    requirePrivateData(privateData);
+    this.#leaveBacklog();
+    this.#caller?.reject(privateData);
+    this.#caller = null;
+    if (this.#state !== 'closed') this.#enter('closed');
+    this.#queuePair?.fail(Fault.none);
+  }
+
+  disconnect(): void {
+    // Without a connection there is nothing to end in order: a queue pair that was waiting for one waits no more.
+    if (this.#state === 'established') this.#connection?.close();
+    else this.#queuePair?.setError();
+  }
+
+  destroy(): void {
+    if (this.#state === 'destroyed') return;
+    this.#enter('destroyed');
+    this.#timer?.cancel();
+    this.#listener?.close();
+    this.#setup?.cancel();
+    this.#leaveBacklog();
+    this.#caller?.destroy();
+    this.#connection?.destroy();
+    this.#queuePair?.fail(Fault.none);
+  }
+
+  // ---- what the phases of a connection call ----
+
+  onRequest(): void {
+    assert(false, 'a caller that is known already called again');
+  }
+
+  onGone(_caller: Caller, reason: string): void {
+    if (this.#state !== 'requested') return;
+    this.#leaveBacklog();
+    this.#caller = null;
+    this.#enter('closed');
+    this.#queuePair?.fail(Fault.none);
+    this.#emit({ type: 'connectError', reason: `${this.#peerName} gave up: ${reason}` });
+  }
+
+  #addressResolved(addresses: readonly string[], failure: string): void {
+    if (this.#state !== 'resolvingAddress') return;
+    this.#timer?.cancel();
+    if (addresses.length === 0) {
+      this.#enter('closed');
+      const reason = `${this.#peerName} cannot be resolved: ${failure}`;
+      this.onEvent({ type: 'addressError', reason });
+      return;
+    }
+    this.#addresses = addresses;
+    this.#enter('addressResolved');
+    this.onEvent({ type: 'addressResolved' });
+  }
+
+  /** A listener has a caller. */
+  #called(listener: IwarpListener, caller: Caller, parameters: ConnectionParameters): void {
+    const id = new IwarpConnectionId(this.#settings, this.device, ignoreEvent);
+    id.#state = 'requested';
+    id.#caller = caller;
+    id.#callersListener = listener;
+    id.#peerName = caller.peerName;
+    caller.owner = id;
+    this.onEvent({ type: 'connectRequest', id, parameters });
+  }
+
+  #agreed(socket: DataSocket, agreement: MpaAgreement): FollowingBytes | null {
+    this.#setup = null;
+    const connection = this.#makeConnection(socket, agreement, false, false);
+    if (!connection.start()) {
+      this.#connectFailed({ type: 'connectError', reason: 'the queue pair is in the error state' });
+      return null;
+    }
+    this.#established(connection, agreement);
+    return connection;
+  }
+
+  #makeConnection(
+    socket: DataSocket,
+    agreement: MpaAgreement,
+    isResponder: boolean,
+    expectsSendRtr: boolean,
+  ): IwarpConnection {
+    return new IwarpConnection({
+      socket,
+      settings: this.#settings,
+      queuePair: this.#requireQueuePair('a connection'),
+      sendRequestsMax: this.#sendRequestsMax,
+      agreement,
+      isResponder,
+      expectsSendRtr,
+      onDown: (reason) => this.#connectionDown(reason),
+    });
+  }
+
+  #established(connection: IwarpConnection, agreement: MpaAgreement): void {
+    const { crc, readDepthInbound: ird, readDepthOutbound: ord } = agreement;
+    this.#settings.log.debug(
+      { conn: this.#peerName, crc, ird, ord },
+      'iWARP connection established',
+    );
+    this.#connection = connection;
+    this.#enter('established');
+    this.#emit({ type: 'established', parameters: agreement.peer });
+  }
+
+  #connectionDown(reason: string | null): void {
+    if (this.#state !== 'established') return;
+    this.#settings.log.debug({ conn: this.#peerName, reason }, 'iWARP connection ended');
+    this.#enter('closed');
+    this.#emit({ type: 'disconnected', reason });
+  }
+
+  #connectFailed(event: ConnectionEvent): void {
+    if (this.#state !== 'connecting') return;
+    this.#setup = null;
+    this.#enter('closed');
+    this.#queuePair?.fail(Fault.none);
+    this.#emit(event);
+  }
+
+  #leaveBacklog(): void {
+    this.#callersListener?.answered();
+    this.#callersListener = null;
+  }
+
+  /** What goes to the peer: a copy, with read depths that our device has. */
+  #parametersToSend(parameters: ConnectionParameters): ConnectionParameters {
+    requirePrivateData(parameters.privateData);
+    const { readDepthResponderMax, readDepthInitiatorMax } = this.device.attributes;
+    return {
+      privateData: parameters.privateData.slice(),
+      responderResources: Math.min(parameters.responderResources, readDepthResponderMax),
+      initiatorDepth: Math.min(parameters.initiatorDepth, readDepthInitiatorMax),
+    };
+  }
+
+  #emit(event: ConnectionEvent): void {
+    this.#later(() => this.onEvent(event));
+  }
+
+  #later(action: () => void): void {
+    queueMicrotask(() => {
+      if (this.#state !== 'destroyed') action();
+    });
+  }
+
+  #requireQueuePair(call: string): SoftQueuePair {
+    if (this.#queuePair !== null) return this.#queuePair;
+    throw new VerbsError('connection-state', `${call} needs a queue pair; create it first.`);
+  }
+
+  #require(call: string, ...allowed: IdState[]): void {
+    if (allowed.includes(this.#state)) return;
+    throw new VerbsError('connection-state', `${call} on a connection that is ${this.#state}.`, {
+      state: this.#state,
+    });
+  }
+
+  #enter(next: IdState): void {
+    assert(transitions[this.#state].includes(next), `connection id ${this.#state} -> ${next}`);
+    this.#state = next;
+  }
+}
+
+function ignoreEvent(): void {
+  /* A requested id has no owner until its listener sets a handler. */
+}
+
+function nameOf(address: PortalAddress): string {
+  return address.host.includes(':')
+    ? `[${address.host}]:${address.port}`
+    : `${address.host}:${address.port}`;
+}
+
+function isPort(port: number): boolean {
+  return Number.isInteger(port) && port >= 0 && port <= PORT_MAX;
+}
+
+function requirePrivateData(privateData: Uint8Array): void {
+  if (privateData.length <= PRIVATE_DATA_BYTES_MAX) return;
+  throw new VerbsError(
+    'private-data-length',
+    `A connection carries at most ${PRIVATE_DATA_BYTES_MAX} bytes of private data, not ${privateData.length}.`,
+    { length: privateData.length },
+  );
+}

@@ -1,0 +1,112 @@
+import type { Timer } from '../../common/clock.js';
+import type { DataSocket, DataSocketHandler } from '../../common/data-socket.js';
+import type { SoftQueuePair } from '../rnic/queue-pair.js';
+import { CLOSE_TIMEOUT_MS } from './limits.js';
+import type { MpaAgreement } from './mpa.js';
+import type { IwarpSettings } from './settings.js';
+import { IwarpStream } from './stream.js';
+import type { Scheduler } from './stream.js';
+
+const scheduler: Scheduler = {
+  afterFlush: (action) => process.nextTick(action),
+  nextTurn: (action) => void setImmediate(action),
+};
+
+export interface ConnectionOptions {
+  readonly socket: DataSocket;
+  readonly settings: IwarpSettings;
+  readonly queuePair: SoftQueuePair;
+  readonly sendRequestsMax: number;
+  readonly agreement: MpaAgreement;
+  readonly isResponder: boolean;
+  readonly expectsSendRtr: boolean;
+  /** The socket has closed, once. `reason` is null for an orderly end. */
+  readonly onDown: (reason: string | null) => void;
+}
+
+/**
+ * A connection whose MPA set-up is done: its socket, and the stream on it. Once the stream is over, what it wrote
+ * last (a Terminate, say) has a little time to leave.
+ */
+export class IwarpConnection implements DataSocketHandler {
+  readonly #options: ConnectionOptions;
+  readonly #socket: DataSocket;
+  readonly #stream: IwarpStream;
+  #isOver = false;
+  #reason: string | null = null;
+  #closeTimer: Timer | null = null;
+
+  constructor(options: ConnectionOptions) {
+    const { socket, settings } = options;
+    this.#options = options;
+    this.#socket = socket;
+    this.#stream = new IwarpStream({
+      queuePair: options.queuePair,
+      sendRequestsMax: options.sendRequestsMax,
+      agreement: options.agreement,
+      isResponder: options.isResponder,
+      expectsSendRtr: options.expectsSendRtr,
+      fpduBytes: settings.fpduBytes,
+      sink: socket,
+      scheduler,
+      clock: settings.clock,
+      log: settings.log.child({ conn: socket.remoteName }),
+      onOver: (reason) => this.#streamOver(reason),
+    });
+  }
+
+  /** Takes the socket over. False when the queue pair is in the error state already: then nothing has happened. */
+  start(): boolean {
+    if (!this.#stream.start()) return false;
+    this.#socket.handler = this;
+    return true;
+  }
+
+  /** For bytes that came together with the last of the set-up. */
+  receive(buffer: Buffer, start: number, end: number): void {
+    this.#stream.receive(buffer, start, end);
+  }
+
+  /** Orderly end. */
+  close(): void {
+    this.#stream.close();
+  }
+
+  /**
+   * Its owner is done with it. What was ended in order before finishes by itself within the close timeout; anything
+   * else is cut off.
+   */
+  destroy(): void {
+    if (this.#isOver) return;
+    this.#stream.lost(null);
+    this.#socket.destroy();
+  }
+
+  onBytes(buffer: Buffer, length: number): void {
+    this.#stream.receive(buffer, 0, length);
+  }
+
+  onEnd(): void {
+    this.#stream.peerFinished();
+    // Linux soft-iWARP knows no half-open connection, and neither do we: the peer does not read any more.
+    this.#socket.destroy();
+  }
+
+  onClose(error: Error | null): void {
+    this.#closeTimer?.cancel();
+    this.#stream.lost(
+      error === null ? 'the TCP connection closed' : `the TCP connection broke: ${error.message}`,
+    );
+    this.#options.onDown(this.#reason);
+  }
+
+  #streamOver(reason: string | null): void {
+    this.#isOver = true;
+    this.#reason = reason;
+    // Reading on until the peer ends, too, keeps TCP from resetting what the peer should still get to see.
+    this.#socket.endWriting();
+    this.#closeTimer = this.#options.settings.clock.after(CLOSE_TIMEOUT_MS, () =>
+      this.#socket.destroy(),
+    );
+  }
+}

@@ -1,0 +1,106 @@
+import { createServer } from 'node:net';
+import type { Server, Socket } from 'node:net';
+import { DataSocket } from '../../common/data-socket.js';
+import type { DataSocketHandler } from '../../common/data-socket.js';
+import { messageOf } from '../../common/errors.js';
+import type { ConnectionParameters, PortalAddress } from '../verbs.js';
+import { VerbsError } from '../verbs.js';
+import { LISTEN_BACKLOG_MAX } from '../limits.js';
+import { HALF_OPEN_CONNECTIONS_MAX } from './limits.js';
+import { Caller } from './responder.js';
+import type { CallerOwner } from './responder.js';
+import type { IwarpSettings } from './settings.js';
+
+/** A caller with a whole request; the receiver is its owner from here on. */
+export type RequestHandler = (caller: Caller, parameters: ConnectionParameters) => void;
+
+/**
+ * A listening TCP socket. Callers that have not sent a whole request are bounded in time and number, those that
+ * wait for their answer in number: they count against the backlog until {@link answered}.
+ */
+export class IwarpListener implements CallerOwner {
+  readonly #settings: IwarpSettings;
+  readonly #onRequest: RequestHandler;
+  readonly #halfOpen = new Set<Caller>();
+  readonly #backlog: number;
+  #waiting = 0;
+  #server: Server | null = null;
+
+  constructor(settings: IwarpSettings, backlog: number, onRequest: RequestHandler) {
+    this.#settings = settings;
+    this.#backlog = Math.max(1, Math.min(backlog, LISTEN_BACKLOG_MAX));
+    this.#onRequest = onRequest;
+  }
+
+  /** @throws VerbsError when the address cannot be bound. */
+  open(address: PortalAddress): Promise<PortalAddress> {
+    // Both are what DataSocket.adopt needs.
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    this.#server = server;
+    server.on('connection', (socket) => this.#admit(socket));
+    return new Promise((resolve, reject) => {
+      server.once('error', (error) => reject(bindError(address, error)));
+      server.listen({ host: address.host, port: address.port }, () => {
+        server.removeAllListeners('error');
+        server.on('error', (error) => {
+          this.#settings.log.error({ err: error }, 'the listening socket failed');
+        });
+        const bound = server.address();
+        const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
+        resolve({ host: address.host, port });
+      });
+    });
+  }
+
+  /** Stops listening, and closes what has no whole request yet. */
+  close(): void {
+    this.#server?.close();
+    this.#server = null;
+    for (const caller of this.#halfOpen) caller.destroy();
+    this.#halfOpen.clear();
+  }
+
+  /** A caller that was handed out has its answer. */
+  answered(): void {
+    this.#waiting--;
+  }
+
+  onRequest(caller: Caller, parameters: ConnectionParameters): void {
+    this.#halfOpen.delete(caller);
+    if (this.#waiting >= this.#backlog) {
+      caller.destroy();
+      this.onGone(caller, 'too many callers wait for their answer');
+      return;
+    }
+    this.#waiting++;
+    this.#onRequest(caller, parameters);
+  }
+
+  onGone(caller: Caller, reason: string): void {
+    this.#halfOpen.delete(caller);
+    this.#settings.log.warn({ conn: caller.peerName }, `caller turned away: ${reason}`);
+  }
+
+  #admit(socket: Socket): void {
+    if (this.#server === null || this.#halfOpen.size >= HALF_OPEN_CONNECTIONS_MAX) {
+      this.#settings.log.warn('caller turned away: too many callers have sent no request');
+      socket.destroy();
+      return;
+    }
+    const open = (handler: DataSocketHandler): DataSocket => DataSocket.adopt(socket, handler);
+    this.#halfOpen.add(new Caller(open, this.#settings, this));
+  }
+}
+
+function bindError(address: PortalAddress, error: Error): VerbsError {
+  const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
+  const name = `${address.host}:${address.port}`;
+  return new VerbsError(
+    inUse ? 'address-in-use' : 'listen-failed',
+    inUse
+      ? `Another program listens on ${name}; choose another port or stop it.`
+      : `Cannot listen on ${name}: ${messageOf(error)}.`,
+    { host: address.host, port: address.port },
+    error,
+  );
+}

@@ -1,0 +1,142 @@
+import type { Timer } from '../../common/clock.js';
+import type { DataSocket, DataSocketHandler } from '../../common/data-socket.js';
+import type { ConnectionParameters } from '../verbs.js';
+import { CLOSE_TIMEOUT_MS } from './limits.js';
+import { MpaFrameReader, encodeMpaReject, encodeMpaReply, readMpaRequest } from './mpa.js';
+import type { MpaAcceptance } from './mpa.js';
+import type { IwarpSettings } from './settings.js';
+
+/** Who waits for a caller: its listener at first, and later the connection id that stands for it. */
+export interface CallerOwner {
+  /** The request is complete and can be accepted or rejected. */
+  onRequest(caller: Caller, parameters: ConnectionParameters): void;
+  /** There will be no connection: before the request for a reason of the peer's, after it because the peer left. */
+  onGone(caller: Caller, reason: string): void;
+}
+
+/**
+ * The passive side's way to a connection: a TCP connection that came in, and MPA's request and reply on it.
+ *
+ *     reading -- whole request --> requested -- accept --> (the connection's)
+ *        |                            |
+ *        +-- not MPA, too slow --+    +-- reject, peer left, early bytes --+
+ *                                v                                         v
+ *                              over                                      over
+ */
+export class Caller implements DataSocketHandler {
+  readonly peerName: string;
+  readonly #socket: DataSocket;
+  readonly #settings: IwarpSettings;
+  readonly #reader = new MpaFrameReader('request');
+  #owner: CallerOwner;
+  #state: 'reading' | 'requested' | 'over' = 'reading';
+  #parameters: ConnectionParameters | null = null;
+  #timer: Timer;
+
+  /** `open` makes the data socket, whose handler is the caller. */
+  constructor(
+    open: (handler: DataSocketHandler) => DataSocket,
+    settings: IwarpSettings,
+    owner: CallerOwner,
+  ) {
+    this.#settings = settings;
+    this.#owner = owner;
+    const { clock, requestTimeoutMs } = settings;
+    this.#timer = clock.after(requestTimeoutMs, () =>
+      this.#drop(`no MPA request came within ${requestTimeoutMs} ms`),
+    );
+    this.#socket = open(this);
+    this.peerName = this.#socket.remoteName;
+  }
+
+  /** What the peer said, once the request is complete. */
+  get parameters(): ConnectionParameters | null {
+    return this.#parameters;
+  }
+
+  set owner(owner: CallerOwner) {
+    this.#owner = owner;
+  }
+
+  /** The reply that {@link reply} would send. Null when the peer has left meanwhile. */
+  prepareReply(ours: ConnectionParameters): MpaAcceptance | null {
+    const peer = this.#parameters;
+    if (this.#state !== 'requested' || peer === null) return null;
+    return encodeMpaReply(this.#reader, peer, ours, this.#settings.crc);
+  }
+
+  /** Sends the reply; the socket is the connection's from here on. */
+  reply(acceptance: MpaAcceptance): void {
+    this.#finish();
+    this.#socket.write(acceptance.bytes);
+  }
+
+  get socket(): DataSocket {
+    return this.#socket;
+  }
+
+  reject(privateData: Uint8Array): void {
+    if (this.#state === 'over') return;
+    this.#finish();
+    this.#socket.write(encodeMpaReject(this.#reader, privateData));
+    this.#endSocket();
+  }
+
+  /** Closes without an answer. */
+  destroy(): void {
+    this.#finish();
+    this.#socket.destroy();
+  }
+
+  onBytes(buffer: Buffer, length: number): void {
+    if (this.#state === 'requested') this.#drop('it sent more before the MPA reply');
+    if (this.#state !== 'reading') return;
+    const reader = this.#reader;
+    const used = reader.receive(buffer, 0, length);
+    if (reader.failure !== null) this.#drop(`it is not an iWARP peer: ${reader.failure}`);
+    else if (!reader.isComplete) return;
+    else if (used < length) this.#drop('it sent more before the MPA reply');
+    else this.#requested();
+  }
+
+  onEnd(): void {
+    this.#drop('it closed the connection before the MPA reply');
+  }
+
+  onClose(error: Error | null): void {
+    this.#timer.cancel();
+    this.#drop(error === null ? 'the connection closed' : error.message);
+  }
+
+  #requested(): void {
+    const outcome = readMpaRequest(this.#reader);
+    if (outcome.type === 'refused') {
+      if (outcome.reply !== null) this.#socket.write(outcome.reply);
+      this.#finish();
+      this.#endSocket();
+      this.#owner.onGone(this, outcome.reason);
+      return;
+    }
+    this.#timer.cancel();
+    this.#state = 'requested';
+    this.#parameters = outcome.peer;
+    this.#owner.onRequest(this, outcome.peer);
+  }
+
+  #drop(reason: string): void {
+    if (this.#state === 'over') return;
+    this.#finish();
+    this.#socket.destroy();
+    this.#owner.onGone(this, reason);
+  }
+
+  #endSocket(): void {
+    this.#socket.endWriting();
+    this.#timer = this.#settings.clock.after(CLOSE_TIMEOUT_MS, () => this.#socket.destroy());
+  }
+
+  #finish(): void {
+    this.#state = 'over';
+    this.#timer.cancel();
+  }
+}

@@ -1,0 +1,66 @@
+import { systemClock } from '../../common/clock.js';
+import type { Clock } from '../../common/clock.js';
+import { ConfigError } from '../../common/errors.js';
+import { silentLogger } from '../../observe/log.js';
+import type { Logger } from '../../observe/log.js';
+import { SoftDevice } from '../rnic/device.js';
+import type { ConnectionEventHandler, ConnectionId, RdmaTransport } from '../verbs.js';
+import { IwarpConnectionId } from './connection-id.js';
+import {
+  FPDU_BYTES_DEFAULT,
+  FPDU_BYTES_MAX,
+  FPDU_BYTES_MIN,
+  MPA_REPLY_TIMEOUT_MS,
+  MPA_REQUEST_TIMEOUT_MS,
+  TCP_CONNECT_TIMEOUT_MS,
+} from './limits.js';
+import type { CrcMode } from './mpa.js';
+import type { IwarpSettings } from './settings.js';
+
+export interface IwarpOptions {
+  readonly log?: Logger;
+  readonly clock?: Clock;
+  /** `on` asks the peer for CRCs and, as a responder, insists on them. Default `off`: the peer decides. */
+  readonly crc?: CrcMode;
+  /** The longest FPDU to send, from its length field to its CRC. What is received may have any size. */
+  readonly fpduBytes?: number;
+  /** How long a peer has for its MPA request, and for its reply. Default: what Linux soft-iWARP gives. */
+  readonly mpaTimeoutMs?: number;
+  /** How long TCP has to come up. */
+  readonly tcpTimeoutMs?: number;
+}
+
+/**
+ * iWARP in software: RDMA over an ordinary TCP socket, without privileges, modules or hardware. Each transport
+ * object is one RDMA device.
+ */
+export class IwarpTransport implements RdmaTransport {
+  readonly name = 'iwarp';
+  readonly #device = new SoftDevice('iwarp0');
+  readonly #settings: IwarpSettings;
+
+  /** @throws ConfigError for an FPDU size that cannot be. */
+  constructor(options: IwarpOptions = {}) {
+    const fpduBytes = options.fpduBytes ?? FPDU_BYTES_DEFAULT;
+    if (!Number.isInteger(fpduBytes) || fpduBytes < FPDU_BYTES_MIN || fpduBytes > FPDU_BYTES_MAX) {
+      throw new ConfigError(
+        'fpdu-bytes',
+        `An FPDU has ${FPDU_BYTES_MIN} to ${FPDU_BYTES_MAX} bytes, not ${fpduBytes}.`,
+        { fpduBytes },
+      );
+    }
+    this.#settings = {
+      log: options.log ?? silentLogger,
+      clock: options.clock ?? systemClock,
+      crc: options.crc ?? 'off',
+      fpduBytes,
+      requestTimeoutMs: options.mpaTimeoutMs ?? MPA_REQUEST_TIMEOUT_MS,
+      replyTimeoutMs: options.mpaTimeoutMs ?? MPA_REPLY_TIMEOUT_MS,
+      tcpTimeoutMs: options.tcpTimeoutMs ?? TCP_CONNECT_TIMEOUT_MS,
+    };
+  }
+
+  createId(onEvent: ConnectionEventHandler): ConnectionId {
+    return new IwarpConnectionId(this.#settings, this.#device, onEvent);
+  }
+}
