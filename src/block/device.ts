@@ -46,6 +46,8 @@ export class BlockRequest {
   slabOffset = 0;
   /** Set by the device before `done`. */
   status: BlockStatus = BlockStatus.ok;
+  /** For the device's queues. */
+  next: BlockRequest | null = null;
   /** Called exactly once per submit, never inside it. Set once, by the owner. */
   done: (request: BlockRequest) => void;
 

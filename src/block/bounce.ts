@@ -1,0 +1,81 @@
+import type { BufferSlot, SlabPool } from '../common/slab.js';
+import type { Slab } from '../common/slab.js';
+import { BOUNCE_BYTES } from './limits.js';
+
+/** Who waits for a piece of bounce memory. */
+export interface BounceUser {
+  /** The piece at `slabOffset` is yours until you give it back; called inside `take` or `giveBack`, or later. */
+  onBounce(slab: Slab, slabOffset: number): void;
+  /** For the pool's queue. */
+  nextBounceUser: BounceUser | null;
+}
+
+/**
+ * One slot of the slab pool, cut into pieces of `pieceBytes` that are lent in order of request. It is asked for
+ * at construction, before anything can wait here: later, all the slots of the pool could be held by requests that
+ * wait for it.
+ */
+export class BouncePool {
+  readonly #free: number[] = [];
+  #slot: BufferSlot | null = null;
+  #isReleased = false;
+  #head: BounceUser | null = null;
+  #tail: BounceUser | null = null;
+
+  constructor(
+    readonly pool: SlabPool,
+    readonly pieceBytes: number,
+  ) {
+    this.#reserve();
+  }
+
+  take(user: BounceUser): void {
+    user.nextBounceUser = null;
+    if (this.#tail === null) this.#head = user;
+    else this.#tail.nextBounceUser = user;
+    this.#tail = user;
+    this.#serve();
+  }
+
+  giveBack(slabOffset: number): void {
+    this.#free.push(slabOffset);
+    this.#serve();
+  }
+
+  /** Nobody uses or waits for a piece any more. */
+  release(): void {
+    this.#isReleased = true;
+    this.#slot?.release();
+    this.#slot = null;
+    this.#free.length = 0;
+  }
+
+  #reserve(): void {
+    if (this.#isReleased) return;
+    const lengthBytes = Math.max(
+      this.pieceBytes,
+      Math.min(BOUNCE_BYTES, this.pool.requestBytesMax),
+    );
+    const slot = this.pool.acquire(lengthBytes);
+    if (slot === null) {
+      this.pool.whenAvailable(lengthBytes, () => this.#reserve());
+      return;
+    }
+    this.#slot = slot;
+    const endMax = lengthBytes - this.pieceBytes;
+    for (let at = 0; at <= endMax; at += this.pieceBytes) this.#free.push(slot.offset + at);
+    this.#serve();
+  }
+
+  #serve(): void {
+    while (this.#slot !== null && this.#head !== null) {
+      const slabOffset = this.#free.pop();
+      if (slabOffset === undefined) return;
+      const user = this.#head;
+      this.#head = user.nextBounceUser;
+      if (this.#head === null) this.#tail = null;
+      user.nextBounceUser = null;
+      user.onBounce(this.#slot.slab, slabOffset);
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import type { BlockRequest, BlockStatus } from './device.js';
+import { RequestQueue } from './request-queue.js';
+
+/**
+ * Requests that are over before anything was done for them. Their `done` may not run inside submit, so it runs
+ * when the present turn of JavaScript has ended.
+ */
+export class Completions {
+  readonly #queue = new RequestQueue();
+  #isScheduled = false;
+  readonly #drain = (): void => this.#run();
+
+  finishSoon(request: BlockRequest, status: BlockStatus): void {
+    request.status = status;
+    this.#queue.push(request);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    queueMicrotask(this.#drain);
+  }
+
+  #run(): void {
+    this.#isScheduled = false;
+    for (;;) {
+      const request = this.#queue.shift();
+      if (request === null) return;
+      request.done(request);
+    }
+  }
+}

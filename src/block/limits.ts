@@ -1,0 +1,14 @@
+/**
+ * The longest request that a {@link SplittingDevice} names as its limit: none, as a power of two that stays an exact
+ * Number with any offset added.
+ */
+export const SPLIT_BYTES_MAX = 2 ** 52;
+
+/**
+ * Pieces that one splitting device has outstanding. Enough to keep the deepest command queue busy (LIO takes 64,
+ * at most 512); what is above waits here rather than as one object per piece of a huge trim.
+ */
+export const SPLIT_PIECES_MAX = 256;
+
+/** Bounce memory of one aligning device: 32 requests at 512-byte sectors, 4 at 4096. Unaligned requests are rare. */
+export const BOUNCE_BYTES = 32 * 1024;

@@ -1,0 +1,228 @@
+import { checkRequest } from './check.js';
+import { Completions } from './completions.js';
+import { BlockOp, BlockRequest, BlockStatus } from './device.js';
+import type { BlockDevice, BlockDeviceInfo, BlockExtent } from './device.js';
+import { SPLIT_BYTES_MAX, SPLIT_PIECES_MAX } from './limits.js';
+import { RequestQueue } from './request-queue.js';
+
+/**
+ * Takes requests of any length over a device that limits theirs. What is short enough passes through untouched;
+ * the rest is cut into pieces that run in parallel, at most {@link SPLIT_PIECES_MAX} of them at a time for all
+ * requests together, first come first served. The first error ends a request: no more of its pieces start, and it
+ * completes with that error when those under way are back.
+ */
+export class SplittingDevice implements BlockDevice {
+  readonly #device: BlockDevice;
+  readonly #completions = new Completions();
+  /** Requests of which some pieces have not started. Only the head one gets new pieces. */
+  readonly #waiting = new RequestQueue();
+  /** The request that pieces are being cut from. */
+  #cutting: SplitJob | null = null;
+  #freePieces: Piece | null = null;
+  #freeJobs: SplitJob | null = null;
+  #pieceCount = 0;
+  #jobCount = 0;
+  #isClosed = false;
+  #closing: Promise<void> | null = null;
+  #onIdle: (() => void) | null = null;
+  #innerInfo: BlockDeviceInfo;
+  #info: BlockDeviceInfo;
+
+  constructor(device: BlockDevice) {
+    this.#device = device;
+    this.#innerInfo = device.info;
+    this.#info = withoutLimits(device.info);
+  }
+
+  get info(): BlockDeviceInfo {
+    const innerInfo = this.#device.info;
+    if (innerInfo !== this.#innerInfo) {
+      this.#innerInfo = innerInfo;
+      this.#info = withoutLimits(innerInfo);
+    }
+    return this.#info;
+  }
+
+  submit(request: BlockRequest): void {
+    if (this.#isClosed) {
+      this.#completions.finishSoon(request, BlockStatus.shutdown);
+      return;
+    }
+    if (request.length <= pieceBytesMax(this.#device.info, request.op)) {
+      this.#device.submit(request);
+      return;
+    }
+    // Before the first piece: a request that is refused must not have been done in part.
+    const status = checkRequest(this.info, request);
+    if (status !== BlockStatus.ok) {
+      this.#completions.finishSoon(request, status);
+      return;
+    }
+    this.#jobCount++;
+    this.#waiting.push(request);
+    this.#cut();
+  }
+
+  queryExtents(offset: number, lengthBytes: number): Promise<readonly BlockExtent[]> {
+    return this.#device.queryExtents(offset, lengthBytes);
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#isClosed = true;
+    if (this.#jobCount > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
+    await this.#device.close();
+  }
+
+  /** Starts pieces for as long as there are requests to cut and pieces to cut them into. */
+  #cut(): void {
+    for (;;) {
+      const job = this.#cutting ?? this.#nextJob();
+      if (job === null) return;
+      if (job.status !== BlockStatus.ok || job.restBytes === 0) {
+        this.#cutting = null;
+        if (job.piecesOut === 0) this.#finish(job);
+        continue;
+      }
+      const piece = this.#takePiece();
+      if (piece === null) return;
+      this.#start(job, piece);
+    }
+  }
+
+  #nextJob(): SplitJob | null {
+    const request = this.#waiting.shift();
+    if (request === null) return null;
+    const job = this.#freeJobs ?? new SplitJob();
+    this.#freeJobs = job.nextFree;
+    job.nextFree = null;
+    job.request = request;
+    job.offset = request.offset;
+    job.restBytes = request.length;
+    job.piecesOut = 0;
+    job.status = BlockStatus.ok;
+    this.#cutting = job;
+    return job;
+  }
+
+  #takePiece(): Piece | null {
+    const piece = this.#freePieces;
+    if (piece !== null) {
+      this.#freePieces = piece.nextFree;
+      piece.nextFree = null;
+      return piece;
+    }
+    if (this.#pieceCount === SPLIT_PIECES_MAX) return null;
+    this.#pieceCount++;
+    return new Piece((done) => this.#pieceDone(done as Piece));
+  }
+
+  #start(job: SplitJob, piece: Piece): void {
+    const { request } = job;
+    const length = nextPieceBytes(this.#device.info, request.op, job.offset, job.restBytes);
+    piece.job = job;
+    piece.op = request.op;
+    piece.offset = job.offset;
+    piece.length = length;
+    piece.forceUnitAccess = request.forceUnitAccess;
+    piece.noHole = request.noHole;
+    piece.fastOnly = request.fastOnly;
+    piece.slab = request.slab;
+    piece.slabOffset = request.slabOffset + (job.offset - request.offset);
+    job.offset += length;
+    job.restBytes -= length;
+    job.piecesOut++;
+    this.#device.submit(piece);
+  }
+
+  #pieceDone(piece: Piece): void {
+    const { job } = piece;
+    if (job.status === BlockStatus.ok) job.status = piece.status;
+    job.piecesOut--;
+    piece.slab = null;
+    piece.nextFree = this.#freePieces;
+    this.#freePieces = piece;
+    if (job !== this.#cutting && job.piecesOut === 0) this.#finish(job);
+    this.#cut();
+  }
+
+  #finish(job: SplitJob): void {
+    const { request, status } = job;
+    job.request = NO_REQUEST;
+    job.nextFree = this.#freeJobs;
+    this.#freeJobs = job;
+    this.#jobCount--;
+    request.status = status;
+    request.done(request);
+    if (this.#jobCount === 0) this.#onIdle?.();
+  }
+}
+
+const NO_REQUEST = new BlockRequest(() => undefined);
+
+/** A request that is being cut. */
+class SplitJob {
+  request: BlockRequest = NO_REQUEST;
+  /** Where the next piece starts, and how much is left from there. */
+  offset = 0;
+  restBytes = 0;
+  piecesOut = 0;
+  status: BlockStatus = BlockStatus.ok;
+  nextFree: SplitJob | null = null;
+}
+
+const NO_JOB = new SplitJob();
+
+class Piece extends BlockRequest {
+  job: SplitJob = NO_JOB;
+  nextFree: Piece | null = null;
+}
+
+function withoutLimits(info: BlockDeviceInfo): BlockDeviceInfo {
+  return {
+    ...info,
+    transferBytesMax: SPLIT_BYTES_MAX,
+    trimBytesMax: info.canTrim ? SPLIT_BYTES_MAX : 0,
+    writeZeroesBytesMax: info.canWriteZeroes ? SPLIT_BYTES_MAX : 0,
+  };
+}
+
+/** The longest request that the device takes; flush and cache have no limit. */
+function pieceBytesMax(info: BlockDeviceInfo, op: BlockOp): number {
+  switch (op) {
+    case BlockOp.read:
+    case BlockOp.write:
+      return info.transferBytesMax;
+    case BlockOp.trim:
+      return info.canTrim ? info.trimBytesMax : SPLIT_BYTES_MAX;
+    case BlockOp.writeZeroes:
+      return info.canWriteZeroes ? info.writeZeroesBytesMax : SPLIT_BYTES_MAX;
+    default:
+      return SPLIT_BYTES_MAX;
+  }
+}
+
+/**
+ * How long the piece at `offset` is. Its end is put on a boundary that suits the device where the limit leaves room
+ * for that: a multiple of the preferred size for data; a multiple of the limit itself for trim and write zeroes,
+ * whose limit is a multiple of the device's allocation unit, so that no unit is trimmed by halves.
+ */
+export function nextPieceBytes(
+  info: BlockDeviceInfo,
+  op: BlockOp,
+  offset: number,
+  restBytes: number,
+): number {
+  const limit = pieceBytesMax(info, op);
+  const bytesMax = limit - (limit % info.minimumBytes);
+  if (restBytes <= bytesMax) return restBytes;
+  const isTransfer = op === BlockOp.read || op === BlockOp.write;
+  const boundary = isTransfer ? info.preferredBytes : bytesMax;
+  const end = offset + bytesMax;
+  const alignedEnd = end - (end % boundary);
+  return alignedEnd > offset ? alignedEnd - offset : bytesMax;
+}
