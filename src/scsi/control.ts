@@ -1,0 +1,138 @@
+import type { Clock } from '../common/clock.js';
+import type { BufferSlot, SlabPool } from '../common/slab.js';
+import { setData, setNoData } from './commands.js';
+import { ScsiCheckCondition, ScsiError } from './errors.js';
+import { DataDirection, DeliveryOutcome, ScsiCommand } from './port.js';
+import type { ScsiPort } from './port.js';
+import { RetryBudget, describeFailure, judge } from './retry.js';
+import { Sense, SenseKey } from './sense.js';
+import { ScsiStatus, commandNameAt } from './wire.js';
+
+/** What this layer needs of a logger; pino's fit. */
+export interface ScsiLog {
+  debug(facts: object, message: string): void;
+  info(facts: object, message: string): void;
+  warn(facts: object, message: string): void;
+  error(facts: object, message: string): void;
+}
+
+/** What is handed in to everything of this layer that talks to a device. */
+export interface ScsiServices {
+  readonly pool: SlabPool;
+  readonly clock: Clock;
+  readonly log: ScsiLog;
+}
+
+/** Parameter data that arrived: `view[offset .. offset + length)`, borrowed until the decoder returns. */
+export type ParameterDecoder<T> = (view: DataView, offset: number, length: number) => T;
+
+/** A slot of at least `lengthBytes`, when there is one. */
+export async function acquireSlot(pool: SlabPool, lengthBytes: number): Promise<BufferSlot> {
+  for (;;) {
+    const slot = pool.acquire(lengthBytes);
+    if (slot !== null) return slot;
+    await new Promise<void>((resolve) => pool.whenAvailable(lengthBytes, resolve));
+  }
+}
+
+/** Commands off the data path, one promise each: with retries, and failures as exceptions. */
+export class ControlChannel {
+  readonly port: ScsiPort;
+  readonly #services: ScsiServices;
+
+  constructor(port: ScsiPort, services: ScsiServices) {
+    this.port = port;
+    this.#services = services;
+  }
+
+  /**
+   * Sends the command that `build` makes, and decodes the at most `lengthBytes` that it brings in.
+   * @throws ScsiCheckCondition, ScsiError
+   */
+  async run<T>(
+    build: (command: ScsiCommand) => void,
+    lengthBytes: number,
+    decode: ParameterDecoder<T>,
+  ): Promise<T> {
+    const slot = await acquireSlot(this.#services.pool, lengthBytes);
+    try {
+      // What the device does not send must not be what another client's request left there.
+      slot.slab.bytes.fill(0, slot.offset, slot.offset + lengthBytes);
+      const command = await this.#execute((next) => {
+        setData(next, DataDirection.in, slot.slab, slot.offset, lengthBytes);
+        build(next);
+      });
+      const length = Math.max(0, lengthBytes - Math.max(0, command.residual));
+      return decode(slot.slab.view, slot.offset, length);
+    } finally {
+      slot.release();
+    }
+  }
+
+  /** As {@link run}, but null when the device does not know the command, or this form of it. */
+  async runIfSupported<T>(
+    build: (command: ScsiCommand) => void,
+    lengthBytes: number,
+    decode: ParameterDecoder<T>,
+  ): Promise<T | null> {
+    try {
+      return await this.run(build, lengthBytes, decode);
+    } catch (error) {
+      if (error instanceof ScsiCheckCondition && error.senseKey === SenseKey.illegalRequest) {
+        return null;
+      }
+      throw error;
+    }
+  }
+
+  /** Sends a command without data. @throws ScsiCheckCondition, ScsiError */
+  async runWithoutData(build: (command: ScsiCommand) => void): Promise<void> {
+    await this.#execute((command) => {
+      setNoData(command);
+      build(command);
+    });
+  }
+
+  async #execute(prepare: (command: ScsiCommand) => void): Promise<ScsiCommand> {
+    const { clock, log } = this.#services;
+    let onDone: () => void = () => undefined;
+    const command = new ScsiCommand(() => onDone());
+    const retries = new RetryBudget();
+    const sense = new Sense();
+    for (;;) {
+      prepare(command);
+      await new Promise<void>((resolve) => {
+        onDone = resolve;
+        this.port.execute(command);
+      });
+      const verdict = judge(command, sense);
+      if (verdict === 'succeeded') return command;
+      const delayMs = retries.delayMs(verdict, clock.nowMs());
+      if (delayMs < 0) throw this.#errorOf(command, sense);
+      const facts = { lun: this.port.name, command: commandNameAt(command.cdbView, 0) };
+      log.debug({ ...facts, reason: describeFailure(command, sense) }, 'SCSI command sent again');
+      if (delayMs > 0) await new Promise<void>((resolve) => clock.after(delayMs, resolve));
+    }
+  }
+
+  #errorOf(command: ScsiCommand, sense: Sense): ScsiError {
+    const lun = this.port.name;
+    const name = commandNameAt(command.cdbView, 0);
+    if (
+      command.outcome === DeliveryOutcome.delivered &&
+      command.status === ScsiStatus.checkCondition
+    ) {
+      return new ScsiCheckCondition(name, sense, { lun });
+    }
+    const reason = describeFailure(command, sense);
+    const code = OUTCOME_CODES[command.outcome];
+    return new ScsiError(code, `${lun}: ${name} failed: ${reason}`, { lun, command: name });
+  }
+}
+
+const OUTCOME_CODES = {
+  [DeliveryOutcome.delivered]: 'scsi-status',
+  [DeliveryOutcome.connectionLost]: 'scsi-connection-lost',
+  [DeliveryOutcome.timedOut]: 'scsi-timeout',
+  [DeliveryOutcome.aborted]: 'scsi-aborted',
+} as const;

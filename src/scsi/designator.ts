@@ -1,0 +1,47 @@
+import { Association, CodeSet, DesignatorType } from './wire.js';
+import type { Designator } from './wire.js';
+
+/** A designator of VPD page 83 for people and JSON. */
+export interface DesignatorText {
+  readonly association: string;
+  readonly type: string;
+  /** Text as it is, binary as hexadecimal digits. */
+  readonly value: string;
+}
+
+const TYPE_NAMES: Readonly<Record<number, string>> = {
+  [DesignatorType.vendorSpecific]: 'vendor-specific',
+  [DesignatorType.t10VendorId]: 't10',
+  [DesignatorType.eui64]: 'eui-64',
+  [DesignatorType.naa]: 'naa',
+  [DesignatorType.relativeTargetPort]: 'relative-target-port',
+  [DesignatorType.targetPortGroup]: 'target-port-group',
+  [DesignatorType.scsiNameString]: 'scsi-name',
+};
+
+const ASSOCIATION_NAMES: Readonly<Record<number, string>> = {
+  [Association.logicalUnit]: 'logical-unit',
+  [Association.targetPort]: 'target-port',
+  [Association.targetDevice]: 'target-device',
+};
+
+export function designatorText({ association, type, codeSet, bytes }: Designator): DesignatorText {
+  return {
+    association: ASSOCIATION_NAMES[association] ?? `association-${association}`,
+    type: TYPE_NAMES[type] ?? `type-${type}`,
+    value: codeSet === CodeSet.binary ? hexOf(bytes) : textOf(bytes),
+  };
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** Printable characters only, as this goes to terminals. */
+function textOf(bytes: Uint8Array): string {
+  const text = new TextDecoder().decode(bytes);
+  return text
+    .replace(/\0+$/, '')
+    .replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
+    .trim();
+}

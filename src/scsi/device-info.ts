@@ -1,0 +1,110 @@
+import type { BlockDeviceInfo } from '../block/device.js';
+import type { LogicalUnit } from './inspect.js';
+import {
+  TRIM_BYTES_MAX,
+  UNMAP_BLOCKS_UNREPORTED,
+  WRITE_SAME_BLOCKS_UNREPORTED,
+  WRITE_ZEROES_BYTES_MAX,
+} from './limits.js';
+
+/** The commands that a disk uses for what READ and WRITE cannot do. */
+export interface DiskAbilities {
+  readonly trim: 'unmap' | 'writeSame' | 'none';
+  /** WRITE SAME(16) exists, or may exist: the first refusal decides. */
+  readonly writeSame: boolean;
+  /**
+   * Its UNMAP bit may be set where zeroes are wanted. SBC-3 5.43 promises the zeroes in any case, but LIO unmaps
+   * without a look at the data: as Linux does, only a device whose unmapped blocks read as zeroes is trusted.
+   */
+  readonly zeroesByUnmap: boolean;
+  readonly preFetch: boolean;
+  readonly lbaStatus: boolean;
+  /** FUA in WRITE. */
+  readonly forceUnitAccess: boolean;
+  /** A write may end before it is on the medium, so that force unit access needs FUA or a flush behind it. */
+  readonly writeCache: boolean;
+}
+
+export function abilitiesOf(unit: LogicalUnit): DiskAbilities {
+  const { commands, provisioning, limits } = unit;
+  const writeSame = commands.writeSame16 !== false;
+  const hasUnmapBit = writeSame && unit.provisioned && (provisioning?.writeSame16Unmap ?? false);
+  // Before page B2 existed, a limit in page B0 was how a device told that it has UNMAP.
+  const claimsUnmap = provisioning?.unmap ?? (limits?.unmapBlocksMax ?? 0) > 0;
+  const unmap = unit.provisioned && claimsUnmap && commands.unmap !== false;
+  return {
+    trim: unmap ? 'unmap' : hasUnmapBit ? 'writeSame' : 'none',
+    writeSame,
+    zeroesByUnmap: hasUnmapBit && unit.readZeroes,
+    // An optional convenience: used only where the device says that it is there.
+    preFetch: commands.preFetch16 === true,
+    lbaStatus: unit.provisioned && commands.getLbaStatus !== false,
+    forceUnitAccess: unit.forceUnitAccess,
+    writeCache: unit.writeCache !== false,
+  };
+}
+
+/** What a logical unit is as a block device. */
+export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
+  const abilities = abilitiesOf(unit);
+  const { blockBytes, readOnly } = unit;
+  const transferBytesMax = transferMaxOf(unit);
+  const writeZeroesBytesMax = writeSameMaxOf(unit);
+  const trimBytesMax = { unmap: unmapMaxOf(unit), writeSame: writeZeroesBytesMax, none: 0 };
+  return {
+    sizeBytes: unit.sizeBytes,
+    minimumBytes: blockBytes,
+    preferredBytes: preferredOf(unit, transferBytesMax),
+    transferBytesMax,
+    trimBytesMax: readOnly ? 0 : trimBytesMax[abilities.trim],
+    writeZeroesBytesMax: readOnly ? 0 : writeZeroesBytesMax,
+    readOnly,
+    canForceUnitAccess: abilities.forceUnitAccess || !abilities.writeCache,
+    canFlush: true,
+    canTrim: !readOnly && abilities.trim !== 'none',
+    canWriteZeroes: !readOnly,
+    canCache: abilities.preFetch,
+    // A device may leave alone what is smaller than its allocation unit.
+    trimReadsZeroes: unit.readZeroes && (unit.limits?.unmapGranularityBlocks ?? 0) <= 1,
+    multiConnection: true,
+    rotational: (unit.characteristics?.rotationRate ?? 0) > 1,
+  };
+}
+
+/** At least one block, whatever the path claims: its own refusal says more than ours could. */
+function transferMaxOf({ limits, blockBytes, pathTransferBytesMax }: LogicalUnit): number {
+  const deviceBlocks = limits?.transferBlocksMax ?? 0;
+  const pathBlocks = Math.floor(pathTransferBytesMax / blockBytes);
+  const blocks = deviceBlocks === 0 ? pathBlocks : Math.min(deviceBlocks, pathBlocks);
+  return Math.max(1, blocks) * blockBytes;
+}
+
+function writeSameMaxOf({ limits, blockBytes }: LogicalUnit): number {
+  const reported = limits?.writeSameBlocksMax ?? 0;
+  // Zero is "no limit reported", and a limit that is no exact Number is none.
+  const blocks = reported > 0 ? reported : WRITE_SAME_BLOCKS_UNREPORTED;
+  return boundedBytes(blocks, blockBytes, WRITE_ZEROES_BYTES_MAX);
+}
+
+function unmapMaxOf({ limits, blockBytes }: LogicalUnit): number {
+  const reported = limits?.unmapBlocksMax ?? 0;
+  const blocks = reported > 0 ? reported : UNMAP_BLOCKS_UNREPORTED;
+  const bytesMax = boundedBytes(blocks, blockBytes, TRIM_BYTES_MAX);
+  // Longer trims are cut at multiples of the limit, and should not cut an allocation unit in two.
+  const unitBytes = (limits?.unmapGranularityBlocks ?? 0) * blockBytes;
+  return unitBytes > 0 && unitBytes <= bytesMax ? bytesMax - (bytesMax % unitBytes) : bytesMax;
+}
+
+function boundedBytes(blocks: number, blockBytes: number, bytesMax: number): number {
+  return Math.max(blockBytes, Math.min(blocks * blockBytes, bytesMax - (bytesMax % blockBytes)));
+}
+
+/** What suits the device, and a page of memory at least: a power of two within the limits. */
+function preferredOf(unit: LogicalUnit, transferBytesMax: number): number {
+  const granularityBytes = (unit.limits?.transferGranularityBlocks ?? 0) * unit.blockBytes;
+  const isUsable = granularityBytes > 0 && Number.isInteger(Math.log2(granularityBytes));
+  const wanted = Math.max(PAGE_BYTES, unit.physicalBlockBytes, isUsable ? granularityBytes : 0);
+  return Math.min(wanted, 2 ** Math.floor(Math.log2(transferBytesMax)));
+}
+
+const PAGE_BYTES = 4_096;

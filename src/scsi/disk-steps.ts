@@ -1,0 +1,227 @@
+import { BlockOp } from '../block/device.js';
+import type { BlockRequest } from '../block/device.js';
+import type { BufferSlot, SlabPool } from '../common/slab.js';
+import {
+  buildPreFetch16,
+  buildRead16,
+  buildSynchronizeCache16,
+  buildUnmap,
+  buildWrite16,
+  buildWriteSame16,
+  setData,
+} from './commands.js';
+import { acquireSlot } from './control.js';
+import { abilitiesOf, deviceInfoOf } from './device-info.js';
+import type { DiskAbilities } from './device-info.js';
+import type { DiskIo, DiskStep } from './disk-io.js';
+import type { LogicalUnit } from './inspect.js';
+import { FLUSH_TIMEOUT_MS, WRITE_SAME_TIMEOUT_MS, ZERO_BUFFER_BYTES } from './limits.js';
+import { DataDirection } from './port.js';
+import {
+  UNMAP_DESCRIPTOR_BYTES,
+  UNMAP_HEADER_BYTES,
+  encodeUnmapDescriptor,
+  encodeUnmapHeader,
+} from './wire.js';
+
+const UNMAP_LIST_BYTES = UNMAP_HEADER_BYTES + UNMAP_DESCRIPTOR_BYTES;
+
+/**
+ * Which SCSI commands a block request takes, one step at a time, and their CDBs and data:
+ *
+ *   read    READ(16)
+ *   write   WRITE(16), with FUA where the device has it, else with SYNCHRONIZE CACHE(16) behind it
+ *   flush   SYNCHRONIZE CACHE(16) of everything
+ *   trim    UNMAP, or WRITE SAME(16) with UNMAP. One descriptor each: the limit on a command's blocks is for all
+ *           its descriptors together (SBC-3 6.5.3), so more of them would not carry more
+ *   zeroes  WRITE SAME(16) with UNMAP unless it may make no hole, else without, else WRITE(16) of a zero buffer
+ *   cache   PRE-FETCH(16)
+ */
+export class DiskSteps {
+  abilities: DiskAbilities;
+  readonly #blockBytes: number;
+  readonly #preFetchBlocksMax: number;
+  /** UNMAP parameter lists, one per command slot. */
+  readonly #lists: BufferSlot;
+  /** Zeroes for WRITE SAME and WRITE. */
+  readonly #zeroes: BufferSlot;
+  readonly #zeroBlocks: number;
+
+  private constructor(unit: LogicalUnit, lists: BufferSlot, zeroes: BufferSlot, zeroBytes: number) {
+    this.abilities = abilitiesOf(unit);
+    this.#blockBytes = unit.blockBytes;
+    const prefetchBlocksMax = unit.limits?.prefetchBlocksMax ?? 0;
+    this.#preFetchBlocksMax = prefetchBlocksMax === 0 ? 0xffff_ffff : prefetchBlocksMax;
+    this.#lists = lists;
+    this.#zeroes = zeroes;
+    this.#zeroBlocks = zeroBytes / unit.blockBytes;
+  }
+
+  /** Takes the memory that `commandsMax` commands need beside that of their requests. */
+  static async create(unit: LogicalUnit, pool: SlabPool, commandsMax: number): Promise<DiskSteps> {
+    const { transferBytesMax } = deviceInfoOf(unit);
+    const bytesMax = Math.min(ZERO_BUFFER_BYTES, transferBytesMax, pool.requestBytesMax);
+    const zeroBytes = Math.max(unit.blockBytes, bytesMax - (bytesMax % unit.blockBytes));
+    const lists = await acquireSlot(pool, commandsMax * UNMAP_LIST_BYTES);
+    const zeroes = await acquireSlot(pool, zeroBytes);
+    zeroes.slab.bytes.fill(0, zeroes.offset, zeroes.offset + zeroBytes);
+    return new DiskSteps(unit, lists, zeroes, zeroBytes);
+  }
+
+  /** No command is out any more. */
+  release(): void {
+    this.#lists.release();
+    this.#zeroes.release();
+  }
+
+  /** Puts a request at its first step. */
+  begin(io: DiskIo, request: BlockRequest): void {
+    io.request = request;
+    io.retries.reset();
+    io.step = this.#firstStep(request);
+    this.#coverAll(io);
+  }
+
+  #firstStep({ op, noHole }: BlockRequest): DiskStep {
+    const { trim, writeSame, zeroesByUnmap } = this.abilities;
+    switch (op) {
+      case BlockOp.read:
+        return 'read';
+      case BlockOp.write:
+        return 'write';
+      case BlockOp.flush:
+        return 'flush';
+      case BlockOp.trim:
+        return trim === 'writeSame' ? 'writeSameUnmap' : 'unmap';
+      case BlockOp.writeZeroes:
+        if (zeroesByUnmap && !noHole) return 'writeSameUnmap';
+        return writeSame ? 'writeSame' : 'writeZeroBuffer';
+      case BlockOp.cache:
+        return 'preFetch';
+    }
+  }
+
+  #coverAll(io: DiskIo): void {
+    io.lba = io.request.offset / this.#blockBytes;
+    io.restBlocks = io.request.length / this.#blockBytes;
+  }
+
+  /** Fills in the command for the step that the I/O is at. */
+  build(io: DiskIo): void {
+    const { command, request, lba, restBlocks } = io;
+    io.blocks = restBlocks;
+    command.timeoutMs = 0;
+    switch (io.step) {
+      case 'read':
+        setData(command, DataDirection.in, request.slab, request.slabOffset, request.length);
+        buildRead16(command, lba, restBlocks);
+        return;
+      case 'write':
+        setData(command, DataDirection.out, request.slab, request.slabOffset, request.length);
+        buildWrite16(command, lba, restBlocks, this.#usesFua(request));
+        return;
+      case 'flush':
+        command.timeoutMs = FLUSH_TIMEOUT_MS;
+        buildSynchronizeCache16(command, 0, 0);
+        return;
+      case 'flushBehind':
+        command.timeoutMs = FLUSH_TIMEOUT_MS;
+        buildSynchronizeCache16(command, lba, restBlocks);
+        return;
+      case 'unmap':
+        this.#buildUnmap(io);
+        return;
+      case 'writeSameUnmap':
+      case 'writeSame':
+        command.timeoutMs = WRITE_SAME_TIMEOUT_MS;
+        this.#setZeroes(io, 1);
+        buildWriteSame16(command, lba, restBlocks, io.step === 'writeSameUnmap');
+        return;
+      case 'writeZeroBuffer':
+        io.blocks = Math.min(restBlocks, this.#zeroBlocks);
+        this.#setZeroes(io, io.blocks);
+        buildWrite16(command, lba, io.blocks, this.#usesFua(request));
+        return;
+      case 'preFetch':
+        buildPreFetch16(command, lba, Math.min(restBlocks, this.#preFetchBlocksMax));
+        return;
+    }
+  }
+
+  #usesFua(request: BlockRequest): boolean {
+    return request.forceUnitAccess && this.abilities.forceUnitAccess;
+  }
+
+  #buildUnmap({ command, index, lba, restBlocks }: DiskIo): void {
+    const { slab, offset } = this.#lists;
+    const listOffset = offset + index * UNMAP_LIST_BYTES;
+    const listBytes = encodeUnmapHeader(slab.view, listOffset, 1);
+    encodeUnmapDescriptor(slab.view, listOffset, 0, lba, restBlocks);
+    setData(command, DataDirection.out, slab, listOffset, listBytes);
+    buildUnmap(command, listBytes);
+  }
+
+  #setZeroes({ command }: DiskIo, blocks: number): void {
+    const { slab, offset } = this.#zeroes;
+    setData(command, DataDirection.out, slab, offset, blocks * this.#blockBytes);
+  }
+
+  /** The command of the present step has succeeded: true if there is another to send, false when all is done. */
+  advance(io: DiskIo): boolean {
+    switch (io.step) {
+      case 'writeZeroBuffer':
+        io.lba += io.blocks;
+        io.restBlocks -= io.blocks;
+        return io.restBlocks > 0 || this.#flushesBehind(io);
+      case 'write':
+      case 'unmap':
+      case 'writeSame':
+      case 'writeSameUnmap':
+        return this.#flushesBehind(io);
+      default:
+        return false;
+    }
+  }
+
+  /** WRITE SAME and UNMAP have no FUA bit at all. */
+  #flushesBehind(io: DiskIo): boolean {
+    if (!io.request.forceUnitAccess || !this.abilities.writeCache) return false;
+    const isWrite = io.step === 'write' || io.step === 'writeZeroBuffer';
+    if (isWrite && this.abilities.forceUnitAccess) return false;
+    io.step = 'flushBehind';
+    io.retries.reset();
+    this.#coverAll(io);
+    return true;
+  }
+
+  /**
+   * The device does not know the command of the present step: what that changes about the unit, and true in
+   * `goesOn` if the I/O was put at another step. Null for steps that every disk has.
+   */
+  learnRefusal(io: DiskIo, unit: LogicalUnit): { unit: LogicalUnit; goesOn: boolean } | null {
+    const { commands, provisioning } = unit;
+    const isTrim = io.request.op === BlockOp.trim;
+    switch (io.step) {
+      case 'unmap':
+        return { unit: { ...unit, commands: { ...commands, unmap: false } }, goesOn: false };
+      case 'writeSameUnmap':
+        io.step = 'writeSame';
+        return {
+          unit: {
+            ...unit,
+            provisioning:
+              provisioning === null ? null : { ...provisioning, writeSame16Unmap: false },
+          },
+          goesOn: !isTrim,
+        };
+      case 'writeSame':
+        io.step = 'writeZeroBuffer';
+        return {
+          unit: { ...unit, commands: { ...commands, writeSame16: false } },
+          goesOn: !io.request.fastOnly,
+        };
+      default:
+        return null;
+    }
+  }
+}

@@ -1,0 +1,324 @@
+/**
+ * Parameter data of the block commands (SBC-3 5) and of the LUN and operation code reports (SPC-4 6).
+ * Everything is big-endian; the caller has checked that the bytes exist, except where a `length` is taken.
+ *
+ *   READ CAPACITY(10), 8 bytes     0-3 last LBA (0xffffffff: ask with 16), 4-7 block length
+ *   READ CAPACITY(16), 32 bytes    0-7 last LBA, 8-11 block length, 12 P_TYPE 3-1 PROT_EN 0,
+ *                                  13 P_I 7-4, logical blocks per physical exponent 3-0,
+ *                                  14 LBPME 7, LBPRZ 6, 14-15 lowest aligned LBA 13-0
+ *   UNMAP list                     0-1 data length (n - 1), 2-3 descriptors' length; at 8, each 16 bytes:
+ *                                  0-7 LBA, 8-11 blocks, 12-15 -
+ *   GET LBA STATUS                 0-3 data length (n - 3), 4-7 -; at 8, each 16 bytes:
+ *                                  0-7 LBA, 8-11 blocks, 12 status 3-0, 13-15 -
+ *   REPORT LUNS                    0-3 list length, 4-7 -; at 8, each 8 bytes: a LUN
+ *   REPORT SUPPORTED OPCODES, all  0-3 data length; at 4, each 8 bytes:
+ *                                  0 opcode, 2-3 service action, 5 CTDP 1 SERVACTV 0, 6-7 CDB length
+ *                             one  1 CTDP 7, support 2-0; 2-3 CDB length; 4.. usage map
+ */
+import { readSafeU64, writeSafeU64 } from '../common/u64.js';
+import type { CommandFormat } from './wire.js';
+
+export const READ_CAPACITY_10_BYTES = 8;
+export const READ_CAPACITY_16_BYTES = 32;
+
+export interface ReadCapacity {
+  /** -1 when above 2^53 - 1. */
+  lastLba: number;
+  blockBytes: number;
+  /** 0 without protection information, else its type 1..3. */
+  protectionType: number;
+  /** Logical blocks per physical block, as a power of two. */
+  physicalBlockExponent: number;
+  lowestAlignedLba: number;
+  /** LBPME: the unit is provisioned by block, so UNMAP means something. */
+  provisioned: boolean;
+  /** LBPRZ: unmapped blocks read as zeroes. */
+  readZeroes: boolean;
+}
+
+export function encodeReadCapacity10(
+  view: DataView,
+  offset: number,
+  lastLba: number,
+  blockBytes: number,
+): number {
+  view.setUint32(offset, Math.min(lastLba, 0xffff_ffff));
+  view.setUint32(offset + 4, blockBytes);
+  return READ_CAPACITY_10_BYTES;
+}
+
+/** Of READ CAPACITY(10): size and block length, the rest is not known. */
+export function decodeReadCapacity10(view: DataView, offset: number): ReadCapacity {
+  return {
+    ...emptyReadCapacity(),
+    lastLba: view.getUint32(offset),
+    blockBytes: view.getUint32(offset + 4),
+  };
+}
+
+export function emptyReadCapacity(): ReadCapacity {
+  return {
+    lastLba: 0,
+    blockBytes: 0,
+    protectionType: 0,
+    physicalBlockExponent: 0,
+    lowestAlignedLba: 0,
+    provisioned: false,
+    readZeroes: false,
+  };
+}
+
+export function encodeReadCapacity16(view: DataView, offset: number, data: ReadCapacity): number {
+  writeSafeU64(view, offset, data.lastLba);
+  view.setUint32(offset + 8, data.blockBytes);
+  const protection = data.protectionType === 0 ? 0 : ((data.protectionType - 1) << 1) | 1;
+  view.setUint8(offset + 12, protection);
+  view.setUint8(offset + 13, data.physicalBlockExponent);
+  view.setUint16(
+    offset + 14,
+    (data.provisioned ? 0x8000 : 0) |
+      (data.readZeroes ? 0x4000 : 0) |
+      (data.lowestAlignedLba & 0x3fff),
+  );
+  return READ_CAPACITY_16_BYTES;
+}
+
+/** Needs the first 16 bytes, which is what the oldest devices send; the rest is reserved. */
+export function decodeReadCapacity16(view: DataView, offset: number, out: ReadCapacity): void {
+  const protection = view.getUint8(offset + 12);
+  const provisioning = view.getUint16(offset + 14);
+  out.lastLba = readSafeU64(view, offset);
+  out.blockBytes = view.getUint32(offset + 8);
+  out.protectionType = (protection & 1) === 0 ? 0 : ((protection >> 1) & 7) + 1;
+  out.physicalBlockExponent = view.getUint8(offset + 13) & 0x0f;
+  out.lowestAlignedLba = provisioning & 0x3fff;
+  out.provisioned = (provisioning & 0x8000) !== 0;
+  out.readZeroes = (provisioning & 0x4000) !== 0;
+}
+
+export const UNMAP_HEADER_BYTES = 8;
+export const UNMAP_DESCRIPTOR_BYTES = 16;
+
+/** A run of logical blocks; `lba` is -1 when above 2^53 - 1. */
+export interface BlockRange {
+  lba: number;
+  blocks: number;
+}
+
+/** Writes the header of an UNMAP parameter list; returns the list's length. */
+export function encodeUnmapHeader(view: DataView, offset: number, descriptors: number): number {
+  const descriptorBytes = descriptors * UNMAP_DESCRIPTOR_BYTES;
+  view.setUint16(offset, descriptorBytes + UNMAP_HEADER_BYTES - 2);
+  view.setUint16(offset + 2, descriptorBytes);
+  view.setUint32(offset + 4, 0);
+  return UNMAP_HEADER_BYTES + descriptorBytes;
+}
+
+/** Writes descriptor `index` of the list that starts at `offset`. */
+export function encodeUnmapDescriptor(
+  view: DataView,
+  offset: number,
+  index: number,
+  lba: number,
+  blocks: number,
+): void {
+  const at = offset + UNMAP_HEADER_BYTES + index * UNMAP_DESCRIPTOR_BYTES;
+  writeSafeU64(view, at, lba);
+  view.setUint32(at + 8, blocks);
+  view.setUint32(at + 12, 0);
+}
+
+/**
+ * How many whole descriptors a list of `length` bytes has. -1 when its own lengths say more than was sent, which
+ * SBC-3 5.28.2 answers with PARAMETER LIST LENGTH ERROR.
+ */
+export function unmapDescriptorCount(view: DataView, offset: number, length: number): number {
+  if (length === 0) return 0;
+  if (length < UNMAP_HEADER_BYTES) return -1;
+  const descriptorBytes = view.getUint16(offset + 2);
+  if (descriptorBytes + UNMAP_HEADER_BYTES > length) return -1;
+  if (view.getUint16(offset) + 2 > length) return -1;
+  return Math.floor(descriptorBytes / UNMAP_DESCRIPTOR_BYTES);
+}
+
+/** Reads descriptor `index` of the list that starts at `offset`. */
+export function decodeUnmapDescriptor(
+  view: DataView,
+  offset: number,
+  index: number,
+  out: BlockRange,
+): void {
+  const at = offset + UNMAP_HEADER_BYTES + index * UNMAP_DESCRIPTOR_BYTES;
+  out.lba = readSafeU64(view, at);
+  out.blocks = view.getUint32(at + 8);
+}
+
+export const LBA_STATUS_HEADER_BYTES = 8;
+export const LBA_STATUS_DESCRIPTOR_BYTES = 16;
+
+/** SBC-3 table 65. */
+export const ProvisioningStatus = { mapped: 0, deallocated: 1, anchored: 2 } as const;
+
+export interface LbaStatus extends BlockRange {
+  /** {@link ProvisioningStatus}; anything else is to be taken as mapped. */
+  status: number;
+}
+
+/** Writes the header for `descriptors` descriptors; returns the length of all. */
+export function encodeLbaStatusHeader(view: DataView, offset: number, descriptors: number): number {
+  const lengthBytes = LBA_STATUS_HEADER_BYTES + descriptors * LBA_STATUS_DESCRIPTOR_BYTES;
+  view.setUint32(offset, lengthBytes - 4);
+  view.setUint32(offset + 4, 0);
+  return lengthBytes;
+}
+
+export function encodeLbaStatus(
+  view: DataView,
+  offset: number,
+  index: number,
+  data: LbaStatus,
+): void {
+  const at = offset + LBA_STATUS_HEADER_BYTES + index * LBA_STATUS_DESCRIPTOR_BYTES;
+  writeSafeU64(view, at, data.lba);
+  view.setUint32(at + 8, data.blocks);
+  view.setUint32(at + 12, data.status << 24);
+}
+
+/** Whole descriptors in `length` received bytes. */
+export function lbaStatusCount(view: DataView, offset: number, length: number): number {
+  if (length < LBA_STATUS_HEADER_BYTES) return 0;
+  const dataBytes = Math.min(length, view.getUint32(offset) + 4) - LBA_STATUS_HEADER_BYTES;
+  return Math.max(0, Math.floor(dataBytes / LBA_STATUS_DESCRIPTOR_BYTES));
+}
+
+export function decodeLbaStatus(
+  view: DataView,
+  offset: number,
+  index: number,
+  out: LbaStatus,
+): void {
+  const at = offset + LBA_STATUS_HEADER_BYTES + index * LBA_STATUS_DESCRIPTOR_BYTES;
+  out.lba = readSafeU64(view, at);
+  out.blocks = view.getUint32(at + 8);
+  out.status = view.getUint8(at + 12) & 0x0f;
+}
+
+export const REPORT_LUNS_HEADER_BYTES = 8;
+export const LUN_BYTES = 8;
+/** What the single-level addressing methods can express (SAM-5 4.7.7). */
+export const LUN_MAX = 0x3fff;
+
+/** Writes a LUN's eight bytes: peripheral addressing below 256, flat space above (SAM-5 4.7.7.1, 4.7.7.2). */
+export function encodeLun(view: DataView, offset: number, lun: number): void {
+  view.setUint16(offset, lun < 256 ? lun : 0x4000 | lun);
+  view.setUint16(offset + 2, 0);
+  view.setUint32(offset + 4, 0);
+}
+
+/** A single-level LUN's number; -1 for anything deeper, well-known or extended. */
+export function decodeLun(view: DataView, offset: number): number {
+  const first = view.getUint16(offset);
+  if (view.getUint16(offset + 2) !== 0 || view.getUint32(offset + 4) !== 0) return -1;
+  if (first >= 0x8000) return -1;
+  if (first >= 0x4000) return first & 0x3fff;
+  // Peripheral addressing: the bus identifier must be zero, anything else is a level further down.
+  return first < 0x100 ? first : -1;
+}
+
+export function encodeReportLuns(view: DataView, offset: number, luns: readonly number[]): number {
+  view.setUint32(offset, luns.length * LUN_BYTES);
+  view.setUint32(offset + 4, 0);
+  luns.forEach((lun, index) =>
+    encodeLun(view, offset + REPORT_LUNS_HEADER_BYTES + index * LUN_BYTES, lun),
+  );
+  return REPORT_LUNS_HEADER_BYTES + luns.length * LUN_BYTES;
+}
+
+/** The single-level LUNs in `length` received bytes. `listBytes` of the header may say that there are more. */
+export function decodeReportLuns(view: DataView, offset: number, length: number): number[] {
+  const luns: number[] = [];
+  if (length < REPORT_LUNS_HEADER_BYTES) return luns;
+  const end = Math.min(length, REPORT_LUNS_HEADER_BYTES + view.getUint32(offset));
+  for (let at = REPORT_LUNS_HEADER_BYTES; at + LUN_BYTES <= end; at += LUN_BYTES) {
+    const lun = decodeLun(view, offset + at);
+    if (lun >= 0) luns.push(lun);
+  }
+  return luns;
+}
+
+/** REPORT SUPPORTED OPERATION CODES, reporting options (SPC-4 table 203). */
+export const ReportingOptions = {
+  all: 0,
+  oneOpcode: 1,
+  oneServiceAction: 2,
+  /** Opcode, and service action where it has one. */
+  oneCommand: 3,
+} as const;
+
+/** Support field of the one-command format. */
+export const CommandSupport = { unknown: 0, no: 1, yes: 3, vendorSpecific: 5 } as const;
+
+const ALL_COMMANDS_HEADER_BYTES = 4;
+const COMMAND_DESCRIPTOR_BYTES = 8;
+const ONE_COMMAND_HEADER_BYTES = 4;
+
+export function encodeAllCommands(
+  view: DataView,
+  offset: number,
+  commands: readonly CommandFormat[],
+): number {
+  view.setUint32(offset, commands.length * COMMAND_DESCRIPTOR_BYTES);
+  commands.forEach((command, index) => {
+    const at = offset + ALL_COMMANDS_HEADER_BYTES + index * COMMAND_DESCRIPTOR_BYTES;
+    const hasAction = command.serviceAction >= 0;
+    view.setUint16(at, command.opcode << 8);
+    view.setUint16(at + 2, hasAction ? command.serviceAction : 0);
+    view.setUint16(at + 4, hasAction ? 1 : 0);
+    view.setUint16(at + 6, command.usage.length);
+  });
+  return ALL_COMMANDS_HEADER_BYTES + commands.length * COMMAND_DESCRIPTOR_BYTES;
+}
+
+/** One command of the all-commands format; `serviceAction` is -1 where the opcode is the whole command. */
+export interface SupportedCommand {
+  readonly opcode: number;
+  readonly serviceAction: number;
+}
+
+/** The commands in `length` received bytes; those with timeouts descriptors (CTDP) are 12 bytes longer. */
+export function decodeAllCommands(
+  view: DataView,
+  offset: number,
+  length: number,
+): SupportedCommand[] {
+  const commands: SupportedCommand[] = [];
+  if (length < ALL_COMMANDS_HEADER_BYTES) return commands;
+  const end = Math.min(length, ALL_COMMANDS_HEADER_BYTES + view.getUint32(offset));
+  for (let at = ALL_COMMANDS_HEADER_BYTES; at + COMMAND_DESCRIPTOR_BYTES <= end;) {
+    const flags = view.getUint8(offset + at + 5);
+    commands.push({
+      opcode: view.getUint8(offset + at),
+      serviceAction: (flags & 1) !== 0 ? view.getUint16(offset + at + 2) : -1,
+    });
+    at += COMMAND_DESCRIPTOR_BYTES + ((flags & 2) !== 0 ? 12 : 0);
+  }
+  return commands;
+}
+
+/** The one-command format; null for a command that is not supported. */
+export function encodeOneCommand(
+  view: DataView,
+  offset: number,
+  command: CommandFormat | null,
+): number {
+  const usage = command?.usage ?? [];
+  view.setUint16(offset, command === null ? CommandSupport.no : CommandSupport.yes);
+  view.setUint16(offset + 2, usage.length);
+  usage.forEach((byte, index) => view.setUint8(offset + ONE_COMMAND_HEADER_BYTES + index, byte));
+  return ONE_COMMAND_HEADER_BYTES + usage.length;
+}
+
+/** {@link CommandSupport} from the one-command format; `unknown` when not even its header came. */
+export function decodeCommandSupport(view: DataView, offset: number, length: number): number {
+  return length < ONE_COMMAND_HEADER_BYTES ? CommandSupport.unknown : view.getUint8(offset + 1) & 7;
+}

@@ -1,0 +1,498 @@
+/**
+ * SCSI bytes: operation codes and CDBs (SPC-4 clause 6, SBC-3 clause 5). INQUIRY and VPD
+ * pages are in pages.ts, mode parameters in mode.ts, other parameter data in parameter-data.ts; all are exported
+ * from here, so that one import shows every layout. Everything is big-endian. Bit numbers count from the least significant.
+ *
+ *   6-byte CDB     0       1          2       3       4       5
+ *                  opcode  flags|lba  lba     lba     length  control        INQUIRY: 2 page, 3-4 length
+ *
+ *   10-byte CDB    0       1          2-5     6       7-8     9
+ *                  opcode  flags      lba     group   length  control
+ *
+ *   12-byte CDB    0       1          2-5     6-9     10      11
+ *                  opcode  flags      lba     length  group   control        MAINTENANCE IN, REPORT LUNS: 6-9
+ *
+ *   16-byte CDB    0       1          2-9     10-13   14      15
+ *                  opcode  flags      lba     length  group   control        COMPARE AND WRITE: length in 13
+ *
+ *   flags          7 6 5      4             3            2-1             0
+ *   READ, WRITE    protect    DPO           FUA          .               .
+ *   VERIFY         protect    DPO           .            BYTCHK          .
+ *   WRITE SAME     protect    ANCHOR        UNMAP        .               NDOB (16 only)
+ *   SYNC CACHE, PRE-FETCH                                IMMED is bit 1
+ *   UNMAP                                                                ANCHOR
+ *   SERVICE ACTION IN, MAINTENANCE IN: service action in bits 4-0
+ */
+import { readSafeU64, writeSafeU64 } from '../common/u64.js';
+
+export * from './mode.js';
+export * from './pages.js';
+export * from './parameter-data.js';
+
+/** Operation codes. */
+export const Opcode = {
+  testUnitReady: 0x00,
+  requestSense: 0x03,
+  read6: 0x08,
+  write6: 0x0a,
+  inquiry: 0x12,
+  modeSense6: 0x1a,
+  startStopUnit: 0x1b,
+  readCapacity10: 0x25,
+  read10: 0x28,
+  write10: 0x2a,
+  verify10: 0x2f,
+  preFetch10: 0x34,
+  synchronizeCache10: 0x35,
+  writeSame10: 0x41,
+  unmap: 0x42,
+  modeSense10: 0x5a,
+  read16: 0x88,
+  compareAndWrite: 0x89,
+  write16: 0x8a,
+  verify16: 0x8f,
+  preFetch16: 0x90,
+  synchronizeCache16: 0x91,
+  writeSame16: 0x93,
+  serviceActionIn16: 0x9e,
+  reportLuns: 0xa0,
+  maintenanceIn: 0xa3,
+  read12: 0xa8,
+  write12: 0xaa,
+} as const;
+export type Opcode = (typeof Opcode)[keyof typeof Opcode];
+
+/** Service actions of SERVICE ACTION IN(16) and of MAINTENANCE IN. */
+export const ServiceAction = {
+  readCapacity16: 0x10,
+  getLbaStatus: 0x12,
+  reportTargetPortGroups: 0x0a,
+  reportSupportedOperationCodes: 0x0c,
+} as const;
+
+/** SAM-5 5.3.1. */
+export const ScsiStatus = {
+  good: 0x00,
+  checkCondition: 0x02,
+  conditionMet: 0x04,
+  busy: 0x08,
+  reservationConflict: 0x18,
+  taskSetFull: 0x28,
+  acaActive: 0x30,
+  taskAborted: 0x40,
+} as const;
+
+const STATUS_NAMES: Readonly<Record<number, string>> = {
+  [ScsiStatus.good]: 'GOOD',
+  [ScsiStatus.checkCondition]: 'CHECK CONDITION',
+  [ScsiStatus.conditionMet]: 'CONDITION MET',
+  [ScsiStatus.busy]: 'BUSY',
+  [ScsiStatus.reservationConflict]: 'RESERVATION CONFLICT',
+  [ScsiStatus.taskSetFull]: 'TASK SET FULL',
+  [ScsiStatus.acaActive]: 'ACA ACTIVE',
+  [ScsiStatus.taskAborted]: 'TASK ABORTED',
+};
+
+export function scsiStatusName(status: number): string {
+  return STATUS_NAMES[status] ?? `status 0x${status.toString(16)}`;
+}
+
+/** Bits of byte 1, as drawn above. */
+export const CdbFlag = {
+  dpo: 0x10,
+  fua: 0x08,
+  /** WRITE SAME. */
+  unmap: 0x08,
+  /** WRITE SAME; UNMAP has its own at bit 0. */
+  anchor: 0x10,
+  /** WRITE SAME(16): no data-out buffer, zeroes are meant. */
+  noDataOut: 0x01,
+  /** SYNCHRONIZE CACHE and PRE-FETCH. */
+  immediate: 0x02,
+  /** MODE SENSE: no block descriptors. */
+  disableBlockDescriptors: 0x08,
+} as const;
+
+/** SPC-4 4.3.4.1 and SBC-3: one command that this project knows. */
+export interface CommandFormat {
+  readonly name: string;
+  readonly opcode: number;
+  /** -1 where the opcode is the whole command. */
+  readonly serviceAction: number;
+  /** For REPORT SUPPORTED OPERATION CODES: the opcode, then a one for each bit that is looked at. */
+  readonly usage: readonly number[];
+}
+
+const FF4 = [0xff, 0xff, 0xff, 0xff] as const;
+
+function format(
+  name: string,
+  opcode: number,
+  usage: readonly number[],
+  serviceAction = -1,
+): CommandFormat {
+  return { name, opcode, serviceAction, usage: [opcode, ...usage, 0] };
+}
+
+/** The bodies behind `flags`, without the control byte, which `format` adds. */
+const body10 = (flags: number) => [flags, ...FF4, 0, 0xff, 0xff];
+const body12 = (flags: number) => [flags, ...FF4, ...FF4, 0];
+const body16 = (flags: number) => [flags, ...FF4, ...FF4, ...FF4, 0];
+const bodyAllocation12 = (flags: number, select: number) => [flags, select, 0, 0, 0, ...FF4, 0];
+
+/** Every command with its usage map. Names for logs come from here. */
+export const COMMAND_FORMATS: readonly CommandFormat[] = [
+  format('TEST UNIT READY', Opcode.testUnitReady, [0, 0, 0, 0]),
+  format('REQUEST SENSE', Opcode.requestSense, [0x01, 0, 0, 0xff]),
+  format('READ(6)', Opcode.read6, [0x1f, 0xff, 0xff, 0xff]),
+  format('WRITE(6)', Opcode.write6, [0x1f, 0xff, 0xff, 0xff]),
+  format('INQUIRY', Opcode.inquiry, [0x01, 0xff, 0xff, 0xff]),
+  format('MODE SENSE(6)', Opcode.modeSense6, [0x08, 0xff, 0xff, 0xff]),
+  format('START STOP UNIT', Opcode.startStopUnit, [0x01, 0, 0, 0xf7]),
+  format('READ CAPACITY(10)', Opcode.readCapacity10, [0, ...FF4, 0, 0, 0x01]),
+  format('READ(10)', Opcode.read10, body10(0xf8)),
+  format('WRITE(10)', Opcode.write10, body10(0xf8)),
+  format('VERIFY(10)', Opcode.verify10, body10(0xf6)),
+  format('PRE-FETCH(10)', Opcode.preFetch10, body10(0x02)),
+  format('SYNCHRONIZE CACHE(10)', Opcode.synchronizeCache10, body10(0x02)),
+  format('WRITE SAME(10)', Opcode.writeSame10, body10(0xf8)),
+  format('UNMAP', Opcode.unmap, [0x01, 0, 0, 0, 0, 0, 0xff, 0xff]),
+  format('MODE SENSE(10)', Opcode.modeSense10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff]),
+  format('READ(16)', Opcode.read16, body16(0xf8)),
+  format('COMPARE AND WRITE', Opcode.compareAndWrite, [0xf8, ...FF4, ...FF4, 0, 0, 0, 0xff, 0]),
+  format('WRITE(16)', Opcode.write16, body16(0xf8)),
+  format('VERIFY(16)', Opcode.verify16, body16(0xf6)),
+  format('PRE-FETCH(16)', Opcode.preFetch16, body16(0x02)),
+  format('SYNCHRONIZE CACHE(16)', Opcode.synchronizeCache16, body16(0x02)),
+  format('WRITE SAME(16)', Opcode.writeSame16, body16(0xf9)),
+  format(
+    'READ CAPACITY(16)',
+    Opcode.serviceActionIn16,
+    [0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ...FF4, 0],
+    ServiceAction.readCapacity16,
+  ),
+  format(
+    'GET LBA STATUS',
+    Opcode.serviceActionIn16,
+    [0x1f, ...FF4, ...FF4, ...FF4, 0],
+    ServiceAction.getLbaStatus,
+  ),
+  format('REPORT LUNS', Opcode.reportLuns, bodyAllocation12(0, 0xff)),
+  format(
+    'REPORT TARGET PORT GROUPS',
+    Opcode.maintenanceIn,
+    [0xff, 0, 0, 0, 0, ...FF4, 0],
+    ServiceAction.reportTargetPortGroups,
+  ),
+  format(
+    'REPORT SUPPORTED OPERATION CODES',
+    Opcode.maintenanceIn,
+    [0x1f, 0x87, 0xff, 0xff, 0xff, ...FF4, 0],
+    ServiceAction.reportSupportedOperationCodes,
+  ),
+  format('READ(12)', Opcode.read12, body12(0xf8)),
+  format('WRITE(12)', Opcode.write12, body12(0xf8)),
+];
+
+/** The format of a command, or undefined for one that this project does not know. */
+export function commandFormatOf(opcode: number, serviceAction: number): CommandFormat | undefined {
+  return COMMAND_FORMATS.find(
+    (entry) =>
+      entry.opcode === opcode &&
+      (entry.serviceAction === -1 || entry.serviceAction === serviceAction),
+  );
+}
+
+/** `READ(16)`, or `command 0xc1` for one that has no name here. `offset` is the CDB's first byte. */
+export function commandNameAt(cdb: DataView, offset: number): string {
+  const opcode = cdb.getUint8(offset);
+  const known = commandFormatOf(opcode, cdb.getUint8(offset + 1) & 0x1f);
+  return known?.name ?? `command 0x${opcode.toString(16).padStart(2, '0')}`;
+}
+
+/** SPC-4 4.2.5.1: the length follows from the opcode's group; 0 for groups that are variable or vendor-specific. */
+export function cdbLengthOf(opcode: number): number {
+  return [6, 10, 10, 0, 16, 12, 0, 0][opcode >> 5] ?? 0;
+}
+
+/** Any CDB of {@link COMMAND_FORMATS}, in one shape. Fields that a command does not have are zero or false. */
+export class DecodedCdb {
+  opcode = 0;
+  /** 0 for commands without one. */
+  serviceAction = 0;
+  /** First logical block; -1 when above 2^53 - 1, which no device has. */
+  lba = 0;
+  /** Logical blocks: transfer length, number of blocks, verification length. READ(6) and WRITE(6) say 0 for 256: here it is 256. */
+  blocks = 0;
+  /** Bytes: allocation length of data-in parameter data, parameter list length of data-out. */
+  allocationLength = 0;
+  /** RDPROTECT, WRPROTECT or VRPROTECT. */
+  protect = 0;
+  dpo = false;
+  fua = false;
+  unmap = false;
+  anchor = false;
+  noDataOut = false;
+  immediate = false;
+  byteCheck = 0;
+  /** INQUIRY: pageCode is a VPD page. */
+  evpd = false;
+  pageCode = 0;
+  subpageCode = 0;
+  /** MODE SENSE PC: 0 current, 1 changeable, 2 default, 3 saved. */
+  pageControl = 0;
+  disableBlockDescriptors = false;
+  longLba = false;
+  selectReport = 0;
+  /** REPORT SUPPORTED OPERATION CODES. */
+  reportingOptions = 0;
+  returnTimeouts = false;
+  requestedOpcode = 0;
+  requestedServiceAction = 0;
+  /** REQUEST SENSE: descriptor format wanted. */
+  descriptorSense = false;
+  /** START STOP UNIT. */
+  start = false;
+  loadEject = false;
+  powerCondition = 0;
+  /** READ CAPACITY(10) PMI. */
+  partialMedium = false;
+  control = 0;
+
+  /** Back to all zero and false; cheaper than a copy, and this runs once per command. */
+  reset(): void {
+    this.opcode = 0;
+    this.serviceAction = 0;
+    this.lba = 0;
+    this.blocks = 0;
+    this.allocationLength = 0;
+    this.protect = 0;
+    this.dpo = false;
+    this.fua = false;
+    this.unmap = false;
+    this.anchor = false;
+    this.noDataOut = false;
+    this.immediate = false;
+    this.byteCheck = 0;
+    this.evpd = false;
+    this.pageCode = 0;
+    this.subpageCode = 0;
+    this.pageControl = 0;
+    this.disableBlockDescriptors = false;
+    this.longLba = false;
+    this.selectReport = 0;
+    this.reportingOptions = 0;
+    this.returnTimeouts = false;
+    this.requestedOpcode = 0;
+    this.requestedServiceAction = 0;
+    this.descriptorSense = false;
+    this.start = false;
+    this.loadEject = false;
+    this.powerCondition = 0;
+    this.partialMedium = false;
+    this.control = 0;
+  }
+}
+
+/**
+ * Reads the CDB at `offset`, of which 16 bytes exist. Returns false for a command that {@link COMMAND_FORMATS}
+ * does not have; `out.opcode` and `out.serviceAction` are set nevertheless.
+ */
+export function decodeCdb(view: DataView, offset: number, out: DecodedCdb): boolean {
+  out.reset();
+  const opcode = view.getUint8(offset);
+  out.opcode = opcode;
+  switch (opcode >> 5) {
+    case 0:
+      out.control = view.getUint8(offset + 5);
+      return decodeCdb6(view, offset, out);
+    case 1:
+    case 2:
+      out.control = view.getUint8(offset + 9);
+      return decodeCdb10(view, offset, out);
+    case 4:
+      out.control = view.getUint8(offset + 15);
+      return decodeCdb16(view, offset, out);
+    case 5:
+      out.control = view.getUint8(offset + 11);
+      return decodeCdb12(view, offset, out);
+    default:
+      return false;
+  }
+}
+
+function decodeCdb6(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.testUnitReady:
+      return true;
+    case Opcode.requestSense:
+      out.descriptorSense = (flags & 1) !== 0;
+      out.allocationLength = view.getUint8(offset + 4);
+      return true;
+    case Opcode.read6:
+    case Opcode.write6: {
+      const blocks = view.getUint8(offset + 4);
+      out.lba = ((flags & 0x1f) << 16) | view.getUint16(offset + 2);
+      out.blocks = blocks === 0 ? 256 : blocks;
+      return true;
+    }
+    case Opcode.inquiry:
+      out.evpd = (flags & 1) !== 0;
+      out.pageCode = view.getUint8(offset + 2);
+      out.allocationLength = view.getUint16(offset + 3);
+      return true;
+    case Opcode.modeSense6:
+      decodeModePage(view, offset, out);
+      out.allocationLength = view.getUint8(offset + 4);
+      return true;
+    case Opcode.startStopUnit: {
+      const action = view.getUint8(offset + 4);
+      out.immediate = (flags & 1) !== 0;
+      out.powerCondition = action >> 4;
+      out.loadEject = (action & 2) !== 0;
+      out.start = (action & 1) !== 0;
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+function decodeModePage(view: DataView, offset: number, out: DecodedCdb): void {
+  const flags = view.getUint8(offset + 1);
+  const page = view.getUint8(offset + 2);
+  out.longLba = (flags & 0x10) !== 0;
+  out.disableBlockDescriptors = (flags & CdbFlag.disableBlockDescriptors) !== 0;
+  out.pageControl = page >> 6;
+  out.pageCode = page & 0x3f;
+  out.subpageCode = view.getUint8(offset + 3);
+}
+
+function decodeCdb10(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.modeSense10:
+      decodeModePage(view, offset, out);
+      out.allocationLength = view.getUint16(offset + 7);
+      return true;
+    case Opcode.unmap:
+      out.anchor = (flags & 1) !== 0;
+      out.allocationLength = view.getUint16(offset + 7);
+      return true;
+    case Opcode.readCapacity10:
+      out.lba = view.getUint32(offset + 2);
+      out.partialMedium = (view.getUint8(offset + 8) & 1) !== 0;
+      return true;
+    case Opcode.read10:
+    case Opcode.write10:
+    case Opcode.verify10:
+    case Opcode.preFetch10:
+    case Opcode.synchronizeCache10:
+    case Opcode.writeSame10:
+      decodeBlockFlags(out, flags);
+      out.lba = view.getUint32(offset + 2);
+      out.blocks = view.getUint16(offset + 7);
+      return true;
+    default:
+      return false;
+  }
+}
+
+function decodeCdb12(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.reportLuns:
+      out.selectReport = view.getUint8(offset + 2);
+      out.allocationLength = view.getUint32(offset + 6);
+      return true;
+    case Opcode.read12:
+    case Opcode.write12:
+      decodeBlockFlags(out, flags);
+      out.lba = view.getUint32(offset + 2);
+      out.blocks = view.getUint32(offset + 6);
+      return true;
+    case Opcode.maintenanceIn: {
+      const options = view.getUint8(offset + 2);
+      out.serviceAction = flags & 0x1f;
+      out.returnTimeouts = (options & 0x80) !== 0;
+      out.reportingOptions = options & 7;
+      out.requestedOpcode = view.getUint8(offset + 3);
+      out.requestedServiceAction = view.getUint16(offset + 4);
+      out.allocationLength = view.getUint32(offset + 6);
+      return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
+    }
+    default:
+      return false;
+  }
+}
+
+function decodeCdb16(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.read16:
+    case Opcode.write16:
+    case Opcode.verify16:
+    case Opcode.preFetch16:
+    case Opcode.synchronizeCache16:
+    case Opcode.writeSame16:
+      decodeBlockFlags(out, flags);
+      out.lba = readSafeU64(view, offset + 2);
+      out.blocks = view.getUint32(offset + 10);
+      return true;
+    case Opcode.compareAndWrite:
+      decodeBlockFlags(out, flags);
+      out.lba = readSafeU64(view, offset + 2);
+      out.blocks = view.getUint8(offset + 13);
+      return true;
+    case Opcode.serviceActionIn16:
+      out.serviceAction = flags & 0x1f;
+      out.lba = readSafeU64(view, offset + 2);
+      out.allocationLength = view.getUint32(offset + 10);
+      return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
+    default:
+      return false;
+  }
+}
+
+/** Byte 1 of the commands that address blocks; which bits mean what depends on the command. */
+function decodeBlockFlags(out: DecodedCdb, flags: number): void {
+  out.protect = flags >> 5;
+  switch (out.opcode) {
+    case Opcode.writeSame10:
+    case Opcode.writeSame16:
+      out.anchor = (flags & CdbFlag.anchor) !== 0;
+      out.unmap = (flags & CdbFlag.unmap) !== 0;
+      out.noDataOut = out.opcode === Opcode.writeSame16 && (flags & CdbFlag.noDataOut) !== 0;
+      return;
+    case Opcode.preFetch10:
+    case Opcode.preFetch16:
+    case Opcode.synchronizeCache10:
+    case Opcode.synchronizeCache16:
+      out.protect = 0;
+      out.immediate = (flags & CdbFlag.immediate) !== 0;
+      return;
+    case Opcode.verify10:
+    case Opcode.verify16:
+      out.dpo = (flags & CdbFlag.dpo) !== 0;
+      out.byteCheck = (flags >> 1) & 3;
+      return;
+    default:
+      out.dpo = (flags & CdbFlag.dpo) !== 0;
+      out.fua = (flags & CdbFlag.fua) !== 0;
+  }
+}
+
+/** Writes a CDB of the 16-byte block form. Also GET LBA STATUS and READ CAPACITY(16), with `length` in bytes. */
+export function encodeCdb16(
+  cdb: DataView,
+  opcode: number,
+  flags: number,
+  lba: number,
+  length: number,
+): void {
+  cdb.setUint16(0, (opcode << 8) | flags);
+  writeSafeU64(cdb, 2, lba);
+  cdb.setUint32(10, length);
+  cdb.setUint16(14, 0);
+}
