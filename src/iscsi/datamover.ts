@@ -6,11 +6,16 @@
 import type { Slab } from '../common/slab.js';
 import type { DataDirection } from '../scsi/port.js';
 
+export { DataDirection } from '../scsi/port.js';
+
 export const BHS_BYTES = 48;
 
 /** One command's place in the datamover. As many as the session has command slots, made once per connection. */
 export interface DatamoverTask {
-  /** The 48-byte BHS is at `view[bhsOffset ..)`; iSCSI writes it there. */
+  /**
+   * The 48-byte BHS is at `view[bhsOffset ..)`; iSCSI writes it there. Read both anew for every command: the task
+   * moves to another descriptor while its last one may still be on its way.
+   */
   readonly view: DataView;
   readonly bhsOffset: number;
   direction: DataDirection;
@@ -32,6 +37,8 @@ export interface DatamoverLimits {
   readonly immediateBytesMax: number;
   /** The longest data segment of a login or text request that may be sent. */
   readonly controlDataBytesMax: number;
+  /** The longest data segment that a posted full-feature receive holds, at least 512; declared to the target. */
+  readonly receiveDataBytesMax: number;
   /** Tasks that `allocateTasks` may be asked for. */
   readonly tasksMax: number;
   /** Control PDUs (NOP-Out, task management, text, logout) that may be unanswered at once. */

@@ -1,0 +1,18 @@
+import { ConfigError } from '../common/errors.js';
+import { ISCSI_NAME_BYTES_MAX } from './limits.js';
+
+/** RFC 7143 4.2.7: iqn., eui. and naa. names, in the characters that stringprep leaves, plus non-ASCII ones. */
+const IQN = /^iqn\.\d{4}-\d{2}\.[^\s/\\,;'"|<>()[\]{}\u0000-\u002c]+$/i;
+const EUI = /^eui\.[0-9a-f]{16}$/i;
+const NAA = /^naa\.([0-9a-f]{16}|[0-9a-f]{32})$/i;
+
+/** Throws {@link ConfigError} unless `name` is an iSCSI name; `what` says whose, for the message. */
+export function checkIscsiName(name: string, what: string): void {
+  const isForm = IQN.test(name) || EUI.test(name) || NAA.test(name);
+  if (isForm && Buffer.byteLength(name) <= ISCSI_NAME_BYTES_MAX) return;
+  throw new ConfigError(
+    'iscsi-name',
+    `the ${what} name ${JSON.stringify(name.slice(0, 80))} is not an iSCSI name such as iqn.2026-11.io.example:disk`,
+    { name: name.slice(0, 80) },
+  );
+}

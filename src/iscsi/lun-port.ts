@@ -1,0 +1,76 @@
+import { assert } from '../common/assert.js';
+import type { ScsiCommand, ScsiPort, ScsiPortListener } from '../scsi/port.js';
+import { encodeLun } from './wire.js';
+
+/** What a {@link LunPort} needs of the session it belongs to. */
+export interface LunPortOwner {
+  readonly transferBytesMax: number;
+  readonly queueDepth: number;
+  execute(port: LunPort, command: ScsiCommand): void;
+  resetLogicalUnit(port: LunPort): Promise<void>;
+}
+
+/**
+ * The path to one logical unit of a session. Commands that cannot be sent yet wait here, in order, in a list that
+ * goes through the commands themselves.
+ */
+export class LunPort implements ScsiPort {
+  readonly name: string;
+  readonly lun: number;
+  /** The LUN as PDUs carry it; the low half is zero. */
+  readonly lunHigh: number;
+  listener: ScsiPortListener | null = null;
+  /** A reset is out: commands wait, so that it is clear which ones it covers. */
+  isResetting = false;
+  readonly #owner: LunPortOwner;
+  #head: ScsiCommand | null = null;
+  #tail: ScsiCommand | null = null;
+
+  constructor(owner: LunPortOwner, lun: number, targetName: string) {
+    this.#owner = owner;
+    this.lun = lun;
+    this.lunHigh = encodeLun(lun);
+    this.name = `${targetName}/${lun}`;
+  }
+
+  get transferBytesMax(): number {
+    return this.#owner.transferBytesMax;
+  }
+
+  get queueDepth(): number {
+    return this.#owner.queueDepth;
+  }
+
+  execute(command: ScsiCommand): void {
+    assert(
+      command.dataLength <= this.transferBytesMax,
+      'the command is longer than the path carries',
+    );
+    assert(command.dataLength === 0 || command.slab !== null, 'the command has no data buffer');
+    this.#owner.execute(this, command);
+  }
+
+  resetLogicalUnit(): Promise<void> {
+    return this.#owner.resetLogicalUnit(this);
+  }
+
+  get hasQueued(): boolean {
+    return this.#head !== null;
+  }
+
+  enqueue(command: ScsiCommand): void {
+    command.next = null;
+    if (this.#tail === null) this.#head = command;
+    else this.#tail.next = command;
+    this.#tail = command;
+  }
+
+  dequeue(): ScsiCommand | null {
+    const command = this.#head;
+    if (command === null) return null;
+    this.#head = command.next;
+    if (this.#head === null) this.#tail = null;
+    command.next = null;
+    return command;
+  }
+}

@@ -1,0 +1,88 @@
+import type { Clock } from '../common/clock.js';
+import { IserNbdError } from '../common/errors.js';
+import type { ControlPlane } from './control-plane.js';
+import { IscsiProtocolError, IscsiSessionError } from './errors.js';
+import { DISCOVERY_TEXT_BYTES_MAX, TEXT_EXCHANGES_MAX } from './limits.js';
+import type { TextResponsePdu } from './response-wire.js';
+import type { ControlHandler } from './task-slot.js';
+import { TextCollector, encodeText } from './text.js';
+import type { TextPair } from './text.js';
+import { RESERVED_TAG } from './wire.js';
+
+/**
+ * One text negotiation in full feature phase (RFC 7143 11.10 and 11.11): a request, and as many answers as the
+ * target needs. While an answer has F=0, it names a transfer tag, and an empty request with that tag asks for more.
+ */
+export class TextExchange implements ControlHandler {
+  readonly #control: ControlPlane;
+  readonly #limits: { readonly controlDataBytesMax: number };
+  readonly #collector = new TextCollector(DISCOVERY_TEXT_BYTES_MAX);
+  #answers = 0;
+  #settle: ((outcome: TextPair[] | IserNbdError) => void) | null = null;
+
+  constructor(control: ControlPlane, limits: { readonly controlDataBytesMax: number }) {
+    this.#control = control;
+    this.#limits = limits;
+  }
+
+  /** Runs the exchange, once. */
+  run(pairs: readonly TextPair[], wait: { clock: Clock; timeoutMs: number }): Promise<TextPair[]> {
+    return new Promise((resolve, reject) => {
+      const data = encodeText(pairs, this.#limits.controlDataBytesMax);
+      const timer = wait.clock.after(wait.timeoutMs, () => {
+        this.#finish(
+          new IscsiSessionError(
+            'iscsi-text-timeout',
+            `the target did not finish its text answer within ${wait.timeoutMs} ms`,
+          ),
+        );
+      });
+      this.#settle = (outcome) => {
+        timer.cancel();
+        if (outcome instanceof IserNbdError) reject(outcome);
+        else resolve(outcome);
+      };
+      this.#control.text(data, this);
+    });
+  }
+
+  onText(response: TextResponsePdu | null, view: DataView, offset: number, length: number): void {
+    if (this.#settle === null) return;
+    if (response === null) {
+      this.#finish(
+        new IscsiSessionError('iscsi-text-rejected', 'the target did not answer the text request'),
+      );
+      return;
+    }
+    try {
+      this.#take(response, view, offset, length);
+    } catch (error) {
+      if (error instanceof IserNbdError) this.#finish(error);
+      throw error;
+    }
+  }
+
+  #take(response: TextResponsePdu, view: DataView, offset: number, length: number): void {
+    if (response.final && (response.continues || response.targetTransferTag !== RESERVED_TAG)) {
+      throw new IscsiProtocolError('the last text answer says that more follows');
+    }
+    this.#collector.append(view, offset, length);
+    if (response.final) {
+      this.#finish(this.#collector.take());
+      return;
+    }
+    if (response.targetTransferTag === RESERVED_TAG) {
+      throw new IscsiProtocolError('a text answer is not the last, but has no transfer tag');
+    }
+    if (++this.#answers > TEXT_EXCHANGES_MAX) {
+      throw new IscsiProtocolError(`a text answer takes more than ${TEXT_EXCHANGES_MAX} PDUs`);
+    }
+    this.#control.continueText(response);
+  }
+
+  #finish(outcome: TextPair[] | IserNbdError): void {
+    const settle = this.#settle;
+    this.#settle = null;
+    settle?.(outcome);
+  }
+}
