@@ -1,0 +1,30 @@
+import { assert } from '../common/assert.js';
+import type { CompletionQueue, RdmaDevice } from '../transport/verbs.js';
+
+/** `iser_comp`: a completion queue that several connections share, and how many do. */
+export class CompletionContext {
+  readonly completionQueue: CompletionQueue;
+  activeQps = 0;
+  #reservedCompletions = 0;
+
+  constructor(device: RdmaDevice, vector: number, depth: number) {
+    this.completionQueue = device.createCompletionQueue({ depth, vector });
+  }
+
+  /** Can a queue pair be added that has this many work requests posted at most? */
+  hasRoomFor(completions: number): boolean {
+    return this.#reservedCompletions + completions <= this.completionQueue.depth;
+  }
+
+  attach(completions: number): void {
+    assert(this.hasRoomFor(completions), 'completion queue too short for another queue pair');
+    this.#reservedCompletions += completions;
+    this.activeQps++;
+  }
+
+  detach(completions: number): void {
+    assert(this.activeQps > 0, 'completion context without queue pairs');
+    this.#reservedCompletions -= completions;
+    this.activeQps--;
+  }
+}

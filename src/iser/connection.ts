@@ -1,0 +1,442 @@
+import { assert } from '../common/assert.js';
+import type { Clock, Timer } from '../common/clock.js';
+import { Slab } from '../common/slab.js';
+import type {
+  DatamoverConnection,
+  DatamoverHandler,
+  DatamoverLimits,
+  DatamoverTask,
+} from '../iscsi/datamover.js';
+import { opcodeAt } from '../iscsi/wire.js';
+import { Opcode } from '../iscsi/codes.js';
+import type { Logger } from '../observe/log.js';
+import type {
+  ConnectionEvent,
+  ConnectionId,
+  ConnectionParameters,
+  MemoryRegion,
+  PortalAddress,
+  RdmaTransport,
+  WorkCompletion,
+} from '../transport/verbs.js';
+import { Access, workStatusName } from '../transport/verbs.js';
+import type { RxDescriptor, TxDescriptor } from './descriptors.js';
+import { LOGIN_DESCRIPTOR_BYTES, LoginDescriptor } from './descriptors.js';
+import type { IserDevice } from './device.js';
+import type { IserConnectionError } from './errors.js';
+import {
+  connectCancelled,
+  connectFailure,
+  connectTimedOut,
+  deviceRemoved,
+  disconnected,
+  resourcesRefused,
+  sendAbandoned,
+  workFailed,
+} from './errors.js';
+import {
+  commandsThatFit,
+  CONTROL_PDUS_MAX,
+  queueSizesFor,
+  READ_DEPTH_MAX,
+  RECEIVE_DATA_BYTES,
+  SEND_DATA_BYTES_MAX,
+} from './limits.js';
+import type { IserModule } from './module.js';
+import type { RdmaConnectionListener } from './rdma-connection.js';
+import { RdmaConnection } from './rdma-connection.js';
+import { ReceivePath } from './receive.js';
+import type { IserConnectionState } from './state.js';
+import { Completion, IserStateMachine } from './state.js';
+import { IserTask } from './task.js';
+import type { TeardownSteps } from './teardown.js';
+import { Teardown } from './teardown.js';
+import { TransmitPath } from './transmit.js';
+import {
+  decodeCmFlags,
+  encodeCmPrivateData,
+  SEND_WITH_INVALIDATE_NOT_SUPPORTED,
+  ZERO_BASED_ADDRESS_NOT_SUPPORTED,
+} from './wire.js';
+
+export interface IserConnectionOptions {
+  readonly transport: RdmaTransport;
+  readonly address: PortalAddress;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly commandsMax: number;
+  readonly connectTimeoutMs: number;
+  readonly disconnectTimeoutMs: number;
+}
+
+const NO_LIMITS: DatamoverLimits = {
+  transferBytesMax: 0,
+  immediateBytesMax: 0,
+  controlDataBytesMax: 0,
+  receiveDataBytesMax: 0,
+  tasksMax: 0,
+  controlPdusMax: 0,
+};
+
+/**
+ * `iser_conn`: one connection from its first event to its last. The states and their edges are in state.ts. The
+ * data path is in transmit.ts and receive.ts; here is what happens once.
+ *
+ * It comes up by connection-manager events: address resolved (the device is known), route resolved (queue pair made,
+ * connect), established. It goes down from any cause in one way, which is in teardown.ts:
+ * disconnect, drain, all tasks inactive, iSCSI told, everything released in the kernel's order.
+ */
+export class IserConnection implements DatamoverConnection, RdmaConnectionListener {
+  readonly peerName: string;
+  /** Send with Invalidate was agreed on (`snd_w_inv`). */
+  sendWithInvalidate = false;
+  readonly #module: IserModule;
+  readonly #options: IserConnectionOptions;
+  readonly #log: Logger;
+  readonly #machine: IserStateMachine;
+  readonly #teardown: Teardown;
+  /** `up_completion`: the attempt to connect has ended, well or not. */
+  readonly #upCompletion = new Completion();
+  readonly #memory: MemoryRegion[] = [];
+  #id: ConnectionId | null = null;
+  #device: IserDevice | null = null;
+  #rdma: RdmaConnection | null = null;
+  #transmit: TransmitPath | null = null;
+  #receive: ReceivePath | null = null;
+  #limits = NO_LIMITS;
+  #timer: Timer | null = null;
+  #isAllocated = false;
+
+  constructor(module: IserModule, options: IserConnectionOptions) {
+    this.#module = module;
+    this.#options = options;
+    this.peerName = `${options.address.host}:${options.address.port}`;
+    this.#log = options.log.child({ conn: this.peerName });
+    this.#machine = new IserStateMachine((state) => this.#log.debug({ state }, 'iSER connection'));
+    const steps: TeardownSteps = {
+      disconnect: () => this.#id?.disconnect(),
+      drain: () => this.#rdma?.queuePair?.drain() ?? Promise.resolve(),
+      deactivateTasks: () => this.#transmit?.deactivateAll(),
+      release: () => this.#release(),
+    };
+    this.#teardown = new Teardown(steps, options.clock, options.disconnectTimeoutMs);
+  }
+
+  get state(): IserConnectionState {
+    return this.#machine.state;
+  }
+
+  get isUp(): boolean {
+    return this.#machine.state === 'up';
+  }
+
+  get limits(): DatamoverLimits {
+    return this.#limits;
+  }
+
+  get rdma(): RdmaConnection {
+    assert(this.#rdma !== null, 'iSER connection without a device');
+    return this.#rdma;
+  }
+
+  get device(): IserDevice {
+    assert(this.#device !== null, 'iSER connection without a device');
+    return this.#device;
+  }
+
+  get handler(): DatamoverHandler {
+    const { handler } = this.#teardown;
+    assert(handler !== null, 'iSER connection without a handler');
+    return handler;
+  }
+
+  set handler(handler: DatamoverHandler) {
+    this.#teardown.handler = handler;
+  }
+
+  get transmit(): TransmitPath {
+    assert(this.#transmit !== null, 'iSER connection that was never up');
+    return this.#transmit;
+  }
+
+  get receive(): ReceivePath {
+    assert(this.#receive !== null, 'iSER connection that was never up');
+    return this.#receive;
+  }
+
+  // ---- up ----
+
+  /** `iser_connect`. Resolves when the connection is up. @throws IserConnectionError with nothing left behind. */
+  async connect(): Promise<void> {
+    const { transport, address, clock, connectTimeoutMs } = this.#options;
+    this.#module.addConnection(this);
+    try {
+      this.#id = transport.createId((event) => this.#onEvent(event));
+    } catch (cause) {
+      this.#machine.enter('down');
+      this.#module.removeConnection(this);
+      this.#teardown.released.complete();
+      throw resourcesRefused(this.peerName, cause);
+    }
+    this.#machine.enter('pending');
+    this.#timer = clock.after(connectTimeoutMs, () =>
+      this.#connectFailed(connectTimedOut(address, connectTimeoutMs)),
+    );
+    this.#establish(() => this.#id?.resolveAddress(address, connectTimeoutMs));
+    await happened(this.#upCompletion);
+    if (this.#teardown.error === null) return;
+    await happened(this.#teardown.released);
+    throw this.#teardown.error;
+  }
+
+  #onEvent(event: ConnectionEvent): void {
+    switch (event.type) {
+      case 'addressResolved':
+        this.#establish(() => this.#addressHandler());
+        break;
+      case 'routeResolved':
+        this.#establish(() => this.#routeHandler());
+        break;
+      case 'established':
+        this.#establish(() => this.#connectedHandler(event.parameters));
+        break;
+      case 'disconnected':
+      case 'deviceRemoval':
+        this.#goneHandler(event);
+        break;
+      case 'addressError':
+      case 'routeError':
+      case 'unreachable':
+      case 'rejected':
+      case 'connectError':
+        this.#connectFailed(
+          connectFailure(event, this.#options.address, this.#options.transport.name),
+        );
+        break;
+      case 'connectRequest':
+        assert(false, 'connection request on an id that does not listen');
+    }
+  }
+
+  /** One step of the way up. What the device cannot do ends the attempt. */
+  #establish(step: () => void): void {
+    if (this.state !== 'pending') return;
+    try {
+      step();
+    } catch (cause) {
+      this.#connectFailed(resourcesRefused(this.peerName, cause));
+    }
+  }
+
+  /** `iser_addr_handler`: the device is known, and with it what the connection can carry. */
+  #addressHandler(): void {
+    const id = this.#id;
+    assert(id !== null && id.device !== null, 'resolved address without a device');
+    const device = this.#module.acquireDevice(id.device);
+    this.#device = device;
+    const { workRequestsMax } = id.device.attributes;
+    const commands = commandsThatFit(this.#options.commandsMax, workRequestsMax);
+    if (commands === 0) throw new Error(`its queues hold ${workRequestsMax} work requests`);
+    this.#rdma = new RdmaConnection(id, device, queueSizesFor(commands), this);
+    this.#limits = {
+      transferBytesMax: device.registrationOps.bytesMax,
+      immediateBytesMax: SEND_DATA_BYTES_MAX,
+      controlDataBytesMax: SEND_DATA_BYTES_MAX,
+      receiveDataBytesMax: RECEIVE_DATA_BYTES,
+      tasksMax: commands,
+      controlPdusMax: CONTROL_PDUS_MAX,
+    };
+    id.resolveRoute(this.#options.connectTimeoutMs);
+  }
+
+  /** `iser_route_handler`. */
+  #routeHandler(): void {
+    const { rdma, device } = this;
+    rdma.createQueuePair();
+    const { readDepthResponderMax, readDepthInitiatorMax } = device.rdmaDevice.attributes;
+    const flags = device.remoteInvalidate
+      ? ZERO_BASED_ADDRESS_NOT_SUPPORTED
+      : ZERO_BASED_ADDRESS_NOT_SUPPORTED | SEND_WITH_INVALIDATE_NOT_SUPPORTED;
+    rdma.id.connect({
+      privateData: encodeCmPrivateData(flags),
+      responderResources: Math.min(readDepthResponderMax, READ_DEPTH_MAX),
+      // We never read from a target; 1 is what Linux asks for, and 0 means "any" to some.
+      initiatorDepth: Math.min(readDepthInitiatorMax, 1),
+    });
+  }
+
+  /** `iser_connected_handler`. */
+  #connectedHandler(parameters: ConnectionParameters): void {
+    const flags = decodeCmFlags(parameters.privateData);
+    this.sendWithInvalidate =
+      this.device.remoteInvalidate && (flags & SEND_WITH_INVALIDATE_NOT_SUPPORTED) === 0;
+    if (parameters.initiatorDepth === 0) {
+      this.#log.warn('the target has no RDMA Reads: writes above its immediate data will fail');
+    }
+    const { rdma } = this;
+    const access = Access.localWrite;
+    const login = new LoginDescriptor(
+      this.registerOwn(LOGIN_DESCRIPTOR_BYTES, access),
+      (descriptor, completion) => rdma.sent(descriptor, completion),
+      (descriptor, completion) => this.#received(descriptor, completion),
+    );
+    this.#transmit = new TransmitPath(this, login);
+    this.#receive = new ReceivePath(this, login);
+    this.#cancelTimer();
+    rdma.isUsable = true;
+    this.#machine.enter('up');
+    this.#upCompletion.complete();
+  }
+
+  // ---- the datamover interface ----
+
+  sendControl(bhs: Uint8Array, data: Uint8Array): void {
+    if (!this.isUp) return;
+    const { transmit, receive } = this;
+    const view = new DataView(bhs.buffer, bhs.byteOffset, bhs.byteLength);
+    if (opcodeAt(view, 0) === Opcode.loginRequest) receive.postLogin();
+    transmit.sendControl(bhs, data);
+  }
+
+  allocateTasks(count: number): readonly DatamoverTask[] {
+    assert(count >= 0 && count <= this.#limits.tasksMax, `${count} tasks are more than tasksMax`);
+    const { transmit, receive } = this;
+    assert(!this.#isAllocated, 'tasks are allocated once');
+    this.#isAllocated = true;
+    transmit.allocate(count);
+    receive.allocate();
+    return transmit.tasks;
+  }
+
+  enterFullFeature(): void {
+    if (this.isUp) this.receive.postRing();
+  }
+
+  sendCommand(task: DatamoverTask): void {
+    const { transmit, receive } = this;
+    assert(receive.isRingPosted || !this.isUp, 'command before full feature phase');
+    transmit.sendCommand(this.#own(task));
+  }
+
+  /** See {@link TransmitPath.sendDataOut}. */
+  sendDataOut(task: DatamoverTask, bhs: Uint8Array, dataOffset: number, length: number): boolean {
+    return this.transmit.sendDataOut(this.#own(task), bhs, dataOffset, length);
+  }
+
+  finishTask(task: DatamoverTask): void {
+    this.transmit.finishTask(this.#own(task));
+  }
+
+  async terminate(): Promise<void> {
+    if (this.state === 'pending') this.#connectFailed(connectCancelled(this.#options.address));
+    if (this.isUp) this.#terminate(null);
+    await happened(this.#teardown.released);
+  }
+
+  // ---- what the two paths call ----
+
+  /** Ends the connection because of `error`. The first one counts. */
+  fail(error: IserConnectionError): void {
+    if (this.isUp) this.#terminate(error);
+  }
+
+  /**
+   * A command was given up while its data was being sent. Its buffer will be reused at once, so nothing more of it
+   * may leave: other data in a command that the target then executes would be silent corruption.
+   */
+  abandonSend(): void {
+    this.rdma.queuePair?.setError();
+    this.fail(sendAbandoned(this.peerName));
+  }
+
+  /** Takes registered memory that goes with the connection. @throws VerbsError when the device has no room. */
+  registerOwn(lengthBytes: number, access: number): MemoryRegion {
+    const slab = new Slab(lengthBytes);
+    const span = { slab, offset: 0, length: lengthBytes };
+    const region = this.device.protectionDomain.registerMemory(span, access);
+    this.#memory.push(region);
+    return region;
+  }
+
+  onCovered(descriptor: TxDescriptor): void {
+    const { transmit, receive } = this;
+    const mayBeAwaited = descriptor.gatherTask !== null || !receive.isRingPosted;
+    transmit.covered(descriptor);
+    if (mayBeAwaited) receive.resume();
+  }
+
+  onInvalidated(): void {
+    this.receive.resume();
+  }
+
+  onWorkFailed(what: string, completion: WorkCompletion): void {
+    this.fail(workFailed(this.peerName, what, workStatusName(completion.status)));
+  }
+
+  #received(descriptor: RxDescriptor, completion: WorkCompletion): void {
+    this.receive.received(descriptor, completion);
+  }
+
+  #own(task: DatamoverTask): IserTask {
+    assert(task instanceof IserTask && task.connection === this, 'a task of another connection');
+    return task;
+  }
+
+  // ---- down ----
+
+  /** `iser_connect_error`: the attempt has ended. Nobody is bound to the connection yet. */
+  #connectFailed(error: IserConnectionError): void {
+    if (this.state !== 'pending') return;
+    this.#cancelTimer();
+    this.#machine.enter('terminating');
+    this.#teardown.peerGone();
+    this.#teardown.begin(error);
+    this.#upCompletion.complete();
+  }
+
+  /** `iser_conn_terminate`. */
+  #terminate(error: IserConnectionError | null): void {
+    if (error !== null) this.#log.warn({ code: error.code }, error.message);
+    this.#machine.enter('terminating');
+    this.rdma.isUsable = false;
+    this.#teardown.begin(error);
+  }
+
+  /** The peer's, or the device's, end of the connection is gone (`iser_disconnected_handler`). */
+  #goneHandler(event: Extract<ConnectionEvent, { type: 'disconnected' | 'deviceRemoval' }>): void {
+    if (this.state === 'pending') {
+      const { address, transport } = this.#options;
+      this.#connectFailed(connectFailure(event, address, transport.name));
+      return;
+    }
+    this.#teardown.peerGone();
+    this.fail(
+      event.type === 'deviceRemoval'
+        ? deviceRemoved(this.peerName)
+        : disconnected(this.peerName, event.reason),
+    );
+  }
+
+  /** `iser_conn_release`, in its order: queue pair, registrations and memory, device, connection id. */
+  #release(): void {
+    this.#machine.enter('down');
+    if (this.#rdma !== null) {
+      this.#rdma.destroyQueuePair();
+      this.device.registrationOps.free(this.#rdma);
+    }
+    for (const region of this.#memory) region.deregister();
+    this.#memory.length = 0;
+    if (this.#device !== null) this.#module.releaseDevice(this.#device);
+    this.#id?.destroy();
+    this.#module.removeConnection(this);
+  }
+
+  #cancelTimer(): void {
+    this.#timer?.cancel();
+    this.#timer = null;
+  }
+}
+
+function happened(completion: Completion): Promise<void> {
+  return new Promise((resolve) => completion.whenDone(resolve));
+}

@@ -1,0 +1,48 @@
+import type { Clock } from '../common/clock.js';
+import type { DatamoverConnection } from '../iscsi/datamover.js';
+import type { Logger } from '../observe/log.js';
+import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
+import { IserConnection } from './connection.js';
+import { COMMANDS_MAX, CONNECT_TIMEOUT_MS, DISCONNECT_TIMEOUT_MS } from './limits.js';
+import type { IserModule } from './module.js';
+
+export interface IserConnectOptions {
+  readonly transport: RdmaTransport;
+  readonly address: PortalAddress;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Sizes the queues, and bounds `limits.tasksMax`. At most, and unless said otherwise, COMMANDS_MAX. */
+  readonly commandsMax?: number;
+  readonly timeouts?: IserTimeouts;
+}
+
+export interface IserTimeouts {
+  /** Until the connection is up. */
+  readonly connectMs?: number;
+  /** Until the peer's side of an ended connection is given up. */
+  readonly disconnectMs?: number;
+}
+
+/**
+ * Connects to an iSER target's portal. The connection can log in; see {@link DatamoverConnection} for what comes then.
+ * The caller sets `handler` at once.
+ * @throws IserConnectionError, with nothing left behind: iser-address, iser-unreachable, iser-timed-out,
+ * iser-rejected, iser-not-iwarp, iser-resources, iser-disconnected, iser-cancelled, iser-device-removed.
+ */
+export async function connectIser(
+  module: IserModule,
+  options: IserConnectOptions,
+): Promise<DatamoverConnection> {
+  const { transport, address, clock, log, timeouts } = options;
+  const connection = new IserConnection(module, {
+    transport,
+    address,
+    clock,
+    log,
+    commandsMax: options.commandsMax ?? COMMANDS_MAX,
+    connectTimeoutMs: timeouts?.connectMs ?? CONNECT_TIMEOUT_MS,
+    disconnectTimeoutMs: timeouts?.disconnectMs ?? DISCONNECT_TIMEOUT_MS,
+  });
+  await connection.connect();
+  return connection;
+}

@@ -1,0 +1,16 @@
+import type { FastRegion } from '../transport/verbs.js';
+import { RegistrationResources } from './registration.js';
+
+/**
+ * `iser_pi_context`, T10 protection information: the registration of a command's protection buffer, and the signature
+ * region that ties it to the data. A registration descriptor has one if its connection supports protection
+ * (`piSupport`). Nothing fills it yet.
+ */
+export class ProtectionContext {
+  /** The protection buffer's registration. */
+  readonly resources = new RegistrationResources();
+  signatureRegion: FastRegion | null = null;
+  isSignatureRegionValid = false;
+  /** The command that uses the descriptor is protected. */
+  isProtected = false;
+}

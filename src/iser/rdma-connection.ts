@@ -1,0 +1,180 @@
+import { assert } from '../common/assert.js';
+import { Ring } from '../common/ring.js';
+import type {
+  ConnectionId,
+  QueuePair,
+  SendWorkRequest,
+  WorkCompletion,
+} from '../transport/verbs.js';
+import { WorkStatus } from '../transport/verbs.js';
+import type { CompletionContext } from './completion.js';
+import type { RxDescriptor, TxDescriptor } from './descriptors.js';
+import { TxType } from './descriptors.js';
+import type { IserDevice } from './device.js';
+import type { QueueSizes } from './limits.js';
+import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, SIGNAL_COUNT } from './limits.js';
+import type { RegistrationPool } from './registration.js';
+
+/** What the connection above hears. Set once. */
+export interface RdmaConnectionListener {
+  /** A completion covers this descriptor: it is the connection's again. */
+  onCovered(descriptor: TxDescriptor): void;
+  /** A LOCAL_INV has been executed. */
+  onInvalidated(): void;
+  /** A work request failed, of itself and not because the queue pair was already in the error state. */
+  onWorkFailed(what: string, completion: WorkCompletion): void;
+}
+
+/**
+ * `ib_conn`: a connection's RDMA resources and the accounting of its queues. A completion of a signalled Send says
+ * that everything posted before is complete too, so one Send in SIGNAL_COUNT is signalled and the descriptors that
+ * are not covered yet wait in a queue, in posting order. Always signalled are control PDUs; Sends that gather from
+ * a command's data, since the data may be reused only when they have gone; and the Send that uses the last place
+ * in the send queue, so that there is always one to wait for.
+ */
+export class RdmaConnection {
+  readonly device: IserDevice;
+  readonly sizes: QueueSizes;
+  id: ConnectionId;
+  queuePair: QueuePair | null = null;
+  completionContext: CompletionContext | null = null;
+  registrationPool: RegistrationPool | null = null;
+  /** T10-PI can be had. */
+  readonly piSupport: boolean;
+  /** Receives that are posted and have not completed. */
+  postedReceiveCount = 0;
+  /** Command Sends since the last signalled one. */
+  signalCount = 0;
+  /** The connection is up: work may be posted. */
+  isUsable = false;
+  readonly #listener: RdmaConnectionListener;
+  readonly #uncovered: Ring<TxDescriptor>;
+  #commandSends = 0;
+
+  constructor(
+    id: ConnectionId,
+    device: IserDevice,
+    sizes: QueueSizes,
+    listener: RdmaConnectionListener,
+  ) {
+    this.id = id;
+    this.device = device;
+    this.sizes = sizes;
+    this.piSupport = device.rdmaDevice.attributes.integrityHandover;
+    this.#listener = listener;
+    this.#uncovered = new Ring(
+      sizes.commandSendsMax + CONTROL_DESCRIPTORS + DATA_OUT_DESCRIPTORS + 1,
+    );
+  }
+
+  /** `iser_create_ib_conn_res`. @throws VerbsError when the device has no room. */
+  createQueuePair(): void {
+    const { sendRequestsMax, receiveRequestsMax } = this.sizes;
+    const context = this.device.attachQueuePair(sendRequestsMax + receiveRequestsMax);
+    this.completionContext = context;
+    this.queuePair = this.id.createQueuePair({
+      protectionDomain: this.device.protectionDomain,
+      completionQueue: context.completionQueue,
+      sendRequestsMax,
+      receiveRequestsMax,
+    });
+  }
+
+  /** `iser_free_ib_conn_res`. Nothing is posted any more. */
+  destroyQueuePair(): void {
+    this.queuePair?.destroy();
+    this.queuePair = null;
+    const { sendRequestsMax, receiveRequestsMax } = this.sizes;
+    this.completionContext?.detach(sendRequestsMax + receiveRequestsMax);
+    this.completionContext = null;
+  }
+
+  /** Descriptors that no completion covers yet. */
+  get uncoveredCount(): number {
+    return this.#uncovered.length;
+  }
+
+  get hasRoomForCommand(): boolean {
+    return this.#commandSends < this.sizes.commandSendsMax;
+  }
+
+  /** `iser_post_send`: posts a descriptor's chain. For a command, {@link hasRoomForCommand} holds. */
+  postSend(descriptor: TxDescriptor): void {
+    const { queuePair } = this;
+    assert(queuePair !== null && this.isUsable, 'send on an iSER connection that is not up');
+    let isSignaled = descriptor.type !== TxType.command || descriptor.gatherTask !== null;
+    if (descriptor.type === TxType.command) {
+      this.#commandSends++;
+      this.signalCount++;
+      isSignaled ||= this.signalCount >= SIGNAL_COUNT || !this.hasRoomForCommand;
+    }
+    if (isSignaled) this.signalCount = 0;
+    descriptor.sendRequest.signaled = isSignaled;
+    descriptor.isPosted = true;
+    this.#uncovered.push(descriptor);
+    queuePair.postSend(descriptor.firstRequest);
+  }
+
+  /** The Send of `descriptor` has completed. */
+  sent(descriptor: TxDescriptor, completion: WorkCompletion): void {
+    if (completion.status !== WorkStatus.success) {
+      this.#failed(`sending a ${descriptor.typeName}`, completion);
+      return;
+    }
+    for (;;) {
+      const covered = this.#uncovered.shift();
+      assert(covered !== undefined, 'completion of a Send that was not posted');
+      if (covered.type === TxType.command) this.#commandSends--;
+      covered.isPosted = false;
+      this.#listener.onCovered(covered);
+      if (covered === descriptor) return;
+    }
+  }
+
+  /** Posts a LOCAL_INV; each command has room for one. */
+  postInvalidate(request: SendWorkRequest): void {
+    assert(this.queuePair !== null && this.isUsable, 'LOCAL_INV on a connection that is not up');
+    this.queuePair.postSend(request);
+  }
+
+  /** A LOCAL_INV has completed. */
+  invalidated(completion: WorkCompletion): void {
+    if (completion.status === WorkStatus.success) this.#listener.onInvalidated();
+    else this.#failed('invalidating a memory key', completion);
+  }
+
+  /** A REG_MR has completed: it is not signalled, so it failed. */
+  registrationFailed(completion: WorkCompletion): void {
+    this.#failed('registering memory', completion);
+  }
+
+  /** `iser_post_recvm`: posts `count` receives, from the one at `first` on, as one chain. The ring is cyclic. */
+  postReceives(ring: readonly RxDescriptor[], first: number, count: number): void {
+    const { queuePair } = this;
+    assert(queuePair !== null, 'receive without a queue pair');
+    let next: RxDescriptor | undefined;
+    for (let index = count - 1; index >= 0; index--) {
+      const descriptor = ring[(first + index) % ring.length];
+      assert(descriptor !== undefined, 'receive ring has no such descriptor');
+      descriptor.request.next = next?.request ?? null;
+      next = descriptor;
+    }
+    if (next === undefined) return;
+    this.postedReceiveCount += count;
+    queuePair.postReceive(next.request);
+  }
+
+  /** A receive has completed. True when it holds a message. */
+  received(completion: WorkCompletion): boolean {
+    this.postedReceiveCount--;
+    if (completion.status === WorkStatus.success) return true;
+    this.#failed('receiving a PDU', completion);
+    return false;
+  }
+
+  #failed(what: string, completion: WorkCompletion): void {
+    // What is flushed failed for another reason, which a completion or a connection event tells.
+    if (completion.status === WorkStatus.flushed || !this.isUsable) return;
+    this.#listener.onWorkFailed(what, completion);
+  }
+}

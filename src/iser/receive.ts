@@ -1,0 +1,185 @@
+import { assert } from '../common/assert.js';
+import { Ring } from '../common/ring.js';
+import { Opcode } from '../iscsi/codes.js';
+import { dataSegmentLengthAt, opcodeAt, taskTagAt } from '../iscsi/wire.js';
+import { Access } from '../transport/verbs.js';
+import type { MemoryRegion, WorkCompletion } from '../transport/verbs.js';
+import type { IserConnection } from './connection.js';
+import type { LoginDescriptor } from './descriptors.js';
+import { RxDescriptor, rxDescriptorBytes } from './descriptors.js';
+import { protocolBroken } from './errors.js';
+import { RECEIVE_DATA_BYTES } from './limits.js';
+import { problemWithInvalidate, problemWithReceived } from './received-pdu.js';
+import { IserTask } from './task.js';
+import { ISER_HEADER_BYTES, ISER_HEADERS_BYTES } from './wire.js';
+
+/**
+ * The receiving half of a connection: the receive for login, the ring for the full feature phase, and the checks that
+ * a PDU passes before iSCSI sees it.
+ *
+ * PDUs go up in the order in which they came. A response can have to wait, and those behind it with it: until the
+ * Sends that gather from its command's data are known to have gone, and until the target's key to that data is
+ * revoked. After the response the command's buffer is somebody else's.
+ *
+ *     ring   [ posted | posted | arrived | arrived | given back | given back ]   posted again a batch at a time,
+ *                                 ▲ next to go up                 ▲ head         from head on
+ */
+export class ReceivePath {
+  readonly #connection: IserConnection;
+  readonly #login: LoginDescriptor;
+  #ring: RxDescriptor[] = [];
+  /** Where the next batch is posted from (`rx_desc_head`). */
+  #head = 0;
+  #givenBack = 0;
+  #arrived: Ring<RxDescriptor>;
+  #isLoginPosted = false;
+  #isRingPosted = false;
+  #isGoingUp = false;
+
+  constructor(connection: IserConnection, login: LoginDescriptor) {
+    this.#connection = connection;
+    this.#login = login;
+    this.#arrived = new Ring(1);
+  }
+
+  /** Makes the ring. @throws VerbsError when the device has no room. */
+  allocate(): void {
+    const connection = this.#connection;
+    const { ringReceives } = connection.rdma.sizes;
+    const stride = rxDescriptorBytes(RECEIVE_DATA_BYTES);
+    const region: MemoryRegion = connection.registerOwn(stride * ringReceives, Access.localWrite);
+    const received = (descriptor: RxDescriptor, completion: WorkCompletion): void =>
+      this.received(descriptor, completion);
+    this.#ring = Array.from(
+      { length: ringReceives },
+      (_, index) =>
+        new RxDescriptor(region, index * stride, ISER_HEADERS_BYTES + RECEIVE_DATA_BYTES, received),
+    );
+    this.#arrived = new Ring(ringReceives + 1);
+  }
+
+  /** Before each login request (`iser_post_recvl`), unless the ring is posted already. */
+  postLogin(): void {
+    if (this.#isLoginPosted || this.#isRingPosted) return;
+    this.#isLoginPosted = true;
+    this.#connection.rdma.postReceives([this.#login.response], 0, 1);
+  }
+
+  /** Before the last login request (`iser_post_rx_bufs`); its response still comes to the receive for login. */
+  postRing(): void {
+    assert(this.#ring.length > 0, 'full feature phase without tasks');
+    if (this.#isRingPosted) return;
+    this.postLogin();
+    this.#isRingPosted = true;
+    this.#connection.rdma.postReceives(this.#ring, 0, this.#ring.length);
+  }
+
+  get isRingPosted(): boolean {
+    return this.#isRingPosted;
+  }
+
+  /** A receive has completed. */
+  received(descriptor: RxDescriptor, completion: WorkCompletion): void {
+    const connection = this.#connection;
+    if (!connection.rdma.received(completion) || !connection.isUp) return;
+    descriptor.arrived(completion);
+    this.#arrived.push(descriptor);
+    this.resume();
+  }
+
+  /** Hands up what has arrived, until something has to wait. */
+  resume(): void {
+    if (this.#isGoingUp) return;
+    this.#isGoingUp = true;
+    try {
+      while (this.#connection.isUp) {
+        const descriptor = this.#arrived.peek();
+        if (descriptor === undefined || !this.#isReady(descriptor)) break;
+        this.#arrived.shift();
+        this.#handUp(descriptor);
+        this.#giveBack(descriptor);
+      }
+    } finally {
+      this.#isGoingUp = false;
+    }
+  }
+
+  #handUp(descriptor: RxDescriptor): void {
+    const { view, bytes } = descriptor.request.sge.region?.slab ?? assertNever();
+    const { handler } = this.#connection;
+    const bhsOffset = descriptor.offset + ISER_HEADER_BYTES;
+    const dataOffset = descriptor.offset + ISER_HEADERS_BYTES;
+    const dataLength = dataSegmentLengthAt(view, bhsOffset);
+    descriptor.task = null;
+    if (descriptor !== this.#login.response) {
+      handler.controlNotify(view, bhsOffset, dataOffset, dataLength);
+      return;
+    }
+    // The handler may send the next request from inside the call, and the receive for its response has to be posted
+    // before that. So it reads a copy.
+    const pdu = Uint8Array.from(bytes.subarray(bhsOffset, dataOffset + dataLength));
+    this.#isLoginPosted = false;
+    handler.controlNotify(new DataView(pdu.buffer), 0, dataOffset - bhsOffset, dataLength);
+  }
+
+  /** False when the PDU has to wait, and when it has ended the connection. */
+  #isReady(descriptor: RxDescriptor): boolean {
+    if (!descriptor.isChecked) {
+      const problem = this.#check(descriptor);
+      if (problem !== null) {
+        this.#connection.fail(protocolBroken(this.#connection.peerName, problem));
+        return false;
+      }
+      descriptor.isChecked = true;
+    }
+    if (descriptor === this.#login.response) return !this.#login.request.isPosted;
+    const { task } = descriptor;
+    // The command may have been given up, and the task used again, while its response waited.
+    if (task === null || !task.isActive || task.serial !== descriptor.taskSerial) return true;
+    return this.#connection.device.registrationOps.isRevoked(task) && task.pendingGathers === 0;
+  }
+
+  #check(descriptor: RxDescriptor): string | null {
+    const { offset, byteLength, withInvalidate, invalidatedKey } = descriptor;
+    const { view } = descriptor.request.sge.region?.slab ?? assertNever();
+    const problem = problemWithReceived(view, offset, byteLength);
+    if (problem !== null) return problem;
+    const bhsOffset = offset + ISER_HEADER_BYTES;
+    if (opcodeAt(view, bhsOffset) === Opcode.scsiResponse) {
+      const task = this.#connection.handler.taskByTag(taskTagAt(view, bhsOffset));
+      if (task !== null) {
+        assert(task instanceof IserTask, 'a task of another datamover');
+        descriptor.task = task;
+        descriptor.taskSerial = task.serial;
+      }
+    }
+    if (!withInvalidate) return null;
+    const notAllowed = problemWithInvalidate(view, offset, this.#connection.sendWithInvalidate);
+    if (notAllowed !== null) return notAllowed;
+    return this.#checkInvalidatedKey(descriptor.task, invalidatedKey);
+  }
+
+  /** `iser_check_remote_inv`: the target may revoke only what the command that it answers advertised. */
+  #checkInvalidatedKey(task: IserTask | null, key: number): string | null {
+    if (task === null || !task.isActive) {
+      return 'it invalidated a memory key for a command that is not outstanding';
+    }
+    const { registrationOps } = this.#connection.device;
+    if (registrationOps.remotelyInvalidated(task, key)) return null;
+    return 'it invalidated a memory key that its command did not advertise';
+  }
+
+  #giveBack(descriptor: RxDescriptor): void {
+    if (descriptor === this.#login.response) return;
+    this.#givenBack++;
+    const { rdma, isUp } = this.#connection;
+    if (!isUp || this.#givenBack < rdma.sizes.receiveBatch) return;
+    rdma.postReceives(this.#ring, this.#head, this.#givenBack);
+    this.#head = (this.#head + this.#givenBack) % this.#ring.length;
+    this.#givenBack = 0;
+  }
+}
+
+function assertNever(): never {
+  assert(false, 'receive without a region');
+}

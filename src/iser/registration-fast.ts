@@ -1,0 +1,152 @@
+import { assert } from '../common/assert.js';
+import type { ProtectionDomain, WorkCompletion } from '../transport/verbs.js';
+import { Access, SendWorkRequest, WorkOpcode, WorkStatus } from '../transport/verbs.js';
+import { TRANSFER_BYTES_MAX } from './limits.js';
+import { ProtectionContext } from './protection.js';
+import type { RdmaConnection } from './rdma-connection.js';
+import type { RegistrationOps } from './registration.js';
+import { RegistrationDescriptor, RegistrationPool } from './registration.js';
+import type { DataIndex, IserTask } from './task.js';
+import { DATA_IN } from './task.js';
+
+/**
+ * Fast registration (`iser_fast_reg_mr`). A command's chain is REG_MR, under a key that was just drawn, and the
+ * Send that advertises it. The key opens the command's own bytes, in the command's direction, and nothing else. It
+ * ends in one of three ways:
+ *
+ * - The target's response is a Send with Invalidate: nothing is left to do.
+ * - The response is a plain Send: the region still needs a local invalidation. The kernel leaves that to the next
+ *   command's chain, and the buffer open to the target until then. Here LOCAL_INV is posted at once, and the
+ *   response is held until it has been executed (as nvme-rdma does): whoever hears of a command's end may
+ *   reuse its buffer.
+ * - There was no response (the command is given up): the region is deregistered and replaced, which takes effect at
+ *   once, even if its REG_MR has not been executed yet.
+ */
+export class FastRegistration implements RegistrationOps {
+  readonly name = 'fast';
+  readonly remoteInvalidate: boolean;
+  readonly bytesMax: number;
+  readonly #protectionDomain: ProtectionDomain;
+
+  constructor(protectionDomain: ProtectionDomain) {
+    const { remoteInvalidate, fastRegistrationBytesMax } = protectionDomain.device.attributes;
+    this.#protectionDomain = protectionDomain;
+    this.remoteInvalidate = remoteInvalidate;
+    this.bytesMax = Math.min(TRANSFER_BYTES_MAX, fastRegistrationBytesMax);
+  }
+
+  allocate(connection: RdmaConnection, commandsMax: number): void {
+    const pool = new RegistrationPool();
+    pool.bytesMax = this.bytesMax;
+    connection.registrationPool = pool;
+    for (let count = 0; count < commandsMax; count++) this.#addDescriptor(connection, pool);
+  }
+
+  free(connection: RdmaConnection): void {
+    const pool = connection.registrationPool;
+    if (pool === null) return;
+    for (const descriptor of pool.all) descriptor.resources.region?.deregister();
+    connection.registrationPool = null;
+  }
+
+  register(task: IserTask, index: DataIndex): void {
+    const { rdma } = task.connection;
+    const buffer = task.data[index];
+    const registration = task.registrations[index];
+    const descriptor = this.getDescriptor(rdma);
+    const { resources } = descriptor;
+    const { slab, offset, dataLength } = buffer;
+    assert(slab !== null && resources.region !== null, 'registration of a command without data');
+    assert(!resources.mrValid, 'registration of a region that is still valid');
+    registration.context = descriptor;
+    registration.sge.set(resources.region, offset, dataLength);
+    registration.rkey = resources.region.nextKey();
+    // The region's address is its own and stands before REG_MR is executed.
+    registration.addressHigh = resources.region.addressHigh;
+    registration.addressLow = resources.region.addressLow;
+    const request = task.descriptor.prependWorkRequest();
+    request.opcode = WorkOpcode.registerMemory;
+    request.signaled = false;
+    request.fastRegion = resources.region;
+    request.registerSlab = slab;
+    request.registerOffset = offset;
+    request.registerLength = dataLength;
+    request.registerAccess =
+      index === DATA_IN ? Access.localWrite | Access.remoteWrite : Access.remoteRead;
+    request.registerKey = registration.rkey;
+    resources.mrValid = true;
+    buffer.mappedCount = 1;
+  }
+
+  remotelyInvalidated(task: IserTask, key: number): boolean {
+    for (const registration of task.registrations) {
+      const resources = registration.context?.resources;
+      if (resources?.mrValid !== true || registration.rkey !== key) continue;
+      resources.mrValid = false;
+      return true;
+    }
+    return false;
+  }
+
+  isRevoked(task: IserTask): boolean {
+    let isRevoked = true;
+    for (const registration of task.registrations) {
+      const descriptor = registration.context;
+      if (descriptor === null || !descriptor.resources.mrValid) continue;
+      isRevoked = false;
+      if (descriptor.isInvalidating) continue;
+      descriptor.isInvalidating = true;
+      descriptor.invalidateRequest.invalidateKey = registration.rkey;
+      task.connection.rdma.postInvalidate(descriptor.invalidateRequest);
+    }
+    return isRevoked;
+  }
+
+  unregister(task: IserTask): void {
+    const { rdma } = task.connection;
+    for (const registration of task.registrations) {
+      const descriptor = registration.context;
+      if (descriptor === null) continue;
+      registration.context = null;
+      if (descriptor.resources.mrValid) this.#replace(rdma, descriptor);
+      else this.putDescriptor(rdma, descriptor);
+    }
+    for (const buffer of task.data) buffer.mappedCount = 0;
+  }
+
+  getDescriptor(connection: RdmaConnection): RegistrationDescriptor {
+    const descriptor = connection.registrationPool?.free.pop();
+    assert(descriptor !== undefined, 'more registrations than commands');
+    return descriptor;
+  }
+
+  putDescriptor(connection: RdmaConnection, descriptor: RegistrationDescriptor): void {
+    connection.registrationPool?.free.push(descriptor);
+  }
+
+  /** Ends a key that nobody has invalidated. The region, and a LOCAL_INV that is posted for it, are not used again. */
+  #replace(connection: RdmaConnection, descriptor: RegistrationDescriptor): void {
+    descriptor.resources.region?.deregister();
+    const pool = connection.registrationPool;
+    if (pool === null) return;
+    pool.all.delete(descriptor);
+    // A connection that is going down registers nothing more.
+    if (connection.isUsable) this.#addDescriptor(connection, pool);
+  }
+
+  #addDescriptor(connection: RdmaConnection, pool: RegistrationPool): void {
+    const request = new SendWorkRequest((completion) => invalidated(completion), 0);
+    const descriptor = new RegistrationDescriptor(request);
+    request.opcode = WorkOpcode.localInvalidate;
+    descriptor.resources.region = this.#protectionDomain.allocateFastRegion(pool.bytesMax);
+    if (connection.piSupport) descriptor.protection = new ProtectionContext();
+    pool.all.add(descriptor);
+    pool.free.push(descriptor);
+
+    function invalidated(completion: WorkCompletion): void {
+      descriptor.isInvalidating = false;
+      if (completion.status === WorkStatus.success) descriptor.resources.mrValid = false;
+      connection.invalidated(completion);
+    }
+  }
+}

@@ -1,0 +1,71 @@
+import type { Slab } from '../common/slab.js';
+import type { DatamoverTask } from '../iscsi/datamover.js';
+import { DataDirection } from '../iscsi/datamover.js';
+import type { IserConnection } from './connection.js';
+import type { TxDescriptor } from './descriptors.js';
+import { DataBuffer, MemoryRegistration } from './registration.js';
+
+/** `enum iser_data_dir`: the index of a direction in a task's buffers and registrations. */
+export const DATA_IN = 0;
+export const DATA_OUT = 1;
+export type DataIndex = typeof DATA_IN | typeof DATA_OUT;
+
+/**
+ * `enum iser_task_status`:
+ *
+ *     idle ── sendCommand ──► started ── a descriptor and room in the send queue ──► sent
+ *       ▲                        │                                                    │
+ *       └───────── finishTask, or the end of the connection ──────────────────────────┘
+ */
+export type IserTaskStatus = 'idle' | 'started' | 'sent';
+
+/** `iscsi_iser_task`: one command's place, used again and again. */
+export class IserTask implements DatamoverTask {
+  readonly connection: IserConnection;
+  /** Changes when a command is finished whose Send is not covered by a completion yet. */
+  descriptor: TxDescriptor;
+  status: IserTaskStatus = 'idle';
+  direction: DataDirection = DataDirection.none;
+  slab: Slab | null = null;
+  slabOffset = 0;
+  dataLength = 0;
+  immediateLength = 0;
+  /** Data and protection buffers and their registrations, by {@link DataIndex}. */
+  readonly data: readonly [DataBuffer, DataBuffer] = [new DataBuffer(), new DataBuffer()];
+  readonly protection: readonly [DataBuffer, DataBuffer] = [new DataBuffer(), new DataBuffer()];
+  readonly registrations: readonly [MemoryRegistration, MemoryRegistration] = [
+    new MemoryRegistration(),
+    new MemoryRegistration(),
+  ];
+  /** Sends on their way that gather from the data buffer. */
+  pendingGathers = 0;
+  /** Counts the commands of this task. */
+  serial = 0;
+  /** The list of commands that wait for room in the send queue. */
+  isWaiting = false;
+  waitingBefore: IserTask | null = null;
+  waitingAfter: IserTask | null = null;
+
+  constructor(connection: IserConnection, descriptor: TxDescriptor) {
+    this.connection = connection;
+    this.descriptor = descriptor;
+    descriptor.owner = this;
+  }
+
+  get view(): DataView {
+    return this.descriptor.slab.view;
+  }
+
+  get bhsOffset(): number {
+    return this.descriptor.bhsOffset;
+  }
+
+  get isActive(): boolean {
+    return this.status !== 'idle';
+  }
+
+  /** `command_sent`. */
+  get isCommandSent(): boolean {
+    return this.status === 'sent';
+  }
+}
