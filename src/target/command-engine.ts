@@ -1,0 +1,380 @@
+import { assert } from '../common/assert.js';
+import type { SlabPool } from '../common/slab.js';
+import { TaskAttribute } from '../iscsi/codes.js';
+import type { ScsiCommandPdu } from '../iscsi/request-wire.js';
+import { decodeControlHeader } from '../iser/wire.js';
+import { Asc, SenseKey } from '../scsi/sense.js';
+import { WorkStatus, workStatusName } from '../transport/verbs.js';
+import type { WorkCompletion } from '../transport/verbs.js';
+import { BufferShare } from './buffer-share.js';
+import type { Channel } from './channel.js';
+import { CommandTask } from './command-task.js';
+import type { TaskEvents } from './command-task.js';
+import { prepareResponse } from './command-response.js';
+import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
+import { Direction } from './disk-command.js';
+import type { Nexus } from './disk-command.js';
+import type { Fault, FaultInjector } from './faults.js';
+import { SESSION_BUFFER_BYTES_MAX, TASKS } from './limits.js';
+import type { LogicalUnits } from './logical-units.js';
+import type { PortalCounters } from './portal-counters.js';
+import { ReadScheduler } from './read-scheduler.js';
+import { TagTable } from './tag-table.js';
+import type { TargetDevice } from './target-device.js';
+import type { TargetWindow } from './target-window.js';
+
+/** SPC-4 annex E: the command's data lengths contradict each other. */
+const INVALID_FIELD_IN_COMMAND_IU = 0x0e03;
+/** SPC-4 annex E: data came that was not asked for. */
+const UNEXPECTED_UNSOLICITED_DATA = 0x0c0c;
+
+/** What an engine works with; the session's and the portal's. */
+export interface EngineContext {
+  readonly channel: Channel;
+  readonly device: TargetDevice;
+  readonly pool: SlabPool;
+  readonly units: LogicalUnits;
+  readonly nexuses: readonly Nexus[];
+  readonly window: TargetWindow;
+  readonly faults: FaultInjector | null;
+  readonly counters: PortalCounters;
+  /** RDMA Reads that may be outstanding. */
+  readonly readDepth: number;
+  /** The initiator takes Send with Invalidate. */
+  readonly mayInvalidate: boolean;
+  /** The longest immediate data that was agreed on. */
+  readonly immediateBytesMax: number;
+}
+
+/** What an engine asks of its session. */
+export interface EngineEvents {
+  /** The peer broke the protocol, or the connection its promise; the connection must end. */
+  onViolation(reason: string): void;
+  /** The PDU in this receive is done with. */
+  onReceiveDone(rx: RxDescriptor): void;
+  /** A task came free, for a PDU that waits for one. */
+  onTaskFree(): void;
+}
+
+/**
+ * Carries a session's SCSI commands from PDU to response. One task per command; see {@link CommandTask} for its
+ * states. Nothing is allocated and no promise made per command.
+ */
+export class CommandEngine implements TaskEvents {
+  /** RDMA Reads that have completed: a sign of life. */
+  readsDone = 0;
+  readonly #context: EngineContext;
+  readonly #events: EngineEvents;
+  readonly #tasks: readonly CommandTask[];
+  readonly #idle: CommandTask[];
+  readonly #tags = new TagTable();
+  readonly #buffers: BufferShare;
+  readonly #reads: ReadScheduler;
+  #isStopped = false;
+  readonly #idleWaiters: (() => void)[] = [];
+
+  /** `memory` gives the room for task `index`'s response. */
+  constructor(
+    context: EngineContext,
+    events: EngineEvents,
+    memory: (index: number) => DescriptorMemory,
+  ) {
+    this.#context = context;
+    this.#events = events;
+    this.#tasks = Array.from({ length: TASKS }, (_, index) => new CommandTask(memory(index), this));
+    this.#idle = [...this.#tasks];
+    this.#buffers = new BufferShare(context.pool, SESSION_BUFFER_BYTES_MAX, TASKS);
+    const { channel, device, readDepth } = context;
+    this.#reads = new ReadScheduler({ channel, device, depth: readDepth }, TASKS, (task) =>
+      this.#end(task),
+    );
+  }
+
+  get hasIdleTask(): boolean {
+    return this.#idle.length > 0;
+  }
+
+  find(initiatorTaskTag: number): CommandTask | null {
+    return this.#tags.find(initiatorTaskTag);
+  }
+
+  /** Starts the command of a PDU that was admitted. The caller has seen {@link hasIdleTask}. */
+  start(rx: RxDescriptor, pdu: ScsiCommandPdu): void {
+    const task = this.#idle.pop();
+    assert(task !== undefined, 'no idle task');
+    const { units, nexuses, counters, faults } = this.#context;
+    counters.commands.add();
+    task.initiatorTaskTag = pdu.initiatorTaskTag;
+    task.isImmediate = pdu.immediate;
+    task.expectedBytes = pdu.expectedDataTransferLength;
+    task.isRead = pdu.read;
+    task.isWrite = pdu.write;
+    task.isAborted = false;
+    task.readIssuedBytes = 0;
+    task.lun = units.indexOf(pdu.lunHigh, pdu.lunLow);
+    task.rx = rx;
+    task.immediateBytes = rx.dataLength;
+    decodeControlHeader(rx.view, rx.offset, task.header);
+    const { command } = task;
+    for (let index = 0; index < 16; index++) command.cdb[index] = pdu.cdb[index] ?? 0;
+    command.nexus = nexuses[task.lun] ?? null;
+    command.isOrdered = pdu.attribute === TaskAttribute.ordered;
+    task.state = 'executing';
+    this.#tags.add(task);
+    const fault = faults === null ? null : faults.faultFor(command.cdb, task.lun);
+    if (fault !== null) this.#befall(task, fault, pdu.final);
+    else this.#prepare(task, pdu.final);
+  }
+
+  /** Aborts the tasks that `isMeant` picks; `ended` is called for each when nothing of it is left. Returns how many. */
+  abort(isMeant: (task: CommandTask) => boolean, ended: () => void): number {
+    let count = 0;
+    for (const task of this.#tasks) {
+      if (!task.isAbortable || !isMeant(task)) continue;
+      count += 1;
+      task.isAborted = true;
+      (task.abortWaiters ??= []).push(ended);
+      if (task.state === 'held') this.#end(task);
+    }
+    return count;
+  }
+
+  /** The queue pair is going away: nothing will be answered any more. */
+  stop(): void {
+    this.#isStopped = true;
+    this.#reads.stop();
+    for (const task of this.#tasks) {
+      const { state } = task;
+      const waitsForNothing =
+        state === 'held' ||
+        state === 'waitingBuffer' ||
+        ((state === 'waitingRead' || state === 'reading') && task.readsInFlight === 0);
+      if (waitsForNothing) this.#end(task);
+    }
+  }
+
+  /** Resolves when there is no command: none uses a buffer or a store, no response is on its way. */
+  idle(): Promise<void> {
+    if (this.#idle.length === this.#tasks.length) return Promise.resolve();
+    return new Promise((resolve) => this.#idleWaiters.push(resolve));
+  }
+
+  onBufferAvailable(task: CommandTask): void {
+    if (task.state !== 'waitingBuffer') return;
+    if (task.isAborted) this.#end(task);
+    else this.#acquireBuffer(task);
+  }
+
+  onReadDone(task: CommandTask, completion: WorkCompletion): void {
+    const { status } = completion;
+    this.readsDone += 1;
+    this.#context.counters.readBytes.add(completion.byteLength);
+    this.#reads.completed(task);
+    if (status !== WorkStatus.success) this.#workFailed('RDMA Read', status);
+    if (this.#isStopped || task.isAborted) {
+      if (task.readsInFlight === 0) this.#end(task);
+    } else if (this.#reads.isFetched(task)) {
+      this.#execute(task);
+    }
+  }
+
+  onWriteDone(_task: CommandTask, completion: WorkCompletion): void {
+    // Not signalled, so it is heard of only when it failed; the response behind it is flushed.
+    if (completion.status !== WorkStatus.success) this.#workFailed('RDMA Write', completion.status);
+  }
+
+  onResponseSent(task: CommandTask, completion: WorkCompletion): void {
+    if (completion.status !== WorkStatus.success) this.#workFailed('Send', completion.status);
+    this.#end(task);
+  }
+
+  onExecuted(task: CommandTask): void {
+    if (this.#isStopped || task.isAborted) this.#end(task);
+    else this.#respond(task);
+  }
+
+  #befall(task: CommandTask, fault: Fault, isFinal: boolean): void {
+    switch (fault.kind) {
+      case 'sense':
+        task.command.reset();
+        task.command.check(fault.senseKey, fault.asc);
+        this.#respond(task);
+        return;
+      case 'status':
+        task.command.reset();
+        task.command.status = fault.status;
+        this.#respond(task);
+        return;
+      case 'drop':
+        this.#end(task);
+        this.#events.onViolation('a planned fault');
+        return;
+      case 'hold':
+        task.state = 'held';
+        fault.hold(() => {
+          if (task.state === 'held') this.#prepare(task, isFinal);
+        });
+    }
+  }
+
+  /** Has the CDB read and its lengths compared with what the initiator said. */
+  #prepare(task: CommandTask, isFinal: boolean): void {
+    const { command } = task;
+    const unit = this.#context.units.unitFor(task.lun, command);
+    task.unit = unit;
+    task.state = 'executing';
+    const isSound = this.#checkPdu(task);
+    if (!isSound) return;
+    if (!unit.prepare(command) || !this.#checkLengths(task, isFinal)) {
+      this.#respond(task);
+      return;
+    }
+    if (!this.#checkBuffers(task)) return;
+    if (command.direction !== Direction.out) this.#dropReceive(task);
+    if (command.transferBytes === 0) this.#execute(task);
+    else this.#acquireBuffer(task);
+  }
+
+  /** What no initiator in its right mind does; false when the connection has to end for it. */
+  #checkPdu(task: CommandTask): boolean {
+    const { immediateBytesMax } = this.#context;
+    const { immediateBytes, expectedBytes } = task;
+    if (immediateBytes === 0) return true;
+    if (!task.isWrite) return this.#violated(task, 'a command without W flag carries data');
+    if (immediateBytes > expectedBytes) {
+      const what = `${immediateBytes} bytes of immediate data in a write of ${expectedBytes}`;
+      return this.#violated(task, what);
+    }
+    if (immediateBytes > immediateBytesMax) {
+      const what = `${immediateBytes} bytes of immediate data, agreed are ${immediateBytesMax}`;
+      return this.#violated(task, what);
+    }
+    return true;
+  }
+
+  /** What is answered with sense; false when it was. */
+  #checkLengths(task: CommandTask, isFinal: boolean): boolean {
+    const { command } = task;
+    if (!isFinal) return command.check(SenseKey.abortedCommand, UNEXPECTED_UNSOLICITED_DATA);
+    if (task.isRead && task.isWrite) return command.refuse(INVALID_FIELD_IN_COMMAND_IU);
+    if (command.direction !== Direction.out) {
+      task.immediateBytes = 0;
+      return true;
+    }
+    const expected = task.isWrite ? task.expectedBytes : 0;
+    if (expected < command.transferBytes) return command.refuse(INVALID_FIELD_IN_COMMAND_IU);
+    task.immediateBytes = Math.min(task.immediateBytes, command.transferBytes);
+    const needsRead = task.immediateBytes < command.transferBytes;
+    if (needsRead && this.#reads.depth === 0) {
+      return command.check(SenseKey.abortedCommand, Asc.dataPhaseError);
+    }
+    return true;
+  }
+
+  /** The initiator must have advertised the memory that its command needs. */
+  #checkBuffers(task: CommandTask): boolean {
+    const { command, header } = task;
+    if (command.direction === Direction.out) {
+      const needsRead = task.immediateBytes < command.transferBytes;
+      if (needsRead && !header.isWriteStagValid) {
+        return this.#violated(
+          task,
+          'a write without write STag and with too little immediate data',
+        );
+      }
+    } else if (command.direction === Direction.in) {
+      const wantsData = task.isRead && Math.min(task.expectedBytes, command.transferBytes) > 0;
+      if (wantsData && !header.isReadStagValid) {
+        return this.#violated(task, 'a read without read STag');
+      }
+    }
+    return true;
+  }
+
+  #violated(task: CommandTask, reason: string): false {
+    this.#end(task);
+    this.#events.onViolation(reason);
+    return false;
+  }
+
+  #acquireBuffer(task: CommandTask): void {
+    task.state = 'waitingBuffer';
+    const slot = this.#buffers.acquire(task);
+    if (slot === null) return;
+    const { command } = task;
+    task.slot = slot;
+    command.slab = slot.slab;
+    command.slabOffset = slot.offset;
+    if (command.direction !== Direction.out) {
+      this.#execute(task);
+      return;
+    }
+    const { rx, immediateBytes } = task;
+    if (rx !== null && immediateBytes > 0) {
+      const end = rx.dataOffset + immediateBytes;
+      rx.slab.bytes.copy(slot.slab.bytes, slot.offset, rx.dataOffset, end);
+    }
+    this.#dropReceive(task);
+    if (immediateBytes === command.transferBytes) this.#execute(task);
+    else this.#reads.enqueue(task);
+  }
+
+  #execute(task: CommandTask): void {
+    task.state = 'executing';
+    assert(task.unit !== null, 'a task without its unit');
+    task.unit.execute(task.command);
+  }
+
+  #respond(task: CommandTask): void {
+    const { channel, device, window, mayInvalidate, counters } = this.#context;
+    const { header, slot, write, tx } = task;
+    task.state = 'responding';
+    this.#dropReceive(task);
+    this.#tags.remove(task);
+    if (!task.isImmediate) window.ended();
+    const key = header.isReadStagValid ? header.readStag : header.writeStag;
+    const dataInBytes = prepareResponse(task, window, mayInvalidate ? key : 0);
+    if (dataInBytes > 0 && slot !== null) {
+      write.remoteKey = header.readStag;
+      write.remoteAddressHigh = header.readAddressHigh;
+      write.remoteAddressLow = header.readAddressLow;
+      write.sges[0]?.set(device.regionOf(slot.slab), slot.offset, dataInBytes);
+      counters.writtenBytes.add(dataInBytes);
+      channel.send(write);
+    }
+    channel.send(tx.request);
+  }
+
+  /** Nothing of the task is in use any more. */
+  #end(task: CommandTask): void {
+    const { slot, abortWaiters, state } = task;
+    if (state !== 'responding') {
+      this.#tags.remove(task);
+      if (!task.isImmediate) this.#context.window.ended();
+    }
+    this.#dropReceive(task);
+    task.state = 'idle';
+    task.unit = null;
+    task.slot = null;
+    task.abortWaiters = null;
+    this.#idle.push(task);
+    if (slot !== null) this.#buffers.release(slot);
+    if (abortWaiters !== null) for (const ended of abortWaiters) ended();
+    if (this.#idle.length === this.#tasks.length) {
+      for (const resolve of this.#idleWaiters.splice(0)) resolve();
+    }
+    if (!this.#isStopped) this.#events.onTaskFree();
+  }
+
+  #dropReceive(task: CommandTask): void {
+    const { rx } = task;
+    if (rx === null) return;
+    task.rx = null;
+    this.#events.onReceiveDone(rx);
+  }
+
+  #workFailed(what: string, status: WorkStatus): void {
+    if (this.#isStopped || status === WorkStatus.flushed) return;
+    this.#events.onViolation(`an ${what} failed: ${workStatusName(status)}`);
+  }
+}

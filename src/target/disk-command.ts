@@ -1,0 +1,125 @@
+import type { Slab } from '../common/slab.js';
+import { Asc, SenseKey } from '../scsi/sense.js';
+import { DecodedCdb, ScsiStatus } from '../scsi/wire.js';
+import { StoreRequest } from './store.js';
+
+/** Which way a command's data goes, seen from the initiator. */
+export const Direction = { none: 0, in: 1, out: 2 } as const;
+export type Direction = (typeof Direction)[keyof typeof Direction];
+
+/** Unit attention conditions (SAM-5 5.14), the most urgent in the highest bit. */
+export const Attention = {
+  none: 0,
+  commandsCleared: 1,
+  reset: 2,
+  powerOn: 4,
+} as const;
+
+/**
+ * What a logical unit remembers of one initiator's session (an I_T_L nexus): the conditions that it has not been
+ * told of yet. A new one starts with that of a power-on, as every initiator expects.
+ */
+export class Nexus {
+  attention: number = Attention.powerOn;
+
+  establish(attention: number): void {
+    this.attention |= attention;
+  }
+
+  /** The ASC of the most urgent condition, which is cleared by telling it; 0 for none. */
+  takeAttention(): number {
+    const { attention } = this;
+    if (attention === Attention.none) return Asc.none;
+    if ((attention & Attention.powerOn) !== 0) {
+      // A power-on takes the place of everything that came before it.
+      this.attention = Attention.none;
+      return Asc.powerOnOrReset;
+    }
+    if ((attention & Attention.reset) !== 0) {
+      this.attention = Attention.none;
+      return Asc.deviceReset;
+    }
+    this.attention = Attention.none;
+    return Asc.commandsClearedByOther;
+  }
+}
+
+/**
+ * One SCSI command on its way through a logical unit. Pooled: made once by its owner, who fills in CDB and nexus,
+ * has it prepared, provides the memory that `transferBytes` asks for, has it executed, and gets it back by `done`.
+ */
+export class DiskCommand {
+  /** 16 bytes, zero behind the CDB proper. */
+  readonly cdb = new Uint8Array(16);
+  readonly cdbView = new DataView(this.cdb.buffer);
+  nexus: Nexus | null = null;
+  /** SAM-5 ORDERED: runs alone, behind all that came before it and ahead of all that comes after. */
+  isOrdered = false;
+
+  /** Set by prepare: the data that the CDB describes. Data-in may turn out shorter, see `dataInBytes`. */
+  direction: Direction = Direction.none;
+  transferBytes = 0;
+
+  /** The data is at `slab.bytes[slabOffset ..)`; `transferBytes` of it. Set before execute. */
+  slab: Slab | null = null;
+  slabOffset = 0;
+
+  /** The outcome. */
+  status: number = ScsiStatus.good;
+  senseKey: SenseKey = SenseKey.noSense;
+  asc: number = Asc.none;
+  /** The sense data's INFORMATION field, -1 for none. */
+  information = -1;
+  /** Data-in that is to be transferred. */
+  dataInBytes = 0;
+  /** Called once per execute, possibly inside it. Set once, by the owner. */
+  readonly done: (command: DiskCommand) => void;
+
+  // The logical unit's own, between prepare and done.
+  readonly decoded = new DecodedCdb();
+  readonly request: StoreRequest = new StoreRequest(() => this.step(this));
+  /** What follows when the store is done with `request`. */
+  step: (command: DiskCommand) => void = noStep;
+  isExclusive = false;
+  /** How far a command of several steps has come: bytes, or an index. */
+  progress = 0;
+  next: DiskCommand | null = null;
+
+  constructor(done: (command: DiskCommand) => void) {
+    this.done = done;
+  }
+
+  /** Forgets the previous use, but for the CDB and the nexus. */
+  reset(): void {
+    this.direction = Direction.none;
+    this.transferBytes = 0;
+    this.slab = null;
+    this.slabOffset = 0;
+    this.status = ScsiStatus.good;
+    this.senseKey = SenseKey.noSense;
+    this.asc = Asc.none;
+    this.information = -1;
+    this.dataInBytes = 0;
+    this.isExclusive = false;
+    this.progress = 0;
+  }
+
+  /** Makes the outcome a CHECK CONDITION. Returns false, for prepare to return. */
+  check(senseKey: SenseKey, asc: number, information = -1): false {
+    this.status = ScsiStatus.checkCondition;
+    this.senseKey = senseKey;
+    this.asc = asc;
+    this.information = information;
+    this.dataInBytes = 0;
+    return false;
+  }
+
+  /** ILLEGAL REQUEST. */
+  refuse(asc: number, information = -1): false {
+    return this.check(SenseKey.illegalRequest, asc, information);
+  }
+}
+
+function noStep(): void {
+  // A store never completes what was not submitted.
+}

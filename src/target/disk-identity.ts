@@ -1,0 +1,18 @@
+import { createHash } from 'node:crypto';
+
+/** How a logical unit tells who it is (VPD pages 80 and 83). The same name and LUN give the same identity. */
+export interface DiskIdentity {
+  readonly targetName: string;
+  /** 16 hexadecimal digits. */
+  readonly serial: string;
+  /** NAA type 3, locally assigned (SPC-4 7.8.6.6.4). */
+  readonly naa: Uint8Array;
+}
+
+/** The identity of a target's logical unit: random-looking, stable over restarts, different for each. */
+export function diskIdentity(targetName: string, lun: number): DiskIdentity {
+  const digest = createHash('sha256').update(`${targetName}\n${lun}`).digest();
+  const naa = Uint8Array.from(digest.subarray(0, 8));
+  naa[0] = 0x30 | ((naa[0] ?? 0) & 0x0f);
+  return { targetName, serial: digest.subarray(8, 16).toString('hex'), naa };
+}

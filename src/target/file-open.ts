@@ -1,0 +1,111 @@
+import { close, constants, fstat, ftruncate, open } from 'node:fs';
+import { promisify } from 'node:util';
+import { ConfigError, messageOf } from '../common/errors.js';
+import { FILE_STORE_BYTES_MAX } from './limits.js';
+
+/** What to open. */
+export interface FileChoice {
+  readonly path: string;
+  /** Creates the file, or makes a shorter one this long; null: the file must exist and tells its size. */
+  readonly sizeBytes: number | null;
+  readonly blockBytes: number;
+  readonly readOnly: boolean;
+}
+
+/** A file that is fit to be a store. */
+export interface OpenedFile {
+  readonly fd: number;
+  readonly sizeBytes: number;
+  /** False when the file has no blocks at all, so that all of it reads as zeroes. */
+  readonly mayHaveData: boolean;
+}
+
+const openFile = promisify(open);
+const statFile = promisify(fstat);
+const truncateFile = promisify(ftruncate);
+const closeFile = promisify(close);
+
+/** Opens, and creates or extends, the file of a store. @throws ConfigError with one sentence for people */
+export async function openStoreFile(choice: FileChoice): Promise<OpenedFile> {
+  const fd = await openDescriptor(choice);
+  try {
+    return await sizedFile(fd, choice);
+  } catch (error) {
+    await closeFile(fd);
+    throw error;
+  }
+}
+
+async function openDescriptor({ path, sizeBytes, readOnly }: FileChoice): Promise<number> {
+  try {
+    return await openFile(path, readOnly ? constants.O_RDONLY : constants.O_RDWR);
+  } catch (error) {
+    if (codeOf(error) !== 'ENOENT') throw openError(path, error);
+    if (readOnly || sizeBytes === null) {
+      throw fileError(path, 'does not exist; give a size (file:PATH:SIZE) to create it', error);
+    }
+  }
+  try {
+    return await openFile(path, constants.O_RDWR | constants.O_CREAT | constants.O_EXCL, 0o600);
+  } catch (error) {
+    throw openError(path, error);
+  }
+}
+
+async function sizedFile(fd: number, choice: FileChoice): Promise<OpenedFile> {
+  const { path, blockBytes, readOnly } = choice;
+  const stats = await statFile(fd);
+  if (!stats.isFile()) throw fileError(path, 'is not a regular file');
+  const sizeBytes = choice.sizeBytes ?? stats.size;
+  if (stats.size > sizeBytes) {
+    throw fileError(
+      path,
+      `has ${stats.size} bytes, more than the ${sizeBytes} asked for; leave the size off to serve all of it`,
+    );
+  }
+  if (sizeBytes === 0) throw fileError(path, 'is empty; give a size (file:PATH:SIZE)');
+  if (sizeBytes % blockBytes !== 0) {
+    throw fileError(path, `has ${sizeBytes} bytes, which is not a multiple of ${blockBytes}`);
+  }
+  if (sizeBytes > FILE_STORE_BYTES_MAX) throw fileError(path, `cannot have ${sizeBytes} bytes`);
+  if (stats.size < sizeBytes) {
+    if (readOnly) throw fileError(path, `has ${stats.size} bytes, less than ${sizeBytes}`);
+    await extend(fd, path, sizeBytes);
+  }
+  return { fd, sizeBytes, mayHaveData: stats.blocks > 0 };
+}
+
+async function extend(fd: number, path: string, sizeBytes: number): Promise<void> {
+  try {
+    await truncateFile(fd, sizeBytes);
+  } catch (error) {
+    throw fileError(path, `cannot be made ${sizeBytes} bytes long: ${messageOf(error)}`, error);
+  }
+}
+
+const OPEN_ERRORS: Readonly<Record<string, string>> = {
+  EACCES: 'is not readable and writable for this user',
+  EPERM: 'may not be written',
+  EROFS: 'is on a read-only file system',
+  EISDIR: 'is a directory',
+  ENOTDIR: 'is below something that is not a directory',
+  ENOENT: 'cannot be created, because its directory does not exist',
+  ELOOP: 'is a chain of links without an end',
+  ETXTBSY: 'is being executed',
+};
+
+function openError(path: string, error: unknown): ConfigError {
+  return fileError(
+    path,
+    OPEN_ERRORS[codeOf(error)] ?? `cannot be opened: ${messageOf(error)}`,
+    error,
+  );
+}
+
+function fileError(path: string, what: string, cause?: unknown): ConfigError {
+  return new ConfigError('lun', `the LUN's file ${path} ${what}`, { path }, cause);
+}
+
+function codeOf(error: unknown): string {
+  return error instanceof Error && 'code' in error ? String(error.code) : '';
+}

@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+import { PUNCH_PROCESSES_MAX } from './limits.js';
+
+/** A range to be punched, and whom to tell. */
+export interface PunchRange {
+  readonly offset: number;
+  readonly lengthBytes: number;
+  /** Called once, from a later turn. `error` is null when the range is a hole now. */
+  readonly done: (error: string | null) => void;
+}
+
+/**
+ * Punches holes into an open file. Node has no fallocate(2), so util-linux's `fallocate` does it on an inherited
+ * descriptor (/proc/self/fd, which also holds when the file was renamed). A process per range takes milliseconds:
+ * ranges that wait are joined where they touch, and few processes run at once.
+ */
+export class HolePuncher {
+  readonly #fd: number;
+  readonly #waiting: PunchRange[] = [];
+  #running = 0;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  punch(range: PunchRange): void {
+    this.#waiting.push(range);
+    if (this.#running < PUNCH_PROCESSES_MAX) this.#runNext();
+  }
+
+  #runNext(): void {
+    const joined = takeJoined(this.#waiting);
+    if (joined.length === 0) return;
+    const offset = joined[0]?.offset ?? 0;
+    const lengthBytes = joined.reduce((sum, range) => sum + range.lengthBytes, 0);
+    this.#running += 1;
+    punchHole(this.#fd, offset, lengthBytes, (error) => {
+      this.#running -= 1;
+      for (const range of joined) range.done(error);
+      this.#runNext();
+    });
+  }
+}
+
+/**
+ * Whether the file's system punches holes and the tool is there: tried behind the end of the file, where there is
+ * nothing to lose. Resolves with null, or with the reason why not.
+ */
+export function probePunching(fd: number, sizeBytes: number): Promise<string | null> {
+  const pageBytes = 4096;
+  const offset = Math.ceil(sizeBytes / pageBytes) * pageBytes;
+  return new Promise((resolve) => punchHole(fd, offset, pageBytes, resolve));
+}
+
+/** Removes the lowest waiting range and all that continue it without a gap, lowest first. */
+function takeJoined(waiting: PunchRange[]): PunchRange[] {
+  waiting.sort((a, b) => a.offset - b.offset);
+  let count = 0;
+  let end = waiting[0]?.offset ?? 0;
+  for (const range of waiting) {
+    if (range.offset !== end) break;
+    end += range.lengthBytes;
+    count += 1;
+  }
+  return waiting.splice(0, count);
+}
+
+function punchHole(
+  fd: number,
+  offset: number,
+  lengthBytes: number,
+  done: (error: string | null) => void,
+): void {
+  const range = ['--offset', String(offset), '--length', String(lengthBytes)];
+  const child = spawn('fallocate', ['--punch-hole', ...range, '/proc/self/fd/3'], {
+    stdio: ['ignore', 'ignore', 'pipe', fd],
+  });
+  let complaint = '';
+  let startError: string | null = null;
+  child.stderr?.setEncoding('utf8').on('data', (text: string) => {
+    if (complaint.length < 200) complaint += text;
+  });
+  child.on('error', (error) => {
+    startError ??= error.message;
+    // A process that never started has no close event to wait for.
+    if (child.pid === undefined) done(startError);
+  });
+  child.on('close', (code) => {
+    if (child.pid === undefined) return;
+    done(code === 0 ? null : complaint.trim() || `fallocate ended with ${code ?? 'a signal'}`);
+  });
+}

@@ -1,0 +1,284 @@
+import { randomBytes } from 'node:crypto';
+import type { Clock } from '../common/clock.js';
+import { systemClock } from '../common/clock.js';
+import { messageOf } from '../common/errors.js';
+import { SlabPool } from '../common/slab.js';
+import type { SizeClass } from '../common/slab.js';
+import type { ChapCredentials, RandomBytes } from '../iscsi/chap.js';
+import { LoginStatus } from '../iscsi/codes.js';
+import { CounterSet } from '../observe/counters.js';
+import { silentLogger } from '../observe/log.js';
+import type { Logger } from '../observe/log.js';
+import type {
+  ConnectionEvent,
+  ConnectionId,
+  ConnectionParameters,
+  PortalAddress,
+  RdmaDevice,
+  RdmaTransport,
+} from '../transport/verbs.js';
+import { TargetConnection } from './connection.js';
+import type { SessionAdmission } from './connection.js';
+import type { FaultInjector } from './faults.js';
+import {
+  BUFFER_CLASSES,
+  LISTEN_BACKLOG,
+  LOGINS_PENDING_MAX,
+  REINSTATE_TIMEOUT_MS,
+  SESSIONS_MAX,
+} from './limits.js';
+import { LogicalUnits } from './logical-units.js';
+import { checkLoginPolicy } from './login-policy.js';
+import type { LoginPolicy, LoginRedirect } from './login-policy.js';
+import type { LoginIdentity } from './login.js';
+import { portalCounters } from './portal-counters.js';
+import type { PortalCounters } from './portal-counters.js';
+import type { Store } from './store.js';
+import { TargetDevice } from './target-device.js';
+import type { ManagedSession, ManagedTarget } from './task-management.js';
+import type { TargetListing } from './text-exchange.js';
+
+/** How a portal is set up. */
+export interface TargetPortalOptions {
+  readonly transport: RdmaTransport;
+  /** The target's iSCSI name. */
+  readonly name: string;
+  /** LUN 0, 1, and so on. The portal owns the stores: closing it closes them. */
+  readonly luns: readonly Store[];
+  /** What initiators must prove; with `mutual`, what the target proves when it is asked to. */
+  readonly chap?: ChapCredentials | null;
+  /** Sends initiators elsewhere instead of letting them in. */
+  readonly redirect?: LoginRedirect | null;
+  /** The addresses that SendTargets tells; where the portal listens, when left out. */
+  readonly advertise?: readonly PortalAddress[];
+  /**
+   * Data buffers. They are the target's own: an initiator in the same process that took its buffers from the same
+   * pool could hold all of them while it waits for a command that needs one here.
+   */
+  readonly bufferClasses?: readonly SizeClass[];
+  readonly clock?: Clock;
+  readonly log?: Logger;
+  readonly counters?: CounterSet;
+  readonly faults?: FaultInjector | null;
+  readonly randomBytes?: RandomBytes;
+}
+
+const PORTAL_GROUP_TAG = 1;
+const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
+const TSIH_MAX = 0xffff;
+
+/** An iSER target with its logical units, listening on one transport. */
+export class TargetPortal implements ManagedTarget {
+  readonly name: string;
+  readonly #transport: RdmaTransport;
+  readonly #units: LogicalUnits;
+  readonly #policy: LoginPolicy;
+  readonly #pool: SlabPool;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #counters: PortalCounters;
+  readonly #faults: FaultInjector | null;
+  readonly #randomBytes: RandomBytes;
+  readonly #advertise: readonly PortalAddress[] | null;
+  readonly #addresses: PortalAddress[] = [];
+  readonly #listeners: ConnectionId[] = [];
+  readonly #devices = new Map<RdmaDevice, TargetDevice>();
+  readonly #connections = new Set<TargetConnection>();
+  readonly #byTsih = new Map<number, TargetConnection>();
+  readonly #byIdentity = new Map<string, TargetConnection>();
+  #lastTsih = 0;
+  #isClosing = false;
+
+  /** @throws ConfigError for a name, secrets or a number of LUNs that cannot be */
+  constructor(options: TargetPortalOptions) {
+    const { transport, name, luns, clock = systemClock, log = silentLogger } = options;
+    this.name = name;
+    this.#policy = {
+      targetName: name,
+      portalGroupTag: PORTAL_GROUP_TAG,
+      chap: options.chap ?? null,
+      redirect: options.redirect ?? null,
+    };
+    checkLoginPolicy(this.#policy);
+    this.#transport = transport;
+    this.#units = new LogicalUnits(name, luns);
+    this.#pool = new SlabPool(options.bufferClasses ?? BUFFER_CLASSES);
+    this.#clock = clock;
+    this.#log = log;
+    this.#counters = portalCounters(options.counters ?? new CounterSet(), name);
+    this.#faults = options.faults ?? null;
+    this.#randomBytes = options.randomBytes ?? randomBytes;
+    this.#advertise = options.advertise ?? null;
+  }
+
+  /** Resolves with the bound address; may be called for several. @throws VerbsError when it cannot be bound */
+  async listen(address: PortalAddress): Promise<PortalAddress> {
+    const id = this.#transport.createId((event) => this.#onEvent(event));
+    try {
+      const bound = await id.listen(address, LISTEN_BACKLOG);
+      this.#listeners.push(id);
+      this.#addresses.push(bound);
+      return bound;
+    } catch (error) {
+      id.destroy();
+      throw error;
+    }
+  }
+
+  /** Stops listening, lets running commands end for a while, ends all sessions, and closes the stores. */
+  async close(): Promise<void> {
+    if (this.#isClosing) return;
+    this.#isClosing = true;
+    for (const id of this.#listeners) id.destroy();
+    await Promise.all([...this.#connections].map((connection) => connection.close()));
+    for (const device of this.#devices.values()) device.close();
+    await Promise.all(this.#units.disks.map((disk) => disk.store.close()));
+  }
+
+  get sessionCount(): number {
+    return this.#byTsih.size;
+  }
+
+  get connectionCount(): number {
+    return this.#connections.size;
+  }
+
+  /** Buffers in use, for tests and for whoever watches. */
+  get buffersUsed(): number {
+    return this.#pool.usedCount;
+  }
+
+  get lunCount(): number {
+    return this.#units.disks.length;
+  }
+
+  *sessions(): Iterable<ManagedSession> {
+    for (const { session } of [...this.#connections]) if (session !== null) yield session;
+  }
+
+  #onEvent(event: ConnectionEvent): void {
+    if (event.type === 'connectRequest') this.#onRequest(event.id, event.parameters);
+  }
+
+  #onRequest(id: ConnectionId, parameters: ConnectionParameters): void {
+    const obstacle = this.#obstacle(id);
+    if (obstacle !== null) {
+      this.#log.warn({ conn: id.peerName, reason: obstacle }, 'connection refused');
+      id.reject(new Uint8Array());
+      id.destroy();
+      return;
+    }
+    try {
+      const connection = new TargetConnection(this.#contextFor(id), id, parameters);
+      this.#connections.add(connection);
+      void connection.closed.then(() => this.#forget(connection));
+    } catch (error) {
+      this.#log.error({ conn: id.peerName, reason: messageOf(error) }, 'connection refused');
+      id.destroy();
+    }
+  }
+
+  /** Why a connection cannot be taken on, or null. */
+  #obstacle(id: ConnectionId): string | null {
+    if (this.#isClosing) return 'the target is shutting down';
+    if (id.device === null) return 'the request came without a device';
+    let pending = 0;
+    for (const connection of this.#connections) if (connection.isLoggingIn) pending += 1;
+    if (pending >= LOGINS_PENDING_MAX) return `${pending} connections have not logged in yet`;
+    const connectionsMax = SESSIONS_MAX + LOGINS_PENDING_MAX;
+    return this.#connections.size >= connectionsMax ? 'there are too many connections' : null;
+  }
+
+  #contextFor(id: ConnectionId) {
+    return {
+      device: this.#deviceOf(id),
+      pool: this.#pool,
+      units: this.#units,
+      policy: this.#policy,
+      listing: this.#listing,
+      target: this,
+      faults: this.#faults,
+      counters: this.#counters,
+      clock: this.#clock,
+      log: this.#log,
+      randomBytes: this.#randomBytes,
+      sessionExists: (tsih: number) => this.#byTsih.has(tsih),
+      admit: (connection: TargetConnection, identity: LoginIdentity) =>
+        this.#admit(connection, identity),
+    };
+  }
+
+  #deviceOf({ device }: ConnectionId): TargetDevice {
+    if (device === null) throw new Error('a connection request without a device');
+    let own = this.#devices.get(device);
+    if (own === undefined) {
+      own = new TargetDevice(device);
+      this.#devices.set(device, own);
+    }
+    return own;
+  }
+
+  get #listing(): TargetListing {
+    const listening = this.#addresses.filter(({ host }) => !WILDCARD_HOSTS.has(host));
+    return {
+      targetName: this.name,
+      portalGroupTag: PORTAL_GROUP_TAG,
+      addresses: this.#advertise ?? listening,
+    };
+  }
+
+  /**
+   * RFC 7143 6.3.5: a login with the name and ISID of a session replaces it. The old session's commands must have
+   * ended before the new one may write, or they could overwrite what it wrote.
+   */
+  async #admit(connection: TargetConnection, identity: LoginIdentity): Promise<SessionAdmission> {
+    const key = identityKey(identity);
+    const previous = this.#byIdentity.get(key);
+    if (previous === undefined && this.#byTsih.size >= SESSIONS_MAX) {
+      const reason = `there are ${SESSIONS_MAX} sessions already`;
+      return { status: LoginStatus.outOfResources, reason };
+    }
+    this.#byIdentity.set(key, connection);
+    if (previous !== undefined) {
+      const ended = previous.abort('replaced by a new login of the same initiator');
+      if (!(await this.#endedInTime(ended))) {
+        const reason = 'the session that it replaces still waits for its storage';
+        return { status: LoginStatus.serviceUnavailable, reason };
+      }
+    }
+    const tsih = this.#nextTsih();
+    // The connection may have ended meanwhile; then nobody would take its number out again.
+    if (this.#connections.has(connection)) this.#byTsih.set(tsih, connection);
+    return { tsih };
+  }
+
+  async #endedInTime(ended: Promise<void>): Promise<boolean> {
+    return new Promise((resolve) => {
+      const timer = this.#clock.after(REINSTATE_TIMEOUT_MS, () => resolve(false));
+      void ended.then(() => {
+        timer.cancel();
+        resolve(true);
+      });
+    });
+  }
+
+  #nextTsih(): number {
+    do {
+      this.#lastTsih = (this.#lastTsih % TSIH_MAX) + 1;
+    } while (this.#byTsih.has(this.#lastTsih));
+    return this.#lastTsih;
+  }
+
+  #forget(connection: TargetConnection): void {
+    this.#connections.delete(connection);
+    for (const [tsih, owner] of this.#byTsih) if (owner === connection) this.#byTsih.delete(tsih);
+    for (const [key, owner] of this.#byIdentity) {
+      if (owner === connection) this.#byIdentity.delete(key);
+    }
+  }
+}
+
+/** Discovery sessions have identities of their own: they are with no target. */
+function identityKey({ initiatorName, sessionType, isidHigh, isidLow }: LoginIdentity): string {
+  return `${sessionType} ${isidHigh.toString(16)} ${isidLow.toString(16)} ${initiatorName}`;
+}

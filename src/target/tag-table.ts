@@ -1,0 +1,43 @@
+import type { CommandTask } from './command-task.js';
+
+/** Twice the window, so that chains are short. */
+const BUCKETS = 256;
+
+/**
+ * The tasks of a session by Initiator Task Tag. Tags are the initiator's own, any 32 bits; its tasks are chained in
+ * buckets, so that nothing is allocated.
+ */
+export class TagTable {
+  readonly #buckets = new Array<CommandTask | null>(BUCKETS).fill(null);
+
+  find(tag: number): CommandTask | null {
+    let task = this.#buckets[bucketOf(tag)] ?? null;
+    while (task !== null && task.initiatorTaskTag !== tag) task = task.nextInBucket;
+    return task;
+  }
+
+  add(task: CommandTask): void {
+    const bucket = bucketOf(task.initiatorTaskTag);
+    task.nextInBucket = this.#buckets[bucket] ?? null;
+    this.#buckets[bucket] = task;
+  }
+
+  remove(task: CommandTask): void {
+    const bucket = bucketOf(task.initiatorTaskTag);
+    let before: CommandTask | null = null;
+    let at = this.#buckets[bucket] ?? null;
+    while (at !== null && at !== task) {
+      before = at;
+      at = at.nextInBucket;
+    }
+    if (at === null) return;
+    if (before === null) this.#buckets[bucket] = task.nextInBucket;
+    else before.nextInBucket = task.nextInBucket;
+    task.nextInBucket = null;
+  }
+}
+
+/** Initiators count in the low bits (Linux, libiscsi) or put a generation above them. */
+function bucketOf(tag: number): number {
+  return (tag ^ (tag >>> 8) ^ (tag >>> 16) ^ (tag >>> 24)) & (BUCKETS - 1);
+}

@@ -1,0 +1,57 @@
+import type { DiskCommand } from './disk-command.js';
+
+/**
+ * Decides when a command may run. Ordinary commands run side by side. An exclusive one (COMPARE AND WRITE, ORDERED,
+ * or one that needs the scratch buffer) waits until those before it have ended, runs alone, and holds back those
+ * behind it: that is what makes it atomic.
+ */
+export class TaskGate {
+  readonly #run: (command: DiskCommand) => void;
+  #runningCount = 0;
+  #isExclusiveRunning = false;
+  #head: DiskCommand | null = null;
+  #tail: DiskCommand | null = null;
+
+  constructor(run: (command: DiskCommand) => void) {
+    this.#run = run;
+  }
+
+  get isIdle(): boolean {
+    return this.#runningCount === 0 && this.#head === null;
+  }
+
+  /** Runs the command, now or when its turn comes. */
+  enter(command: DiskCommand): void {
+    if (this.#head === null && this.#mayRun(command)) {
+      this.#start(command);
+      return;
+    }
+    command.next = null;
+    if (this.#tail === null) this.#head = command;
+    else this.#tail.next = command;
+    this.#tail = command;
+  }
+
+  /** The command has ended; others may follow it. */
+  leave(command: DiskCommand): void {
+    this.#runningCount -= 1;
+    if (command.isExclusive) this.#isExclusiveRunning = false;
+    while (this.#head !== null && this.#mayRun(this.#head)) {
+      const next = this.#head;
+      this.#head = next.next;
+      if (this.#head === null) this.#tail = null;
+      next.next = null;
+      this.#start(next);
+    }
+  }
+
+  #mayRun(command: DiskCommand): boolean {
+    return !this.#isExclusiveRunning && (!command.isExclusive || this.#runningCount === 0);
+  }
+
+  #start(command: DiskCommand): void {
+    this.#runningCount += 1;
+    this.#isExclusiveRunning = command.isExclusive;
+    this.#run(command);
+  }
+}

@@ -1,0 +1,131 @@
+import { TaskManagementFunction, TaskManagementStatus } from '../iscsi/codes.js';
+import type { TaskManagementRequestPdu } from '../iscsi/request-wire.js';
+import type { CommandTask } from './command-task.js';
+import { Attention } from './disk-command.js';
+
+/** A session as task management on any session of the target sees it. */
+export interface ManagedSession {
+  /** Aborts tasks; `ended` is called once for each. Returns how many. */
+  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void): number;
+  /** A task with this tag exists and has no response yet. */
+  hasTask(initiatorTaskTag: number): boolean;
+  /** Tells a LUN's condition to the session's initiator with its next command. */
+  establishAttention(lun: number, attention: number): void;
+  /** Ends the session. */
+  end(reason: string): void;
+}
+
+/** The target, as far as task management acts on it. */
+export interface ManagedTarget {
+  readonly lunCount: number;
+  /** All sessions, the asking one included. */
+  sessions(): Iterable<ManagedSession>;
+}
+
+/**
+ * Carries out a task management function (RFC 7143 11.5). `respond` is called once with the response code, when no
+ * affected task can touch the medium any more: at once, or when the last of them has ended.
+ */
+export function manageTasks(
+  request: TaskManagementRequestPdu,
+  lun: number,
+  own: ManagedSession,
+  target: ManagedTarget,
+  respond: (status: number) => void,
+): void {
+  const { complete, noSuchLun, noSuchTask, notSupported, rejected } = TaskManagementStatus;
+  const barrier = new Barrier(() => respond(complete));
+  const onLun = (task: CommandTask) => task.lun === lun;
+  switch (request.function) {
+    case TaskManagementFunction.abortTask: {
+      const tag = request.referencedTaskTag;
+      if (!own.hasTask(tag)) {
+        respond(noSuchTask);
+        return;
+      }
+      barrier.add(own.abortTasks((task) => task.initiatorTaskTag === tag, barrier.ended));
+      break;
+    }
+    case TaskManagementFunction.abortTaskSet:
+      if (lun < 0) {
+        respond(noSuchLun);
+        return;
+      }
+      barrier.add(own.abortTasks(onLun, barrier.ended));
+      break;
+    case TaskManagementFunction.clearTaskSet:
+      if (lun < 0) {
+        respond(noSuchLun);
+        return;
+      }
+      for (const session of target.sessions()) {
+        const count = session.abortTasks(onLun, barrier.ended);
+        barrier.add(count);
+        if (session !== own && count > 0) {
+          session.establishAttention(lun, Attention.commandsCleared);
+        }
+      }
+      break;
+    case TaskManagementFunction.logicalUnitReset:
+      if (lun < 0) {
+        respond(noSuchLun);
+        return;
+      }
+      resetUnits([lun], target, barrier);
+      break;
+    case TaskManagementFunction.targetWarmReset:
+    case TaskManagementFunction.targetColdReset:
+      resetUnits([...Array(target.lunCount).keys()], target, barrier);
+      break;
+    case TaskManagementFunction.clearAca:
+    case TaskManagementFunction.taskReassign:
+    case TaskManagementFunction.queryTask:
+    case TaskManagementFunction.queryTaskSet:
+    case TaskManagementFunction.nexusReset:
+    case TaskManagementFunction.queryAsyncEvent:
+      respond(notSupported);
+      return;
+    default:
+      respond(rejected);
+      return;
+  }
+  barrier.close();
+}
+
+/** SAM-5 6.3.3: all tasks of the units end, and every initiator is told with its next command. */
+function resetUnits(luns: readonly number[], target: ManagedTarget, barrier: Barrier): void {
+  for (const session of target.sessions()) {
+    barrier.add(session.abortTasks((task) => luns.includes(task.lun), barrier.ended));
+    for (const lun of luns) session.establishAttention(lun, Attention.reset);
+  }
+}
+
+/** Waits for a number of ends, some of which may come before the number is known. */
+class Barrier {
+  readonly ended: () => void;
+  readonly #passed: () => void;
+  #left = 0;
+  #isClosed = false;
+
+  constructor(passed: () => void) {
+    this.#passed = passed;
+    this.ended = () => {
+      this.#left -= 1;
+      this.#passIfOver();
+    };
+  }
+
+  add(count: number): void {
+    this.#left += count;
+  }
+
+  /** The number is complete. */
+  close(): void {
+    this.#isClosed = true;
+    this.#passIfOver();
+  }
+
+  #passIfOver(): void {
+    if (this.#isClosed && this.#left === 0) this.#passed();
+  }
+}

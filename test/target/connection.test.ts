@@ -1,0 +1,407 @@
+import fc from 'fast-check';
+import { afterEach, describe, expect, it } from 'vitest';
+import { ChapInitiator } from '../../src/iscsi/chap.js';
+import { LoginStatus } from '../../src/iscsi/codes.js';
+import { IserControlHeader, encodeControlHeader } from '../../src/iser/wire.js';
+import { CounterSet } from '../../src/observe/counters.js';
+import {
+  LOGINS_PENDING_MAX,
+  LOGIN_TIMEOUT_MS,
+  REINSTATE_TIMEOUT_MS,
+  SESSIONS_MAX,
+  WATCHDOG_GIVE_UP_TICKS,
+  WATCHDOG_PING_TICKS,
+  WATCHDOG_TICK_MS,
+} from '../../src/target/limits.js';
+import { pattern, read16, testUnitReady, write16 } from '../support/target-cdbs.js';
+import { HoldingStore } from '../support/target-holding-store.js';
+import { TARGET_NAME, TargetBed } from '../support/target-bed.js';
+import { countingBytes } from '../support/target-login.js';
+import type { TestInitiator } from '../support/target-initiator.js';
+
+let bed: TargetBed | null = null;
+afterEach(async () => {
+  await bed?.close();
+  expect(bed?.portal.buffersUsed ?? 0).toBe(0);
+  expect(bed?.portal.connectionCount ?? 0).toBe(0);
+  bed = null;
+});
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+const until = async (condition: () => boolean) => {
+  while (!condition()) await turn();
+};
+const isAlive = async (initiator: TestInitiator) => {
+  const { response } = await initiator.execute({ cdb: testUnitReady() });
+  expect(response.status).toBe(0);
+};
+
+describe('a login over the wire', () => {
+  it('is refused with its status, then the connection ends', async () => {
+    const counters = new CounterSet();
+    bed = await TargetBed.start({ counters });
+    const initiator = await bed.connect();
+    const { pdu } = await initiator.login(`${TARGET_NAME}2`);
+    expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.targetNotFound);
+    expect(await initiator.disconnected).toBeNull();
+    const refused = [...counters].find(({ name }) => name === 'target_logins_refused_total');
+    expect(refused?.value).toBe(1);
+  });
+
+  it('proves secrets both ways', async () => {
+    const mutual = { user: 'lab', secret: 'the-target-secret' };
+    const chap = { user: 'alice', secret: 'initiator-secret', mutual };
+    bed = await TargetBed.start({ chap });
+    const initiator = await bed.connect();
+    const prover = new ChapInitiator(chap, countingBytes);
+    const pairs = (list: readonly { key: string; value: string }[]) =>
+      Object.fromEntries(list.map(({ key, value }) => [key, value]));
+    const security = { currentStage: 0 };
+    const who = {
+      InitiatorName: 'iqn.2026-11.io.example:initiator',
+      TargetName: TARGET_NAME,
+      AuthMethod: 'CHAP',
+    };
+    await initiator.loginStep(security, who);
+    const { keys } = await initiator.loginStep(security, pairs(prover.start()));
+    const proved = await initiator.loginStep(
+      { ...security, transit: true, nextStage: 1 },
+      pairs(prover.respond(keys)),
+    );
+    prover.checkProof(proved.keys);
+    const { pdu } = await initiator.loginStep(
+      { currentStage: 1, transit: true, nextStage: 3 },
+      { RDMAExtensions: 'Yes' },
+    );
+    expect(pdu).toMatchObject({ statusClass: 0, transit: true });
+    expect(pdu.tsih).toBeGreaterThan(0);
+  });
+
+  it('must not take for ever', async () => {
+    bed = await TargetBed.start();
+    const initiator = await bed.connect();
+    await initiator.loginStep(
+      { currentStage: 1 },
+      { InitiatorName: 'iqn.a', SessionType: 'Discovery' },
+    );
+    bed.clock.advance(LOGIN_TIMEOUT_MS - 1);
+    await initiator.loginStep({ currentStage: 1 }, {});
+    bed.clock.advance(1);
+    await initiator.disconnected;
+  });
+
+  it('that only connects does not keep anybody out', async () => {
+    bed = await TargetBed.start();
+    for (let count = 0; count < LOGINS_PENDING_MAX - 1; count++) await bed.connect();
+    const initiator = await bed.initiator();
+    await bed.connect();
+    await expect(bed.connect()).rejects.toThrow('rejected');
+    await isAlive(initiator);
+    bed.clock.advance(LOGIN_TIMEOUT_MS);
+    await until(() => bed!.portal.connectionCount === 1);
+    await isAlive(await bed.initiator(2));
+  });
+
+  it('finds no room when there are too many sessions', async () => {
+    bed = await TargetBed.start();
+    const initiators = [];
+    for (let isid = 0; isid < SESSIONS_MAX; isid++) {
+      const initiator = await bed.connect({ receives: 4 });
+      expect((await initiator.login(TARGET_NAME, {}, isid)).pdu.statusClass).toBe(0);
+      initiators.push(initiator);
+    }
+    const late = await bed.connect();
+    const { pdu } = await late.login(TARGET_NAME, {}, 99);
+    expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.outOfResources);
+    // One that replaces a session needs no room.
+    const again = await bed.connect();
+    expect((await again.login(TARGET_NAME, {}, 5)).pdu.statusClass).toBe(0);
+    await initiators[5]!.disconnected;
+  });
+
+  it('sends elsewhere', async () => {
+    bed = await TargetBed.start({ redirect: { host: '10.1.2.3', port: 3261, isPermanent: true } });
+    const initiator = await bed.connect();
+    const { pdu, keys } = await initiator.login(TARGET_NAME);
+    expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.movedPermanently);
+    expect(keys.get('TargetAddress')).toBe('10.1.2.3:3261');
+  });
+});
+
+describe('a discovery session', () => {
+  it('tells the target, and does nothing else', async () => {
+    bed = await TargetBed.start();
+    const initiator = await bed.connect({ smallReceives: true });
+    await initiator.login(null);
+    const { pairs } = await initiator.text({ SendTargets: 'All' });
+    expect(pairs).toEqual([
+      { key: 'TargetName', value: TARGET_NAME },
+      { key: 'TargetAddress', value: 'lab:3260,1' },
+    ]);
+    initiator.sendCommand({ cdb: testUnitReady() });
+    expect((await initiator.receive()).opcode).toBe(0x3f);
+    initiator.sendLogout();
+    await initiator.receive();
+    expect(await initiator.disconnected).toBeNull();
+  });
+
+  it('leaves the address out when the target listens everywhere', async () => {
+    bed = new TargetBed();
+    bed.address = await bed.portal.listen({ host: '0.0.0.0', port: 3260 });
+    const initiator = await bed.connect();
+    await initiator.login(null);
+    const { pairs } = await initiator.text({ SendTargets: 'All' });
+    expect(pairs).toEqual([{ key: 'TargetName', value: TARGET_NAME }]);
+  });
+});
+
+describe('a new login of the same initiator', () => {
+  it('replaces its session', async () => {
+    bed = await TargetBed.start();
+    const old = await bed.initiator(1);
+    const other = await bed.initiator(2);
+    const fresh = await bed.initiator(1);
+    await old.disconnected;
+    await isAlive(fresh);
+    await isAlive(other);
+    expect(bed.portal.sessionCount).toBe(2);
+  });
+
+  it('waits for the writes of the session that it replaces', async () => {
+    const store = new HoldingStore({ sizeBytes: 1 << 20 });
+    bed = await TargetBed.start({ luns: [store] });
+    const old = await bed.initiator(1);
+    store.isHolding = true;
+    old.sendCommand({ cdb: write16(0, 8), write: pattern(4096, 1), immediateBytes: 4096 });
+    await until(() => store.held.length === 1);
+    const fresh = await bed.connect();
+    const login = fresh.login(TARGET_NAME);
+    await old.disconnected;
+    fresh.nextTag += 1;
+    for (let count = 0; count < 10; count++) await turn();
+    expect(fresh.receivedCount).toBe(0);
+    expect(bed.portal.buffersUsed).toBe(1);
+    store.release();
+    expect((await login).pdu.statusClass).toBe(0);
+    await fresh.clearAttention();
+    await fresh.execute({ cdb: write16(0, 8), write: pattern(4096, 2) });
+    const { data } = await fresh.execute({ cdb: read16(0, 8), read: 4096 });
+    expect(data.equals(pattern(4096, 2))).toBe(true);
+  });
+
+  it('does not wait for ever', async () => {
+    const store = new HoldingStore({ sizeBytes: 1 << 20 });
+    bed = await TargetBed.start({ luns: [store] });
+    const old = await bed.initiator(1);
+    store.isHolding = true;
+    old.sendCommand({ cdb: write16(0, 8), write: pattern(4096), immediateBytes: 4096 });
+    await until(() => store.held.length === 1);
+    const fresh = await bed.connect();
+    const login = fresh.login(TARGET_NAME);
+    await old.disconnected;
+    bed.clock.advance(REINSTATE_TIMEOUT_MS);
+    const { pdu } = await login;
+    expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.serviceUnavailable);
+    store.release();
+  });
+});
+
+describe('a connection that breaks', () => {
+  it('at any point leaves nothing behind', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(fc.constantFrom('read', 'write', 'immediate', 'nop', 'turn', 'hold'), {
+          maxLength: 40,
+        }),
+        fc.boolean(),
+        async (steps, isOrderly) => {
+          const store = new HoldingStore({ sizeBytes: 8 << 20 });
+          const broken = await TargetBed.start({ luns: [store] });
+          const initiator = await broken.initiator(1);
+          const other = await broken.initiator(2);
+          for (const step of steps) {
+            switch (step) {
+              case 'read':
+                initiator.sendCommand({ cdb: read16(0, 4096), read: 2 << 20 });
+                break;
+              case 'write':
+                initiator.sendCommand({ cdb: write16(0, 2048), write: pattern(1 << 20) });
+                break;
+              case 'immediate':
+                initiator.sendCommand({
+                  cdb: write16(0, 8),
+                  write: pattern(4096),
+                  immediateBytes: 4096,
+                });
+                break;
+              case 'nop':
+                initiator.nopOut();
+                break;
+              case 'turn':
+                await turn();
+                break;
+              default:
+                store.isHolding = true;
+            }
+          }
+          if (isOrderly) initiator.disconnect();
+          else initiator.vanish();
+          for (let count = 0; count < 3; count++) await turn();
+          store.release();
+          await isAlive(other);
+          await until(() => broken.portal.connectionCount === 1);
+          expect(broken.portal.buffersUsed).toBe(0);
+          expect(broken.portal.sessionCount).toBe(1);
+          await broken.close();
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  it('during the login leaves nothing behind', async () => {
+    bed = await TargetBed.start();
+    for (const steps of [0, 1, 2]) {
+      const initiator = await bed.connect();
+      if (steps > 0) {
+        initiator.sendLogin(
+          { currentStage: 1 },
+          { InitiatorName: 'iqn.a', SessionType: 'Discovery' },
+        );
+      }
+      if (steps > 1) await initiator.receiveLogin();
+      initiator.vanish();
+    }
+    await until(() => bed!.portal.connectionCount === 0);
+  });
+});
+
+describe('garbage', () => {
+  const control = (bytes: Uint8Array) => {
+    const message = Uint8Array.from(bytes);
+    if (message.length >= 28) {
+      encodeControlHeader(new DataView(message.buffer), 0, new IserControlHeader());
+    }
+    return message;
+  };
+  const message = fc.oneof(
+    fc.uint8Array({ maxLength: 200 }),
+    fc.uint8Array({ minLength: 76, maxLength: 76 }).map(control),
+    fc.uint8Array({ minLength: 76, maxLength: 8268 }).map(control),
+    // A known opcode and no data, so that more is looked at than the length.
+    fc
+      .tuple(fc.uint8Array({ minLength: 76, maxLength: 76 }), fc.constantFrom(0, 1, 2, 3, 4, 5, 6))
+      .map(([bytes, opcode]) => {
+        const shaped = control(bytes);
+        shaped[28] = opcode | 0x40;
+        shaped.fill(0, 32, 36);
+        return shaped;
+      }),
+  );
+
+  it('ends its connection, or is rejected, and disturbs nobody', async () => {
+    bed = await TargetBed.start();
+    const other = await bed.initiator(2);
+    await fc.assert(
+      fc.asyncProperty(fc.array(message, { minLength: 1, maxLength: 10 }), async (messages) => {
+        const initiator = await bed!.initiator(1);
+        for (const bytes of messages) initiator.sendRaw(bytes);
+        for (let count = 0; count < 3; count++) await turn();
+        initiator.vanish();
+        await isAlive(other);
+        await until(() => bed!.portal.connectionCount === 1);
+        expect(bed!.portal.buffersUsed).toBe(0);
+      }),
+      { numRuns: 150 },
+    );
+  });
+
+  it('instead of a login ends the connection or is refused', async () => {
+    bed = await TargetBed.start();
+    await fc.assert(
+      fc.asyncProperty(message, async (bytes) => {
+        const initiator = await bed!.connect();
+        initiator.sendRaw(bytes);
+        for (let count = 0; count < 3; count++) await turn();
+        initiator.vanish();
+        await until(() => bed!.portal.connectionCount === 0);
+      }),
+      { numRuns: 100 },
+    );
+  });
+});
+
+describe('a silent initiator', () => {
+  const silence = async (ticks: number) => {
+    for (let count = 0; count < ticks; count++) {
+      bed!.clock.advance(WATCHDOG_TICK_MS);
+      await turn();
+    }
+  };
+
+  it('is asked for a sign of life, and given up without one', async () => {
+    bed = await TargetBed.start();
+    const initiator = await bed.initiator();
+    await silence(WATCHDOG_PING_TICKS);
+    expect(initiator.receivedCount).toBe(0);
+    await silence(1);
+    const { opcode, view } = await initiator.receive();
+    expect(opcode).toBe(0x20);
+    expect([view.getUint32(28 + 16), view.getUint32(28 + 20)]).toEqual([0xffff_ffff, 1]);
+    await silence(WATCHDOG_GIVE_UP_TICKS - WATCHDOG_PING_TICKS);
+    await initiator.disconnected;
+  });
+
+  it('stays when it answers', async () => {
+    bed = await TargetBed.start();
+    const initiator = await bed.initiator();
+    for (let round = 0; round < 4; round++) {
+      await silence(WATCHDOG_PING_TICKS + 1);
+      initiator.nopOut(undefined, { initiatorTaskTag: 0xffff_ffff, targetTransferTag: 1 });
+      await turn();
+    }
+    await initiator.receive();
+    for (let pings = 1; pings < 4; pings++) await initiator.receive();
+    await isAlive(initiator);
+  });
+});
+
+describe('closing a target', () => {
+  it('lets running commands end, and takes no new ones', async () => {
+    const store = new HoldingStore({ sizeBytes: 1 << 20 });
+    const closing = await TargetBed.start({ luns: [store] });
+    const initiator = await closing.initiator();
+    store.isHolding = true;
+    initiator.sendCommand({ cdb: write16(0, 8), write: pattern(4096) });
+    await until(() => store.held.length === 1);
+    const closed = closing.portal.close();
+    await expect(closing.connect()).rejects.toThrow('unreachable');
+    store.release();
+    expect((await initiator.receiveResponse()).response.status).toBe(0);
+    expect(await initiator.disconnected).toBeNull();
+    await closed;
+    await closing.portal.close();
+  });
+
+  it('does not wait for commands that do not end', async () => {
+    const store = new HoldingStore({ sizeBytes: 1 << 20 });
+    const closing = await TargetBed.start({ luns: [store] });
+    const initiator = await closing.initiator();
+    store.isHolding = true;
+    initiator.sendCommand({ cdb: write16(0, 8), write: pattern(4096) });
+    await until(() => store.held.length === 1);
+    const closed = closing.portal.close();
+    await turn();
+    closing.clock.advance(2000);
+    await initiator.disconnected;
+    store.release();
+    await closed;
+  });
+
+  it('frees its address', async () => {
+    bed = await TargetBed.start();
+    await expect(bed.portal.listen({ host: 'lab', port: 3260 })).rejects.toThrow();
+    await bed.close();
+    await expect(bed.connect()).rejects.toThrow('unreachable');
+  });
+});
