@@ -15,6 +15,7 @@ export function createLogger(level: LogLevel): Logger {
     ? PinoPretty({
         destination: 2,
         sync: true,
+        singleLine: true,
         ignore: 'pid,hostname',
         translateTime: 'SYS:HH:MM:ss.l',
       })

@@ -1,0 +1,46 @@
+import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
+import { loadCredentials } from '../gateway/credentials.js';
+import { discover } from '../gateway/lun.js';
+import { formatAddress, parsePortalUrl } from '../gateway/url.js';
+import { createLogger } from '../observe/log.js';
+import { initiatorContext } from './initiator-context.js';
+import { credentialSources, withInitiator, withLogLevel } from './options.js';
+
+const options = (argv: Argv) =>
+  withLogLevel(withInitiator(argv), 'warn')
+    .positional('portal', {
+      type: 'string',
+      demandOption: true,
+      describe: 'iser://[user@]HOST[:PORT]',
+    })
+    .option('json', { type: 'boolean', default: false, describe: 'print JSON' });
+
+type DiscoverArguments = ReturnType<typeof options> extends Argv<infer T> ? T : never;
+
+export const discoverCommand: CommandModule<object, DiscoverArguments> = {
+  command: 'discover <portal>',
+  describe: 'list the targets that a portal offers (SendTargets)',
+  builder: options,
+  handler: runDiscover,
+};
+
+async function runDiscover(argv: ArgumentsCamelCase<DiscoverArguments>): Promise<void> {
+  const { portal, user, ...choice } = parsePortalUrl(argv.portal);
+  const sources = credentialSources(argv);
+  const credentials = loadCredentials({ ...sources, user: user ?? sources.user }, process.env);
+  const context = initiatorContext(argv, createLogger(argv['log-level']));
+  const targets = await discover(portal, choice, credentials, context);
+  if (argv.json) {
+    process.stdout.write(`${JSON.stringify(targets, null, 2)}\n`);
+    return;
+  }
+  if (targets.length === 0)
+    process.stdout.write('the portal offers no targets to this initiator\n');
+  for (const { name, portals } of targets) {
+    process.stdout.write(`${name}\n`);
+    for (const { portalGroupTag, ...address } of portals) {
+      const group = portalGroupTag === null ? '' : `,${portalGroupTag}`;
+      process.stdout.write(`  ${formatAddress(address)}${group}\n`);
+    }
+  }
+}

@@ -1,0 +1,47 @@
+import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
+import { loadCredentials } from '../gateway/credentials.js';
+import { openPath } from '../gateway/lun.js';
+import { parseExportUrl } from '../gateway/url.js';
+import { createLogger } from '../observe/log.js';
+import { inspectLogicalUnit } from '../scsi/inspect.js';
+import { describeLun } from './describe-lun.js';
+import { initiatorContext } from './initiator-context.js';
+import { credentialSources, withInitiator, withLogLevel } from './options.js';
+import { formatReport } from './report.js';
+
+const options = (argv: Argv) =>
+  withLogLevel(withInitiator(argv), 'warn')
+    .positional('url', {
+      type: 'string',
+      demandOption: true,
+      describe: 'iser://[user@]HOST[:PORT]/TARGET-IQN/LUN, memory:SIZE or file:PATH[:SIZE]',
+    })
+    .option('json', { type: 'boolean', default: false, describe: 'print JSON' });
+
+type InfoArguments = ReturnType<typeof options> extends Argv<infer T> ? T : never;
+
+export const infoCommand: CommandModule<object, InfoArguments> = {
+  command: 'info <url>',
+  describe: 'log in and describe a LUN: identity, capacity, limits, provisioning, session',
+  builder: options,
+  handler: runInfo,
+};
+
+async function runInfo(argv: ArgumentsCamelCase<InfoArguments>): Promise<void> {
+  const url = parseExportUrl(argv.url);
+  const sources = credentialSources(argv);
+  const credentials =
+    url.kind === 'embedded'
+      ? null
+      : loadCredentials({ ...sources, user: url.user ?? sources.user }, process.env);
+  const context = initiatorContext(argv, createLogger(argv['log-level']));
+  const path = await openPath(url, credentials, context);
+  try {
+    const unit = await inspectLogicalUnit(path.port, context);
+    const description = describeLun(unit, path.session.parameters);
+    const text = argv.json ? JSON.stringify(description, null, 2) : formatReport(description);
+    process.stdout.write(`${text}\n`);
+  } finally {
+    await path.close();
+  }
+}

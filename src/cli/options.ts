@@ -1,0 +1,58 @@
+import type { Argv } from 'yargs';
+import { ConfigError } from '../common/errors.js';
+import { LOG_LEVELS } from '../observe/log.js';
+import type { LogLevel } from '../observe/log.js';
+import type { CredentialSources } from '../gateway/credentials.js';
+
+/** What every command takes. */
+export function withLogLevel<T>(argv: Argv<T>, level: LogLevel = 'info') {
+  return argv.option('log-level', {
+    choices: LOG_LEVELS,
+    default: level,
+    describe: 'what to log on standard error: lines for people on a terminal, JSON otherwise',
+  });
+}
+
+/** What a command that logs in takes. */
+export function withInitiator<T>(argv: Argv<T>) {
+  return argv
+    .option('initiator-name', {
+      type: 'string',
+      describe: 'our iSCSI name [iqn.2026-11.io.example.iser-nbd:HOSTNAME]',
+    })
+    .option('chap-user', { type: 'string', describe: 'CHAP name, where the URL has no user@' })
+    .option('chap-secret-file', {
+      type: 'string',
+      describe: 'file with our CHAP secret [environment: ISER_NBD_CHAP_SECRET]',
+    })
+    .option('mutual-chap-user', { type: 'string', describe: 'CHAP name the target must prove' })
+    .option('mutual-chap-secret-file', {
+      type: 'string',
+      describe: "file with the target's CHAP secret [environment: ISER_NBD_MUTUAL_CHAP_SECRET]",
+    });
+}
+
+interface ChapArguments {
+  'chap-user'?: string | undefined;
+  'chap-secret-file'?: string | undefined;
+  'mutual-chap-user'?: string | undefined;
+  'mutual-chap-secret-file'?: string | undefined;
+}
+
+export function credentialSources(argv: ChapArguments): CredentialSources {
+  return {
+    user: once(argv['chap-user'], 'chap-user'),
+    secretFile: once(argv['chap-secret-file'], 'chap-secret-file'),
+    mutualUser: once(argv['mutual-chap-user'], 'mutual-chap-user'),
+    mutualSecretFile: once(argv['mutual-chap-secret-file'], 'mutual-chap-secret-file'),
+  };
+}
+
+/** An option that was given at most once; yargs makes an array of more. @throws ConfigError */
+export function once(value: string | undefined, name: string): string | null {
+  if (value === undefined) return null;
+  if (typeof value !== 'string')
+    throw new ConfigError('option', `--${name} is given more than once`);
+  if (value === '') throw new ConfigError('option', `--${name} needs a value`);
+  return value;
+}

@@ -1,0 +1,62 @@
+export type ReportValue = string | number | boolean | readonly string[] | Report;
+
+/** Named facts in sections. */
+export interface Report {
+  readonly [name: string]: ReportValue;
+}
+
+/** A report for people: a heading per section, a line per fact, sizes in words behind the bytes. */
+export function formatReport(report: Report): string {
+  return Object.entries(report)
+    .map(([heading, value]) => `${words(heading)}\n${formatSection(value)}`)
+    .join('\n\n');
+}
+
+/** `268435456 bytes (256 MiB)`; bytes alone when there is no round larger unit. */
+export function formatBytes(bytes: number): string {
+  const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
+  let value = bytes;
+  let unit = '';
+  for (const next of units) {
+    if (value < 1024) break;
+    value /= 1024;
+    unit = next;
+  }
+  if (unit === '') return `${bytes} bytes`;
+  const rounded = Number.isInteger(value) ? String(value) : `about ${value.toFixed(1)}`;
+  return `${bytes} bytes (${rounded} ${unit})`;
+}
+
+function formatSection(value: ReportValue): string {
+  if (!isReport(value)) return `  ${String(value)}`;
+  const facts = flatten(value);
+  const width = Math.max(...facts.map(([name]) => name.length));
+  return facts.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`.trimEnd()).join('\n');
+}
+
+function flatten(report: Report): [string, string][] {
+  return Object.entries(report).flatMap(([name, value]): [string, string][] => {
+    if (isReport(value)) {
+      return Object.entries(value).map(([key, text]) => [key, formatValue(key, text)]);
+    }
+    if (!Array.isArray(value))
+      return [[words(name.replace(/Bytes/, '')), formatValue(name, value)]];
+    const lines = value as readonly string[];
+    return lines.map((text, index) => [index === 0 ? words(name) : '', text]);
+  });
+}
+
+function formatValue(name: string, value: ReportValue): string {
+  if (typeof value === 'boolean') return value ? 'yes' : 'no';
+  if (typeof value === 'number' && /Bytes|Length/.test(name)) return formatBytes(value);
+  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+}
+
+function isReport(value: ReportValue): value is Report {
+  return typeof value === 'object' && !Array.isArray(value);
+}
+
+/** `writeSameMax` as people write it. */
+function words(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
+}

@@ -1,0 +1,72 @@
+import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
+import { systemClock } from '../common/clock.js';
+import { loadCredentials } from '../gateway/credentials.js';
+import { ISCSI_PORT, formatAddress, parseListenAddress } from '../gateway/url.js';
+import { createLogger } from '../observe/log.js';
+import { parseLunSpec } from '../target/lun-spec.js';
+import { TargetPortal } from '../target/portal.js';
+import { openStore } from '../target/open-store.js';
+import type { Store } from '../target/store.js';
+import { IwarpTransport } from '../transport/iwarp/transport.js';
+import { credentialSources, once, withLogLevel } from './options.js';
+import { stopRequested } from './signals.js';
+
+const DEFAULT_LISTEN = `127.0.0.1:${ISCSI_PORT}`;
+const DEFAULT_NAME = 'iqn.2026-11.io.example:lab';
+
+const options = (argv: Argv) =>
+  withLogLevel(argv)
+    .option('listen', { type: 'string', describe: `HOST:PORT [${DEFAULT_LISTEN}]` })
+    .option('name', { type: 'string', describe: `the target's iSCSI name [${DEFAULT_NAME}]` })
+    .option('lun', {
+      type: 'string',
+      array: true,
+      demandOption: 'no LUN: add --lun memory:SIZE or --lun file:PATH[:SIZE]',
+      describe: 'memory:SIZE or file:PATH[:SIZE]; LUNs count from 0 in the order given',
+    })
+    .option('chap-user', { type: 'string', describe: 'CHAP name that initiators must prove' })
+    .option('chap-secret-file', {
+      type: 'string',
+      describe: 'file with their secret [environment: ISER_NBD_CHAP_SECRET]',
+    })
+    .option('mutual-chap-user', { type: 'string', describe: 'CHAP name we prove to initiators' })
+    .option('mutual-chap-secret-file', {
+      type: 'string',
+      describe: 'file with our secret [environment: ISER_NBD_MUTUAL_CHAP_SECRET]',
+    })
+    .example('$0 target --lun memory:256M --lun file:disk.img:1G', 'two LUNs on the iSCSI port');
+
+type TargetArguments = ReturnType<typeof options> extends Argv<infer T> ? T : never;
+
+export const targetCommand: CommandModule<object, TargetArguments> = {
+  command: 'target',
+  describe: 'run an iSER target over iWARP, for labs and tests',
+  builder: options,
+  handler: runTarget,
+};
+
+async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<void> {
+  const log = createLogger(argv['log-level']);
+  const address = parseListenAddress(once(argv.listen, 'listen') ?? DEFAULT_LISTEN);
+  const name = once(argv.name, 'name') ?? DEFAULT_NAME;
+  const chap = loadCredentials(credentialSources(argv), process.env);
+  const stop = stopRequested();
+  const luns: Store[] = [];
+  for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text)));
+  const portal = new TargetPortal({
+    transport: new IwarpTransport({ log, clock: systemClock }),
+    name,
+    luns,
+    ...(chap === null ? {} : { chap }),
+    clock: systemClock,
+    log,
+  });
+  const bound = await portal.listen(address);
+  argv.lun.forEach((text, lun) => {
+    process.stdout.write(`ready iser://${formatAddress(bound)}/${name}/${lun} ${text}\n`);
+  });
+  const signal = await stop;
+  log.info({ signal }, 'stopping');
+  await portal.close();
+  log.info('stopped');
+}

@@ -1,0 +1,54 @@
+import { readFileSync } from 'node:fs';
+import { parse as parseYaml } from 'yaml';
+import { z } from 'zod';
+import { ConfigError, messageOf } from '../common/errors.js';
+
+/** A serve configuration file: YAML, with the fields of the command line under the same names. */
+const configFile = z.strictObject({
+  listen: z.array(z.string()).default([]),
+  unix: z.array(z.string()).default([]),
+  initiatorName: z.string().optional(),
+  exports: z
+    .array(
+      z.strictObject({
+        name: z.string(),
+        url: z.string(),
+        description: z.string().default(''),
+        readOnly: z.boolean().default(false),
+        chapUser: z.string().optional(),
+        chapSecretFile: z.string().optional(),
+        mutualChapUser: z.string().optional(),
+        mutualChapSecretFile: z.string().optional(),
+      }),
+    )
+    .default([]),
+});
+
+export type ConfigFile = z.infer<typeof configFile>;
+
+/** @throws ConfigError that names the file and the first thing wrong with it. */
+export function readConfigFile(path: string): ConfigFile {
+  let text: string;
+  try {
+    text = readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new ConfigError('config-file', `cannot read the configuration: ${messageOf(error)}`);
+  }
+  let document: unknown;
+  try {
+    document = parseYaml(text);
+  } catch (error) {
+    const firstLine = messageOf(error).split('\n')[0] ?? '';
+    throw new ConfigError('config-file', `${path} is not YAML: ${firstLine}`);
+  }
+  const result = configFile.safeParse(document ?? {});
+  if (result.success) return result.data;
+  // A field that is misspelt is missing as well; that it is unknown says more.
+  const { issues } = result.error;
+  const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
+  const where = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
+  throw new ConfigError(
+    'config-file',
+    `${path}: ${where}${issue?.message ?? 'not a configuration'}`,
+  );
+}

@@ -1,0 +1,39 @@
+import type { Clock } from '../common/clock.js';
+import type { Logger } from '../observe/log.js';
+import { parseLunSpec } from '../target/lun-spec.js';
+import { openStore } from '../target/open-store.js';
+import { TargetPortal } from '../target/portal.js';
+import { MemoryFabric } from '../transport/memory/fabric.js';
+import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
+
+export const EMBEDDED_TARGET_NAME = 'iqn.2026-11.io.example.iser-nbd:embedded';
+
+/** A target in this process with one LUN, and the way to it. */
+export interface EmbeddedTarget {
+  readonly transport: RdmaTransport;
+  readonly address: PortalAddress;
+  close(): Promise<void>;
+}
+
+export interface EmbeddedOptions {
+  readonly log: Logger;
+  readonly clock: Clock;
+}
+
+/** Starts a target whose LUN 0 is `spec` (memory:SIZE or file:PATH[:SIZE]). @throws ConfigError */
+export async function startEmbeddedTarget(
+  spec: string,
+  { log, clock }: EmbeddedOptions,
+): Promise<EmbeddedTarget> {
+  const store = await openStore(parseLunSpec(spec));
+  const transport = new MemoryFabric().createTransport();
+  const portal = new TargetPortal({
+    transport,
+    name: EMBEDDED_TARGET_NAME,
+    luns: [store],
+    clock,
+    log: log.child({ target: 'embedded' }),
+  });
+  const address = await portal.listen({ host: 'embedded', port: 0 });
+  return { transport, address, close: () => portal.close() };
+}

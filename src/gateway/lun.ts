@@ -1,0 +1,155 @@
+import { hostname } from 'node:os';
+import { AligningDevice } from '../block/align.js';
+import type { BlockDevice } from '../block/device.js';
+import { SplittingDevice } from '../block/split.js';
+import type { Clock } from '../common/clock.js';
+import { ConfigError } from '../common/errors.js';
+import type { SlabPool } from '../common/slab.js';
+import type { ChapCredentials } from '../iscsi/chap.js';
+import type { IserModule } from '../iser/module.js';
+import { connectIser } from '../iser/initiator.js';
+import { connectSession, discoverTargets } from '../iscsi/initiator.js';
+import type { DiscoveredTarget } from '../iscsi/initiator.js';
+import type { IscsiSession } from '../iscsi/session.js';
+import type { Logger } from '../observe/log.js';
+import { ScsiDisk } from '../scsi/disk.js';
+import type { ScsiPort } from '../scsi/port.js';
+import { IwarpTransport } from '../transport/iwarp/transport.js';
+import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
+import { EMBEDDED_TARGET_NAME, startEmbeddedTarget } from './embedded.js';
+import type { ExportUrl, TransportChoice } from './url.js';
+
+/** What all LUNs of a process share. */
+export interface InitiatorContext {
+  readonly module: IserModule;
+  readonly pool: SlabPool;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly initiatorName: string;
+}
+
+/** A logged-in path to one LUN. */
+export interface LunPath {
+  readonly session: IscsiSession;
+  readonly port: ScsiPort;
+  /** Logs out and lets go of everything, the embedded target included. */
+  close(): Promise<void>;
+}
+
+/** A LUN as a disk that takes any offset and length. */
+export interface OpenLun extends LunPath {
+  readonly disk: ScsiDisk;
+  readonly device: BlockDevice;
+}
+
+/** `iqn.2026-11.io.example.iser-nbd:HOSTNAME`, with what an iSCSI name may not contain left out. */
+export function defaultInitiatorName(): string {
+  const host = hostname()
+    .toLowerCase()
+    .replace(/[^a-z0-9.-]/g, '');
+  return `iqn.2026-11.io.example.iser-nbd:${host === '' ? 'host' : host}`;
+}
+
+/** Connects and logs in. @throws ConfigError, IserConnectionError or IscsiLoginError, each with one sentence for people. */
+export async function openPath(
+  url: ExportUrl,
+  credentials: ChapCredentials | null,
+  context: InitiatorContext,
+): Promise<LunPath> {
+  if (url.kind === 'embedded') {
+    const target = await startEmbeddedTarget(url.spec, context);
+    try {
+      const session = await login(
+        target.transport,
+        target.address,
+        EMBEDDED_TARGET_NAME,
+        null,
+        context,
+      );
+      return pathOf(session, 0, () => target.close());
+    } catch (error) {
+      await target.close();
+      throw error;
+    }
+  }
+  const transport = transportFor(url, context);
+  const session = await login(transport, url.portal, url.targetName, credentials, context);
+  return pathOf(session, url.lun, () => Promise.resolve());
+}
+
+/** Opens a LUN as a disk. @throws as {@link openPath}, and ScsiError when the LUN is not a usable disk */
+export async function openLun(
+  url: ExportUrl,
+  credentials: ChapCredentials | null,
+  context: InitiatorContext,
+): Promise<OpenLun> {
+  const path = await openPath(url, credentials, context);
+  try {
+    const { pool, clock, log } = context;
+    const disk = await ScsiDisk.open(path.port, { pool, clock, log });
+    const device = new AligningDevice(new SplittingDevice(disk), pool);
+    return { ...path, disk, device, close: () => device.close().finally(() => path.close()) };
+  } catch (error) {
+    await path.close();
+    throw error;
+  }
+}
+
+/** SendTargets at a portal. @throws as {@link openPath} */
+export function discover(
+  portal: PortalAddress,
+  choice: TransportChoice,
+  credentials: ChapCredentials | null,
+  context: InitiatorContext,
+): Promise<readonly DiscoveredTarget[]> {
+  return discoverTargets(loginOptions(transportFor(choice, context), portal, credentials, context));
+}
+
+async function login(
+  transport: RdmaTransport,
+  portal: PortalAddress,
+  targetName: string,
+  credentials: ChapCredentials | null,
+  context: InitiatorContext,
+): Promise<IscsiSession> {
+  return connectSession({ ...loginOptions(transport, portal, credentials, context), targetName });
+}
+
+function loginOptions(
+  transport: RdmaTransport,
+  portal: PortalAddress,
+  credentials: ChapCredentials | null,
+  { module, clock, log, initiatorName }: InitiatorContext,
+) {
+  return {
+    connect: (address: PortalAddress) => connectIser(module, { transport, address, clock, log }),
+    portal,
+    initiatorName,
+    ...(credentials === null ? {} : { credentials }),
+    clock,
+    log,
+  };
+}
+
+function pathOf(session: IscsiSession, lun: number, closeTarget: () => Promise<void>): LunPath {
+  return {
+    session,
+    port: session.lun(lun),
+    close: () => session.close().finally(closeTarget),
+  };
+}
+
+function transportFor(choice: TransportChoice, { log, clock }: InitiatorContext): RdmaTransport {
+  if (choice.transport === 'native') {
+    throw new ConfigError(
+      'transport',
+      'transport=native is not part of this version; transport=iwarp reaches any iWARP target over TCP',
+    );
+  }
+  return new IwarpTransport({
+    log,
+    clock,
+    crc: choice.crc ? 'on' : 'off',
+    ...(choice.fpduBytes === null ? {} : { fpduBytes: choice.fpduBytes }),
+  });
+}

@@ -1,0 +1,154 @@
+import { ConfigError } from '../common/errors.js';
+import { checkIscsiName } from '../iscsi/iscsi-name.js';
+import type { PortalAddress } from '../transport/verbs.js';
+
+/** The well-known iSCSI port (RFC 7143 13). */
+export const ISCSI_PORT = 3260;
+
+/** How the bytes of an `iser://` URL travel; the query part of the URL. */
+export interface TransportChoice {
+  readonly transport: 'iwarp' | 'native';
+  /** Ask the peer for MPA CRCs (iwarp). */
+  readonly crc: boolean;
+  /** The longest FPDU to send, in bytes; null takes the transport's default (iwarp). */
+  readonly fpduBytes: number | null;
+}
+
+/** `iser://[user@]HOST[:PORT]/TARGET-IQN/LUN[?transport=…&crc=on|off&fpdu=BYTES]` */
+export interface RemoteLun extends TransportChoice {
+  readonly kind: 'remote';
+  readonly portal: PortalAddress;
+  readonly targetName: string;
+  readonly lun: number;
+  readonly user: string | null;
+}
+
+/** `memory:SIZE` or `file:PATH[:SIZE]`: a LUN of a target inside this process. */
+export interface EmbeddedLun {
+  readonly kind: 'embedded';
+  readonly spec: string;
+}
+
+export type ExportUrl = RemoteLun | EmbeddedLun;
+
+const EXAMPLE = 'iser://HOST[:PORT]/TARGET-IQN/LUN, memory:SIZE or file:PATH[:SIZE]';
+const AUTHORITY =
+  /^iser:\/\/(?:([^@/?]*)@)?(\[[0-9a-fA-F:.]+\]|[^:/?@[\]]+)(?::(\d{1,5}))?(\/[^?]*)?(?:\?(.*))?$/;
+const FPDU_BYTES_MIN = 1400;
+const FPDU_BYTES_MAX = 65_500;
+/** Flat space addressing (SAM-5 4.7.7.3) reaches this far. */
+const LUN_MAX = 16_383;
+
+/** @throws ConfigError with one sentence for the user. */
+export function parseExportUrl(text: string): ExportUrl {
+  if (/^(memory|file):/.test(text)) return { kind: 'embedded', spec: text };
+  const { user, portal, path, choice } = parseAuthority(text, EXAMPLE);
+  const match = /^\/([^/]+)\/(\d+)$/.exec(path);
+  if (match === null) {
+    throw new ConfigError(
+      'url-path',
+      `${text}: after the portal comes /TARGET-IQN/LUN, as in iser://192.0.2.1/iqn.2026-11.io.example:lab/0`,
+    );
+  }
+  const targetName = decodePart(match[1] ?? '', text);
+  checkIscsiName(targetName, 'target');
+  const lun = Number(match[2]);
+  if (lun > LUN_MAX) throw new ConfigError('url-lun', `${text}: a LUN is at most ${LUN_MAX}`);
+  return { kind: 'remote', portal, targetName, lun, user, ...choice };
+}
+
+/** A portal alone, `iser://[user@]HOST[:PORT]`, as discovery wants it. @throws ConfigError */
+export function parsePortalUrl(
+  text: string,
+): { portal: PortalAddress; user: string | null } & TransportChoice {
+  const { user, portal, path, choice } = parseAuthority(text, 'iser://HOST[:PORT]');
+  if (path !== '' && path !== '/') {
+    throw new ConfigError('url-path', `${text}: discovery takes a portal only, iser://HOST[:PORT]`);
+  }
+  return { portal, user, ...choice };
+}
+
+/** `HOST:PORT`, with `[…]` around an IPv6 address; the port may be 0 where any free one will do. @throws ConfigError */
+export function parseListenAddress(text: string): PortalAddress {
+  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):(\d{1,5})$/.exec(text);
+  const port = Number(match?.[2] ?? NaN);
+  if (match === null || !(port <= 65_535)) {
+    throw new ConfigError(
+      'listen-address',
+      `${text}: a listen address is HOST:PORT, as in 127.0.0.1:10809`,
+    );
+  }
+  return { host: withoutBrackets(match[1] ?? ''), port };
+}
+
+/** `HOST:PORT` for people and URLs. */
+export function formatAddress({ host, port }: PortalAddress): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
+
+function parseAuthority(text: string, example: string) {
+  const match = AUTHORITY.exec(text);
+  if (match === null) {
+    const scheme = /^([a-zA-Z][a-zA-Z0-9+.-]*):/.exec(text)?.[1];
+    const what =
+      scheme === undefined
+        ? 'not a URL'
+        : scheme === 'iser'
+          ? 'malformed'
+          : `unknown scheme ${scheme}`;
+    throw new ConfigError('url', `${redactUrl(text)}: ${what}; expected ${example}`);
+  }
+  const [, userPart, hostPart = '', portPart, path = '', query = ''] = match;
+  if (userPart !== undefined && /[:%]/.test(userPart)) {
+    throw new ConfigError(
+      'url-secret',
+      `${redactUrl(text)}: a URL carries no secret; give it by --chap-secret-file or ISER_NBD_CHAP_SECRET`,
+    );
+  }
+  const port = portPart === undefined ? ISCSI_PORT : Number(portPart);
+  if (port < 1 || port > 65_535)
+    throw new ConfigError('url-port', `${text}: ${port} is not a port`);
+  return {
+    user: userPart === undefined || userPart === '' ? null : userPart,
+    portal: { host: withoutBrackets(hostPart), port },
+    path,
+    choice: parseQuery(query, text),
+  };
+}
+
+/** The URL without what may be a secret in it. */
+function redactUrl(text: string): string {
+  return text.replace(/\/\/[^@/]*@/, '//…@');
+}
+
+function parseQuery(query: string, text: string): TransportChoice {
+  let transport: 'iwarp' | 'native' = 'iwarp';
+  let crc = false;
+  let fpduBytes: number | null = null;
+  for (const [key, value] of new URLSearchParams(query)) {
+    if (key === 'transport' && (value === 'iwarp' || value === 'native')) transport = value;
+    else if (key === 'crc' && (value === 'on' || value === 'off')) crc = value === 'on';
+    else if (key === 'fpdu' && Number(value) >= FPDU_BYTES_MIN && Number(value) <= FPDU_BYTES_MAX) {
+      fpduBytes = Math.floor(Number(value));
+    } else {
+      throw new ConfigError(
+        'url-query',
+        `${text}: ${key}=${value} is not understood; known are transport=iwarp|native, crc=on|off, ` +
+          `fpdu=${FPDU_BYTES_MIN}…${FPDU_BYTES_MAX}`,
+      );
+    }
+  }
+  return { transport, crc, fpduBytes };
+}
+
+function withoutBrackets(host: string): string {
+  return host.startsWith('[') ? host.slice(1, -1) : host;
+}
+
+function decodePart(part: string, text: string): string {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    throw new ConfigError('url', `${text}: malformed percent encoding`);
+  }
+}

@@ -1,0 +1,99 @@
+import { afterEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../src/common/clock.js';
+import { Gateway } from '../../src/gateway/gateway.js';
+import type { ExportConfig, ListenConfig } from '../../src/gateway/gateway.js';
+import { formatAddress, parseExportUrl } from '../../src/gateway/url.js';
+import { CounterSet } from '../../src/observe/counters.js';
+import { silentLogger } from '../../src/observe/log.js';
+import { MemoryStore } from '../../src/target/memory-store.js';
+import { TargetPortal } from '../../src/target/portal.js';
+import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
+import { CMD, NbdTestClient } from '../support/nbd-client.js';
+
+const MIB = 1 << 20;
+const NAME = 'iqn.2026-11.io.example:lab';
+const EIO = 5;
+const services = { log: silentLogger, clock: systemClock, counters: new CounterSet() };
+const ends: (() => Promise<void>)[] = [];
+
+afterEach(async () => {
+  for (const end of ends.splice(0).reverse()) await end();
+});
+
+function exportOf(name: string, url: string, readOnly = false): ExportConfig {
+  return { name, url: parseExportUrl(url), description: '', readOnly, credentials: null };
+}
+
+async function start(exports: readonly ExportConfig[]): Promise<Gateway> {
+  const listen: ListenConfig[] = [{ host: '127.0.0.1', port: 0 }];
+  const gateway = await Gateway.start(
+    { exports, listen, initiatorName: 'iqn.2026-11.io.example:initiator' },
+    services,
+  );
+  ends.push(() => gateway.stop(silentLogger));
+  return gateway;
+}
+
+async function startTarget(): Promise<{ url: string; portal: TargetPortal }> {
+  const store = new MemoryStore({ sizeBytes: MIB, blockBytes: 512, readOnly: false });
+  const portal = new TargetPortal({ transport: new IwarpTransport(), name: NAME, luns: [store] });
+  const address = await portal.listen({ host: '127.0.0.1', port: 0 });
+  ends.push(() => portal.close());
+  return { url: `iser://${formatAddress(address)}/${NAME}/0`, portal };
+}
+
+async function attach(gateway: Gateway, name: string): Promise<NbdTestClient> {
+  const { hostname, port } = new URL((gateway.uris[0] ?? '').replace('nbd:', 'http:'));
+  const client = await NbdTestClient.attach({ host: hostname, port: Number(port) }, name);
+  ends.push(() => client.close());
+  return client;
+}
+
+describe('the gateway', () => {
+  it('serves embedded and remote LUNs, each under its name', async () => {
+    const { url } = await startTarget();
+    const gateway = await start([exportOf('near', 'memory:2M'), exportOf('far', url)]);
+    expect(gateway.uris.map((uri) => uri.replace(/.*\//, ''))).toEqual(['near', 'far']);
+    for (const name of ['near', 'far']) {
+      const client = await attach(gateway, name);
+      const data = Buffer.alloc(8192, name);
+      expect((await client.call({ command: CMD.write, offset: 1000, data })).error).toBe(0);
+      const answer = await client.call({ command: CMD.read, offset: 1000, length: 8192 });
+      expect(answer).toEqual({ error: 0, data });
+    }
+  });
+
+  it('answers EIO when a target is gone, and goes on with the other exports', async () => {
+    const { url, portal } = await startTarget();
+    const gateway = await start([exportOf('near', 'memory:2M'), exportOf('far', url)]);
+    const far = await attach(gateway, 'far');
+    const near = await attach(gateway, 'near');
+    await portal.close();
+    for (let round = 0; round < 3; round++) {
+      expect((await far.call({ command: CMD.read, offset: 0, length: 512 })).error).toBe(EIO);
+      expect((await near.call({ command: CMD.read, offset: 0, length: 512 })).error).toBe(0);
+    }
+  });
+
+  it('leaves nothing open when one export cannot be had', async () => {
+    const { url, portal } = await startTarget();
+    const bad = exportOf('bad', url.replace(/0$/, '5'));
+    await expect(start([exportOf('far', url), bad])).rejects.toMatchObject({
+      code: 'scsi-no-such-lun',
+    });
+    expect(portal.sessionCount).toBe(0);
+  });
+
+  it('logs out when it stops', async () => {
+    const { url, portal } = await startTarget();
+    const gateway = await start([exportOf('a', url), exportOf('b', url)]);
+    expect(portal.sessionCount).toBe(2);
+    await gateway.stop(silentLogger);
+    expect(portal.sessionCount).toBe(0);
+  });
+
+  it('refuses two exports of one name', async () => {
+    const twice = [exportOf('a', 'memory:1M'), exportOf('a', 'memory:1M')];
+    await expect(start(twice)).rejects.toMatchObject({ code: 'export-twice' });
+  });
+});

@@ -1,0 +1,120 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { ConfigError } from '../../src/common/errors.js';
+import {
+  formatAddress,
+  parseExportUrl,
+  parseListenAddress,
+  parsePortalUrl,
+} from '../../src/gateway/url.js';
+
+const TARGET = 'iqn.2026-11.io.example:lab';
+
+describe('an export URL', () => {
+  it('names portal, target and LUN, with the iSCSI port as default', () => {
+    expect(parseExportUrl(`iser://192.0.2.1/${TARGET}/0`)).toEqual({
+      kind: 'remote',
+      portal: { host: '192.0.2.1', port: 3260 },
+      targetName: TARGET,
+      lun: 0,
+      user: null,
+      transport: 'iwarp',
+      crc: false,
+      fpduBytes: null,
+    });
+  });
+
+  it('may name a user, an IPv6 host, a port and how to travel', () => {
+    expect(
+      parseExportUrl(
+        `iser://bob@[2001:db8::1]:3261/${TARGET}/12?transport=iwarp&crc=on&fpdu=32768`,
+      ),
+    ).toMatchObject({
+      portal: { host: '2001:db8::1', port: 3261 },
+      lun: 12,
+      user: 'bob',
+      crc: true,
+      fpduBytes: 32_768,
+    });
+  });
+
+  it('may be an embedded LUN, whose text is for the target to read', () => {
+    expect(parseExportUrl('memory:256M')).toEqual({ kind: 'embedded', spec: 'memory:256M' });
+    expect(parseExportUrl('file:/x/y.img:1G')).toEqual({
+      kind: 'embedded',
+      spec: 'file:/x/y.img:1G',
+    });
+  });
+
+  it.each([
+    ['nonsense', 'not a URL'],
+    ['iscsi://h/iqn.x/0', 'unknown scheme iscsi'],
+    ['iser://', 'malformed'],
+    ['iser://host', 'TARGET-IQN/LUN'],
+    [`iser://host/${TARGET}`, 'TARGET-IQN/LUN'],
+    [`iser://host/${TARGET}/x`, 'TARGET-IQN/LUN'],
+    [`iser://host/lab/0`, 'not an iSCSI name'],
+    [`iser://host/${TARGET}/16384`, 'at most 16383'],
+    [`iser://host:0/${TARGET}/0`, 'not a port'],
+    [`iser://host:99999/${TARGET}/0`, 'not a port'],
+    [`iser://host/${TARGET}/0?transport=pigeon`, 'transport=pigeon is not understood'],
+    [`iser://host/${TARGET}/0?fpdu=9`, 'fpdu=9 is not understood'],
+    [`iser://host/iqn.2026-11.io.example:%zz/0`, 'percent'],
+  ])('that is wrong is refused in one line: %s', (text, words) => {
+    expect(() => parseExportUrl(text)).toThrow(ConfigError);
+    expect(() => parseExportUrl(text)).toThrow(words);
+  });
+
+  it('carries no secret, and the refusal does not repeat it', () => {
+    for (const text of [
+      `iser://bob:hunter2@host/${TARGET}/0`,
+      `iser://bob%hunter2@host/${TARGET}/0`,
+    ]) {
+      try {
+        parseExportUrl(text);
+        expect.unreachable();
+      } catch (error) {
+        expect((error as Error).message).toContain('no secret');
+        expect((error as Error).message).not.toContain('hunter2');
+      }
+    }
+  });
+
+  it('of any shape is parsed or refused with a ConfigError', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string(),
+          fc.string().map((tail) => `iser://${tail}`),
+        ),
+        (text) => {
+          try {
+            parseExportUrl(text);
+          } catch (error) {
+            expect(error).toBeInstanceOf(ConfigError);
+          }
+        },
+      ),
+    );
+  });
+});
+
+describe('a portal URL', () => {
+  it('takes no path', () => {
+    expect(parsePortalUrl('iser://h:1')).toMatchObject({ portal: { host: 'h', port: 1 } });
+    expect(parsePortalUrl('iser://h/')).toMatchObject({ portal: { host: 'h', port: 3260 } });
+    expect(() => parsePortalUrl(`iser://h/${TARGET}/0`)).toThrow('portal only');
+  });
+});
+
+describe('a listen address', () => {
+  it('is host and port, and reads back as it is written', () => {
+    for (const text of ['127.0.0.1:10809', '[::1]:0', 'localhost:65535']) {
+      expect(formatAddress(parseListenAddress(text))).toBe(text);
+    }
+  });
+
+  it.each(['', '10809', 'host', 'host:', 'host:70000', '::1:80', 'a:b:1'])('is not %j', (text) => {
+    expect(() => parseListenAddress(text)).toThrow(ConfigError);
+  });
+});
