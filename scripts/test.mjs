@@ -1,0 +1,59 @@
+// npm test: every check that this machine can run. Installs what it needs: npm packages always, the Debian packages of
+// the interop clients when it is root; without them those tests say that they are skipped.
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { build, installDependencies, root } from './prepare.mjs';
+
+/** The program that shows a package is there, and the package. */
+const CLIENTS = [
+  ['nbdinfo', 'libnbd-bin'],
+  ['qemu-io', 'qemu-utils'],
+  ['fio', 'fio'],
+];
+
+const bin = (name) => join('node_modules', '.bin', name);
+
+const STEPS = [
+  ['format', bin('prettier'), ['--check', '--log-level', 'warn', '.']],
+  ['lint', bin('eslint'), ['.', '--max-warnings', '0']],
+  ['types', bin('tsc'), ['-p', 'tsconfig.json', '--noEmit']],
+  ['import rule', bin('depcruise'), ['--config', '.dependency-cruiser.cjs', 'src']],
+  ['unit', bin('vitest'), ['run', '--project', 'unit']],
+  ['interop', bin('vitest'), ['run', '--project', 'interop']],
+];
+
+installDependencies();
+installClients();
+build();
+
+const failed = [];
+for (const [name, command, args] of STEPS) {
+  console.log(`\n== ${name}`);
+  const { status } = spawnSync(command, args, { cwd: root, stdio: 'inherit' });
+  if (status !== 0) failed.push(name);
+}
+
+console.log(`\n== summary`);
+for (const [name] of STEPS) console.log(`${failed.includes(name) ? 'FAILED' : 'passed'}  ${name}`);
+console.log(`${STEPS.length - failed.length} passed, ${failed.length} failed`);
+process.exit(failed.length === 0 ? 0 : 1);
+
+function installClients() {
+  const missing = CLIENTS.filter(([program]) => !isInstalled(program)).map(([, name]) => name);
+  if (missing.length === 0) return;
+  if (process.getuid?.() !== 0 || !isInstalled('apt-get')) {
+    console.log(`not installed, and not root on Debian to install: ${missing.join(' ')}`);
+    return;
+  }
+  console.log(`installing ${missing.join(' ')}`);
+  const options = {
+    stdio: ['ignore', 'ignore', 'inherit'],
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+  };
+  spawnSync('apt-get', ['update', '-q'], options);
+  spawnSync('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], options);
+}
+
+function isInstalled(program) {
+  return spawnSync('sh', ['-c', `command -v ${program}`], { stdio: 'ignore' }).status === 0;
+}

@@ -1,0 +1,39 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { afterAll, describe, expect, it } from 'vitest';
+import { command, haveTools, mustRun, temporaryFolder } from './program.js';
+
+const folder = temporaryFolder();
+afterAll(() => folder.remove());
+
+const DEPLOY = new URL('../../deploy/', import.meta.url);
+
+describe('the systemd units', () => {
+  it
+    .runIf(haveTools('systemd-analyze verify', 'systemd-analyze'))
+    .each(['iser-nbd.service', 'iser-nbd-target.service'])(
+    '%s passes systemd-analyze verify',
+    async (name) => {
+      // The package is not installed where the tests run, so the unit starts a program that is there.
+      const unit = readFileSync(new URL(name, DEPLOY), 'utf8').replace(
+        '/usr/local/bin/iser-nbd',
+        process.execPath,
+      );
+      writeFileSync(folder.path(name), unit);
+      const { status, stderr } = await command('systemd-analyze', ['verify', folder.path(name)]);
+      expect(stderr.split('\n').filter((line) => line.includes(name))).toEqual([]);
+      expect(status).toBe(0);
+    },
+  );
+});
+
+describe('the package', () => {
+  it('holds the built program and what an administrator needs, and no sources or tests', async () => {
+    const said = await mustRun('npm', 'pack', '--dry-run', '--json', '--ignore-scripts');
+    const [{ files }] = JSON.parse(said) as [{ files: { path: string }[] }];
+    const paths = files.map(({ path }) => path);
+    for (const path of ['dist/cli/main.js', 'deploy/iser-nbd.service', 'README.md', 'LICENSE']) {
+      expect(paths).toContain(path);
+    }
+    expect(paths.filter((path) => /^(src|test|bench|scripts)\//.test(path))).toEqual([]);
+  });
+});

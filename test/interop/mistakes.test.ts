@@ -1,0 +1,163 @@
+import { writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import type { AddressInfo, Server } from 'node:net';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { Program, iserNbd, temporaryFolder } from './program.js';
+
+const NAME = 'iqn.2026-11.io.example:lab';
+const folder = temporaryFolder();
+let open: Program;
+let guarded: Program;
+let babbler: Server;
+let portal: string;
+let guardedPortal: string;
+
+const SECRET = 'correct-horse-battery';
+const MUTUAL_SECRET = 'staple-of-the-target';
+
+beforeAll(async () => {
+  writeFileSync(folder.path('secret'), `${SECRET}\n`);
+  writeFileSync(folder.path('mutual'), `${MUTUAL_SECRET}\n`);
+  writeFileSync(folder.path('wrong'), 'not-the-right-secret\n');
+  writeFileSync(folder.path('odd.img'), Buffer.alloc(1000));
+  writeFileSync(folder.path('empty.img'), '');
+  writeFileSync(folder.path('bad.yaml'), 'exports:\n  - name: x\n    urll: memory:1M\n');
+  open = await Program.start(
+    ['target', '--listen', '127.0.0.1:0', '--name', NAME, '--lun', 'memory:16M'],
+    1,
+  );
+  guarded = await Program.start(
+    [
+      ...['target', '--listen', '127.0.0.1:0', '--name', NAME, '--lun', 'memory:16M'],
+      ...['--chap-user', 'bob', '--chap-secret-file', folder.path('secret')],
+      ...['--mutual-chap-user', 'lab', '--mutual-chap-secret-file', folder.path('mutual')],
+    ],
+    1,
+  );
+  portal = portalOf(open);
+  guardedPortal = portalOf(guarded);
+  babbler = createServer((socket) =>
+    socket.on('error', () => undefined).end('SSH-2.0-babbler\r\n'),
+  );
+  await new Promise<void>((resolve) => babbler.listen(0, '127.0.0.1', resolve));
+});
+
+afterAll(async () => {
+  await open?.stop();
+  await guarded?.stop();
+  babbler?.close();
+  folder.remove();
+});
+
+const portalOf = (program: Program) => (program.ready[0] ?? '').replace(/\/iqn.*/, '');
+const babblerPort = () => (babbler.address() as AddressInfo).port;
+
+describe('a mistake ends in one line and a non-zero status', () => {
+  it.each<[string, () => string[], RegExp]>([
+    ['no command', () => [], /command is missing/],
+    ['unknown command', () => ['srve'], /serve/],
+    ['unknown option', () => ['serve', '--exprt', 'x'], /exprt/],
+    ['unknown URL scheme', () => ['info', 'iscsi://h/iqn.x/0'], /unknown scheme iscsi/],
+    ['export without URL', () => ['serve', '--export', 'disk'], /NAME=URL/],
+    [
+      'export name twice',
+      () => [
+        'serve',
+        '--listen',
+        '127.0.0.1:0',
+        '--export',
+        'a=memory:1M',
+        '--export',
+        'a=memory:1M',
+      ],
+      /a is named twice/,
+    ],
+    ['bad size', () => ['info', 'memory:lots'], /memory:lots/],
+    ['listen address', () => ['serve', '--listen', 'nowhere'], /HOST:PORT/],
+    [
+      'port in use',
+      () => ['serve', '--listen', `127.0.0.1:${babblerPort()}`, '--export', 'a=memory:1M'],
+      /another program listens/i,
+    ],
+    [
+      'target port in use',
+      () => ['target', '--listen', `127.0.0.1:${babblerPort()}`, '--lun', 'memory:1M'],
+      /another program listens/i,
+    ],
+    ['no LUN', () => ['target'], /--lun/],
+    ['unreadable file', () => ['target', '--lun', 'file:/nonexistent/disk.img'], /nonexistent/],
+    ['misaligned file', () => ['target', '--lun', `file:${folder.path('odd.img')}`], /odd\.img/],
+    ['empty file', () => ['target', '--lun', `file:${folder.path('empty.img')}`], /empty\.img/],
+    ['a folder as file', () => ['target', '--lun', `file:${folder.path('.')}`], /director|folder/],
+    ['missing configuration', () => ['serve', '--config', folder.path('none.yaml')], /none\.yaml/],
+    ['wrong configuration', () => ['serve', '--config', folder.path('bad.yaml')], /urll/],
+    [
+      'nobody listens',
+      () => ['info', `iser://127.0.0.1:1/${NAME}/0`],
+      /nothing answers.*ECONNREFUSED/,
+    ],
+    [
+      'not an iWARP peer',
+      () => ['info', `iser://127.0.0.1:${babblerPort()}/${NAME}/0`],
+      /not an iWARP peer/,
+    ],
+    [
+      'no such target',
+      () => ['info', `${portal}/iqn.2026-11.io.example:other/0`],
+      /no such target/,
+    ],
+    ['no such LUN', () => ['info', `${portal}/${NAME}/7`], /\/7 does not exist/],
+    [
+      'serving no such LUN',
+      () => ['serve', '--listen', '127.0.0.1:0', '--export', `a=${portal}/${NAME}/7`],
+      /\/7 does not exist/,
+    ],
+    ['authentication missing', () => ['info', `${guardedPortal}/${NAME}/0`], /CHAP|authenticat/i],
+    [
+      'secret missing',
+      () => ['info', `${guardedPortal.replace('//', '//bob@')}/${NAME}/0`],
+      /ISER_NBD_CHAP_SECRET/,
+    ],
+    ['wrong secret', () => chap(['--chap-secret-file', folder.path('wrong')]), /authentication/i],
+    [
+      'target cannot prove itself',
+      () =>
+        chap([
+          '--chap-secret-file',
+          folder.path('secret'),
+          '--mutual-chap-user',
+          'lab',
+          '--mutual-chap-secret-file',
+          folder.path('wrong'),
+        ]),
+      /target.*(prove|secret)|mutual/i,
+    ],
+    ['native transport', () => ['info', `${portal}/${NAME}/0?transport=native`], /native/],
+    ['secret in the URL', () => ['info', `iser://bob:hunter2@127.0.0.1/${NAME}/0`], /no secret/],
+  ])('%s', async (_what, args, words) => {
+    const { status, stdout, stderr } = await iserNbd([...args(), '--log-level', 'silent']);
+    expect(stderr).toMatch(words);
+    expect(stderr.trimEnd().split('\n')).toHaveLength(1);
+    expect(stderr).toMatch(/^iser-nbd: /);
+    expect(stderr).not.toMatch(/hunter2|not-the-right|correct-horse|staple/);
+    expect(stdout).toBe('');
+    expect(status).toBeGreaterThan(0);
+  });
+
+  const chap = (options: string[]) => [
+    'info',
+    `${guardedPortal}/${NAME}/0`,
+    '--chap-user',
+    'bob',
+    ...options,
+  ];
+
+  it('and the right secrets, mutual too, log in', async () => {
+    const { status, stderr } = await iserNbd(
+      chap(['--mutual-chap-user', 'lab', '--mutual-chap-secret-file', folder.path('mutual')]),
+      { ISER_NBD_CHAP_SECRET: SECRET },
+    );
+    expect(stderr).toBe('');
+    expect(status).toBe(0);
+  });
+});
