@@ -48,9 +48,15 @@ export function describeLun(unit: LogicalUnit, session: SessionParameters): Repo
       commandWindow: session.commandWindow,
       immediateBytesMax: session.immediateBytesMax,
       transferBytesMax: session.transferBytesMax,
-      keys: { ...session.declared, ...session.keys },
+      keys: settledKeys(session),
     },
   };
+}
+
+/** The keys that have a value, what the target declared before what is merely their default. */
+function settledKeys({ keys, declared }: SessionParameters): Report {
+  const pairs = Object.entries({ ...keys, ...declared });
+  return Object.fromEntries(pairs.filter(([, value]) => value !== ''));
 }
 
 function limitsOf({ limits, blockBytes, pathTransferBytesMax }: LogicalUnit): Report {

@@ -102,8 +102,8 @@ export interface ConnectOptions {
   readonly smallReceives?: boolean;
 }
 
-const SEND_SLOTS = 512;
-const SEND_STRIDE = 16 * 1024;
+const SEND_SLOTS = 256;
+const SEND_STRIDE = 9 * 1024;
 
 /** An iSER initiator that does what a test tells it, right or wrong, with the verbs and the codecs alone. */
 export class TestInitiator {
