@@ -3,6 +3,7 @@ import type { SlabPool } from '../common/slab.js';
 import { TaskAttribute } from '../iscsi/codes.js';
 import type { ScsiCommandPdu } from '../iscsi/request-wire.js';
 import { decodeControlHeader } from '../iser/wire.js';
+import type { IserControlHeader } from '../iser/wire.js';
 import { Asc, SenseKey } from '../scsi/sense.js';
 import { WorkStatus, workStatusName } from '../transport/verbs.js';
 import type { WorkCompletion } from '../transport/verbs.js';
@@ -332,8 +333,7 @@ export class CommandEngine implements TaskEvents {
     this.#dropReceive(task);
     this.#tags.remove(task);
     if (!task.isImmediate) window.ended();
-    const key = header.isReadStagValid ? header.readStag : header.writeStag;
-    const dataInBytes = prepareResponse(task, window, mayInvalidate ? key : 0);
+    const dataInBytes = prepareResponse(task, window, mayInvalidate ? keyToInvalidate(header) : 0);
     if (dataInBytes > 0 && slot !== null) {
       write.remoteKey = header.readStag;
       write.remoteAddressHigh = header.readAddressHigh;
@@ -377,4 +377,10 @@ export class CommandEngine implements TaskEvents {
     if (this.#isStopped || status === WorkStatus.flushed) return;
     this.#events.onViolation(`an ${what} failed: ${workStatusName(status)}`);
   }
+}
+
+/** The key that the initiator advertised for the command's data; of two, the one that data was written to. 0: none. */
+function keyToInvalidate(header: IserControlHeader): number {
+  if (header.isReadStagValid) return header.readStag;
+  return header.isWriteStagValid ? header.writeStag : 0;
 }

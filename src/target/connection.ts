@@ -1,5 +1,6 @@
 import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
+import { messageOf } from '../common/errors.js';
 import type { SlabPool } from '../common/slab.js';
 import type { RandomBytes } from '../iscsi/chap.js';
 import { loginStatusText } from '../iscsi/codes.js';
@@ -73,7 +74,7 @@ export interface ConnectionContext {
   readonly log: Logger;
   readonly randomBytes: RandomBytes;
   readonly sessionExists: (tsih: number) => boolean;
-  /** Makes room for the session; resolves when the session that it replaces, if any, is gone. */
+  /** Makes room for the session; resolves when all those that it replaces are gone. */
   readonly admit: (
     connection: TargetConnection,
     identity: LoginIdentity,
@@ -125,39 +126,45 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
     });
     const { device, policy, randomBytes, sessionExists, clock } = context;
     this.#responder = new LoginResponder(policy, randomBytes, sessionExists);
-    this.#completionQueue = device.device.createCompletionQueue({
-      depth: SEND_REQUESTS + RECEIVE_REQUESTS,
-      vector: device.nextVector(),
-    });
-    this.#queuePair = id.createQueuePair({
-      protectionDomain: device.domain,
-      completionQueue: this.#completionQueue,
-      sendRequestsMax: SEND_REQUESTS,
-      receiveRequestsMax: RECEIVE_REQUESTS,
-    });
-    this.#channel = new Channel(this.#queuePair, this.#completionQueue);
     this.#login = new LoginExchange(device, this);
+    let completionQueue: CompletionQueue | null = null;
+    try {
+      completionQueue = device.device.createCompletionQueue({
+        depth: SEND_REQUESTS + RECEIVE_REQUESTS,
+        vector: device.nextVector(),
+      });
+      this.#queuePair = id.createQueuePair({
+        protectionDomain: device.domain,
+        completionQueue,
+        sendRequestsMax: SEND_REQUESTS,
+        receiveRequestsMax: RECEIVE_REQUESTS,
+      });
+    } catch (error) {
+      completionQueue?.destroy();
+      this.#login.release();
+      throw error;
+    }
+    this.#completionQueue = completionQueue;
+    this.#channel = new Channel(this.#queuePair, completionQueue);
     this.#loginTimer = clock.after(LOGIN_TIMEOUT_MS, () =>
       this.#end(`no login within ${LOGIN_TIMEOUT_MS / 1000} s`, false),
     );
     id.onEvent = (event) => this.#onEvent(event);
-    // The first receive must be there before the initiator can send: it does so as soon as it is accepted.
-    this.#login.receive(this.#channel);
-    this.#channel.flush();
-    id.accept({
-      privateData: encodeCmPrivateData(
-        ZERO_BASED_ADDRESS_NOT_SUPPORTED |
-          (this.#mayInvalidate ? 0 : SEND_WITH_INVALIDATE_NOT_SUPPORTED),
-      ),
-      // Nobody reads from a target, but a peer may take 0 for a mistake.
-      responderResources: 1,
-      initiatorDepth: this.#readDepth,
-    });
+    try {
+      this.#accept();
+    } catch (error) {
+      this.#end(`the connection could not be accepted: ${messageOf(error)}`, false);
+    }
   }
 
   /** The session, once it is in full feature phase. */
   get session(): TargetSession | null {
     return this.#state === 'fullFeature' ? this.#session : null;
+  }
+
+  /** The session for as long as commands of it may run: longer than {@link session}, until all is closed. */
+  get managedSession(): TargetSession | null {
+    return this.#state === 'closed' ? null : this.#session;
   }
 
   get isLoggingIn(): boolean {
@@ -221,6 +228,21 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
 
   onLogout(): void {
     this.#end(null, true);
+  }
+
+  #accept(): void {
+    // The first receive must be there before the initiator can send: it does so as soon as it is accepted.
+    this.#login.receive(this.#channel);
+    this.#channel.flush();
+    this.#id.accept({
+      privateData: encodeCmPrivateData(
+        ZERO_BASED_ADDRESS_NOT_SUPPORTED |
+          (this.#mayInvalidate ? 0 : SEND_WITH_INVALIDATE_NOT_SUPPORTED),
+      ),
+      // Nobody reads from a target, but a peer may take 0 for a mistake.
+      responderResources: 1,
+      initiatorDepth: this.#readDepth,
+    });
   }
 
   #onEvent(event: ConnectionEvent): void {

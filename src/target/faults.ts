@@ -66,10 +66,6 @@ export class FaultPlan implements FaultInjector {
     this.#plan({ kind: 'hold', hold }, count, filter);
   }
 
-  get heldCount(): number {
-    return this.#held.length;
-  }
-
   /** Lets all held commands go on, in the order in which they came. */
   release(): void {
     for (const resume of this.#held.splice(0)) resume();

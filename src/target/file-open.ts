@@ -1,4 +1,5 @@
 import { close, constants, fstat, ftruncate, open } from 'node:fs';
+import type { BigIntStats } from 'node:fs';
 import { promisify } from 'node:util';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { FILE_STORE_BYTES_MAX } from './limits.js';
@@ -16,8 +17,10 @@ export interface FileChoice {
 export interface OpenedFile {
   readonly fd: number;
   readonly sizeBytes: number;
-  /** False when the file has no blocks at all, so that all of it reads as zeroes. */
-  readonly mayHaveData: boolean;
+  /** What the file had before it was made `sizeBytes` long: all behind it reads as zeroes. */
+  readonly oldBytes: number;
+  /** Device and inode, which tell the file from all others under whatever name. */
+  readonly identity: string;
 }
 
 const openFile = promisify(open);
@@ -25,15 +28,42 @@ const statFile = promisify(fstat);
 const truncateFile = promisify(ftruncate);
 const closeFile = promisify(close);
 
+/** The files of this process's stores: two stores of one file would contradict each other about its holes. */
+const identities = new Set<string>();
+
 /** Opens, and creates or extends, the file of a store. @throws ConfigError with one sentence for people */
 export async function openStoreFile(choice: FileChoice): Promise<OpenedFile> {
   const fd = await openDescriptor(choice);
+  let identity: string | null = null;
   try {
-    return await sizedFile(fd, choice);
+    const stats = await statFile(fd, { bigint: true });
+    if (!stats.isFile()) throw fileError(choice.path, 'is not a regular file');
+    identity = claim(stats, choice.path);
+    const oldBytes = Number(stats.size);
+    return { fd, sizeBytes: await sizeFile(fd, oldBytes, choice), oldBytes, identity };
   } catch (error) {
+    if (identity !== null) identities.delete(identity);
     await closeFile(fd);
     throw error;
   }
+}
+
+/** Closes the file; a store of it may be opened again. */
+export async function closeStoreFile({ fd, identity }: OpenedFile): Promise<void> {
+  try {
+    await closeFile(fd);
+  } finally {
+    identities.delete(identity);
+  }
+}
+
+function claim({ dev, ino }: BigIntStats, path: string): string {
+  const identity = `${dev}:${ino}`;
+  if (identities.has(identity)) {
+    throw fileError(path, 'is open already as another LUN; give each LUN a file of its own');
+  }
+  identities.add(identity);
+  return identity;
 }
 
 async function openDescriptor({ path, sizeBytes, readOnly }: FileChoice): Promise<number> {
@@ -52,15 +82,14 @@ async function openDescriptor({ path, sizeBytes, readOnly }: FileChoice): Promis
   }
 }
 
-async function sizedFile(fd: number, choice: FileChoice): Promise<OpenedFile> {
+/** Makes the file as long as it was chosen to be. Resolves with its size. */
+async function sizeFile(fd: number, oldBytes: number, choice: FileChoice): Promise<number> {
   const { path, blockBytes, readOnly } = choice;
-  const stats = await statFile(fd);
-  if (!stats.isFile()) throw fileError(path, 'is not a regular file');
-  const sizeBytes = choice.sizeBytes ?? stats.size;
-  if (stats.size > sizeBytes) {
+  const sizeBytes = choice.sizeBytes ?? oldBytes;
+  if (oldBytes > sizeBytes) {
     throw fileError(
       path,
-      `has ${stats.size} bytes, more than the ${sizeBytes} asked for; leave the size off to serve all of it`,
+      `has ${oldBytes} bytes, more than the ${sizeBytes} asked for; leave the size off to serve all of it`,
     );
   }
   if (sizeBytes === 0) throw fileError(path, 'is empty; give a size (file:PATH:SIZE)');
@@ -68,11 +97,11 @@ async function sizedFile(fd: number, choice: FileChoice): Promise<OpenedFile> {
     throw fileError(path, `has ${sizeBytes} bytes, which is not a multiple of ${blockBytes}`);
   }
   if (sizeBytes > FILE_STORE_BYTES_MAX) throw fileError(path, `cannot have ${sizeBytes} bytes`);
-  if (stats.size < sizeBytes) {
-    if (readOnly) throw fileError(path, `has ${stats.size} bytes, less than ${sizeBytes}`);
+  if (oldBytes < sizeBytes) {
+    if (readOnly) throw fileError(path, `has ${oldBytes} bytes, less than ${sizeBytes}`);
     await extend(fd, path, sizeBytes);
   }
-  return { fd, sizeBytes, mayHaveData: stats.blocks > 0 };
+  return sizeBytes;
 }
 
 async function extend(fd: number, path: string, sizeBytes: number): Promise<void> {

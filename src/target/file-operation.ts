@@ -1,4 +1,6 @@
-import { fdatasync, read, write } from 'node:fs';
+import { read, write } from 'node:fs';
+import { statusOf } from './file-sync.js';
+import type { FileSync, SyncWaiter } from './file-sync.js';
 import { ZERO_BUFFER_BYTES } from './limits.js';
 import { StoreStatus } from './store.js';
 import type { StoreRequest } from './store.js';
@@ -13,32 +15,36 @@ const ZEROES = Buffer.alloc(ZERO_BUFFER_BYTES);
  * One read, write, zeroing or sync of a file, carried through short transfers. Pooled by the store: its callbacks are
  * made once, so that an I/O allocates nothing of ours. (Callbacks, because `FileHandle` promises cost three times.)
  */
-export class FileOperation {
+export class FileOperation implements SyncWaiter {
   action: FileAction = FileAction.read;
   offset = 0;
   length = 0;
   bytes: Buffer = ZEROES;
   bytesOffset = 0;
-  /** fdatasync follows what was written. */
+  /** A sync follows what was written. */
   syncs = false;
   isActive = false;
   /** Whose operation this is, where it is all of the request. */
   request: StoreRequest | null = null;
   /** What follows, where it is a part of one. */
   followUp: ((status: StoreStatus) => void) | null = null;
-  /** The system's words for what went wrong, for the log. */
+  /** The system's words for what went wrong, for the log; null for a failed sync, which {@link FileSync} tells of. */
   error: string | null = null;
   readonly #fd: number;
+  readonly #sync: FileSync;
   readonly #finished: (operation: FileOperation, status: StoreStatus) => void;
   #doneBytes = 0;
   readonly #transferred = (error: NodeJS.ErrnoException | null, count: number): void =>
     this.#continue(error, count);
-  readonly #synced = (error: NodeJS.ErrnoException | null): void =>
-    this.#finish(error === null ? StoreStatus.ok : this.#failed(error));
 
   /** `finished` is called once per start, from a later turn. */
-  constructor(fd: number, finished: (operation: FileOperation, status: StoreStatus) => void) {
+  constructor(
+    fd: number,
+    sync: FileSync,
+    finished: (operation: FileOperation, status: StoreStatus) => void,
+  ) {
     this.#fd = fd;
+    this.#sync = sync;
     this.#finished = finished;
   }
 
@@ -46,8 +52,12 @@ export class FileOperation {
     this.isActive = true;
     this.error = null;
     this.#doneBytes = 0;
-    if (this.action === FileAction.sync || this.length === 0) fdatasync(this.#fd, this.#synced);
+    if (this.action === FileAction.sync || this.length === 0) this.#sync.request(this);
     else this.#transfer();
+  }
+
+  synced(status: StoreStatus): void {
+    this.#finish(status);
   }
 
   #transfer(): void {
@@ -77,14 +87,13 @@ export class FileOperation {
     }
     this.#doneBytes += count;
     if (this.#doneBytes < this.length) this.#transfer();
-    else if (this.syncs) fdatasync(this.#fd, this.#synced);
+    else if (this.syncs) this.#sync.request(this);
     else this.#finish(StoreStatus.ok);
   }
 
   #failed(error: NodeJS.ErrnoException): StoreStatus {
     this.error = error.message;
-    const isFull = error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG';
-    return isFull ? StoreStatus.noSpace : StoreStatus.ioError;
+    return statusOf(error);
   }
 
   #finish(status: StoreStatus): void {

@@ -1,17 +1,14 @@
-import { close } from 'node:fs';
-import { promisify } from 'node:util';
 import { silentLogger } from '../observe/log.js';
 import type { Logger } from '../observe/log.js';
 import { AllocationMap } from './allocation-map.js';
-import { openStoreFile } from './file-open.js';
+import { closeStoreFile, openStoreFile } from './file-open.js';
 import type { FileChoice, OpenedFile } from './file-open.js';
 import { FileAction, FileOperation } from './file-operation.js';
+import { FileSync } from './file-sync.js';
 import { HolePuncher, probePunching } from './hole-puncher.js';
 import { PUNCH_BYTES_MIN } from './limits.js';
 import { StoreOp, StoreStatus } from './store.js';
 import type { Store, StoreRequest } from './store.js';
-
-const closeFile = promisify(close);
 
 /** A punch that runs. A write that meets it keeps the range marked as allocated. */
 interface RunningPunch {
@@ -23,9 +20,16 @@ interface RunningPunch {
 /**
  * A store in a regular file: sparse, and durable from a flush or a forced write on (fdatasync).
  *
- * What it says about allocation: Node cannot ask the file system (SEEK_HOLE), so the store remembers. A file that it
- * created, or that has no blocks, starts as one hole; any other counts as allocated throughout until its ranges are
- * punched here. A range is called a hole only after the file system confirmed the punch and no write met it.
+ * What it says about allocation: Node cannot ask the file system (SEEK_HOLE), so the store remembers. What it created or
+ * added to a file starts as a hole; what was there before counts as allocated, whatever the file's block count says (some
+ * file systems report none), until it is punched here. A range is called a hole only after the file system confirmed
+ * the punch and no write met it.
+ *
+ * All that holds for the only writer of the file. Within a process a file that is open is refused to a second store.
+ * Between processes nothing locks (Node has no flock): whoever starts two targets on one file has to see to it.
+ *
+ * After a failed fdatasync nobody knows which acknowledged writes are lost, so every later flush and forced write fails
+ * too, until the file is opened again.
  */
 export class FileStore implements Store {
   readonly name: string;
@@ -34,7 +38,8 @@ export class FileStore implements Store {
   readonly readOnly: boolean;
   readonly canPunch: boolean;
   readonly punchGranularityBytes: number;
-  readonly #fd: number;
+  readonly #file: OpenedFile;
+  readonly #fileSync: FileSync;
   readonly #log: Logger;
   readonly #map: AllocationMap;
   readonly #puncher: HolePuncher;
@@ -52,10 +57,14 @@ export class FileStore implements Store {
     this.blockBytes = choice.blockBytes;
     this.readOnly = choice.readOnly;
     this.canPunch = canPunch;
-    this.#fd = file.fd;
+    this.#file = file;
     this.#log = log;
+    this.#fileSync = new FileSync(file.fd, (error) => {
+      const what = 'fdatasync failed: no flush succeeds until the file is opened again';
+      log.error({ store: this.name, error }, what);
+    });
     this.#map = new AllocationMap(file.sizeBytes);
-    if (file.mayHaveData) this.#map.allocate(0, file.sizeBytes);
+    this.#map.allocate(0, file.oldBytes);
     this.punchGranularityBytes = Math.max(this.#map.pageBytes, PUNCH_BYTES_MIN);
     this.#puncher = new HolePuncher(file.fd);
   }
@@ -75,7 +84,8 @@ export class FileStore implements Store {
     this.#requestCount += 1;
     if (request.length === 0 && request.op !== StoreOp.flush) {
       // Completed from a turn of its own all the same.
-      this.#start(request, FileAction.sync);
+      if (request.forceUnitAccess) this.#start(request, FileAction.sync);
+      else queueMicrotask(() => this.#complete(request, StoreStatus.ok));
       return;
     }
     switch (request.op) {
@@ -110,7 +120,7 @@ export class FileStore implements Store {
         this.#onIdle = resolve;
       });
     }
-    await closeFile(this.#fd);
+    await closeStoreFile(this.#file);
   }
 
   /** Carries out a request that is one operation. */
@@ -126,7 +136,7 @@ export class FileStore implements Store {
   #takeOperation(action: FileAction, offset: number, lengthBytes: number): FileOperation {
     let operation = this.#idle.pop();
     if (operation === undefined) {
-      operation = new FileOperation(this.#fd, this.#finished);
+      operation = new FileOperation(this.#file.fd, this.#fileSync, this.#finished);
       this.#operations.push(operation);
     }
     operation.action = action;
@@ -144,8 +154,8 @@ export class FileStore implements Store {
 
   #operationFinished(operation: FileOperation, status: StoreStatus): void {
     const { request, followUp } = operation;
-    if (status !== StoreStatus.ok) {
-      const { offset, length, error } = operation;
+    const { offset, length, error } = operation;
+    if (error !== null) {
       this.#log.error({ store: this.name, offset, length, error }, 'file I/O failed');
     }
     operation.request = null;

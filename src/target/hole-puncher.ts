@@ -1,4 +1,6 @@
 import { spawn } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
+import { messageOf } from '../common/errors.js';
 import { PUNCH_PROCESSES_MAX } from './limits.js';
 
 /** A range to be punched, and whom to tell. */
@@ -72,9 +74,16 @@ function punchHole(
   done: (error: string | null) => void,
 ): void {
   const range = ['--offset', String(offset), '--length', String(lengthBytes)];
-  const child = spawn('fallocate', ['--punch-hole', ...range, '/proc/self/fd/3'], {
-    stdio: ['ignore', 'ignore', 'pipe', fd],
-  });
+  let child: ChildProcess;
+  try {
+    child = spawn('fallocate', ['--punch-hole', ...range, '/proc/self/fd/3'], {
+      stdio: ['ignore', 'ignore', 'pipe', fd],
+    });
+  } catch (error) {
+    // Node throws where the system has no room for another process (ENOMEM); other failures come as events.
+    setImmediate(done, messageOf(error));
+    return;
+  }
   let complaint = '';
   let startError: string | null = null;
   child.stderr?.setEncoding('utf8').on('data', (text: string) => {

@@ -85,7 +85,8 @@ export class TargetPortal implements ManagedTarget {
   readonly #devices = new Map<RdmaDevice, TargetDevice>();
   readonly #connections = new Set<TargetConnection>();
   readonly #byTsih = new Map<number, TargetConnection>();
-  readonly #byIdentity = new Map<string, TargetConnection>();
+  /** All that have asked for a session under an identity and are not closed yet. */
+  readonly #byIdentity = new Map<string, Set<TargetConnection>>();
   #lastTsih = 0;
   #isClosing = false;
 
@@ -153,7 +154,9 @@ export class TargetPortal implements ManagedTarget {
   }
 
   *sessions(): Iterable<ManagedSession> {
-    for (const { session } of [...this.#connections]) if (session !== null) yield session;
+    for (const { managedSession } of [...this.#connections]) {
+      if (managedSession !== null) yield managedSession;
+    }
   }
 
   #onEvent(event: ConnectionEvent): void {
@@ -229,18 +232,21 @@ export class TargetPortal implements ManagedTarget {
 
   /**
    * RFC 7143 6.3.5: a login with the name and ISID of a session replaces it. The old session's commands must have
-   * ended before the new one may write, or they could overwrite what it wrote.
+   * ended before the new one may write, or they could overwrite what it wrote. An old session may itself be replaced,
+   * or have outlasted a login, and still wait for its storage: so all of them are waited for.
    */
   async #admit(connection: TargetConnection, identity: LoginIdentity): Promise<SessionAdmission> {
     const key = identityKey(identity);
-    const previous = this.#byIdentity.get(key);
-    if (previous === undefined && this.#byTsih.size >= SESSIONS_MAX) {
+    const holders = this.#byIdentity.get(key) ?? new Set();
+    const previous = [...holders];
+    if (previous.length === 0 && this.#byTsih.size >= SESSIONS_MAX) {
       const reason = `there are ${SESSIONS_MAX} sessions already`;
       return { status: LoginStatus.outOfResources, reason };
     }
-    this.#byIdentity.set(key, connection);
-    if (previous !== undefined) {
-      const ended = previous.abort('replaced by a new login of the same initiator');
+    this.#byIdentity.set(key, holders.add(connection));
+    if (previous.length > 0) {
+      const reason = 'replaced by a new login of the same initiator';
+      const ended = Promise.all(previous.map((old) => old.abort(reason)));
       if (!(await this.#endedInTime(ended))) {
         const reason = 'the session that it replaces still waits for its storage';
         return { status: LoginStatus.serviceUnavailable, reason };
@@ -252,7 +258,7 @@ export class TargetPortal implements ManagedTarget {
     return { tsih };
   }
 
-  async #endedInTime(ended: Promise<void>): Promise<boolean> {
+  async #endedInTime(ended: Promise<unknown>): Promise<boolean> {
     return new Promise((resolve) => {
       const timer = this.#clock.after(REINSTATE_TIMEOUT_MS, () => resolve(false));
       void ended.then(() => {
@@ -272,8 +278,8 @@ export class TargetPortal implements ManagedTarget {
   #forget(connection: TargetConnection): void {
     this.#connections.delete(connection);
     for (const [tsih, owner] of this.#byTsih) if (owner === connection) this.#byTsih.delete(tsih);
-    for (const [key, owner] of this.#byIdentity) {
-      if (owner === connection) this.#byIdentity.delete(key);
+    for (const [key, holders] of this.#byIdentity) {
+      if (holders.delete(connection) && holders.size === 0) this.#byIdentity.delete(key);
     }
   }
 }

@@ -18,7 +18,7 @@ export interface ManagedSession {
 /** The target, as far as task management acts on it. */
 export interface ManagedTarget {
   readonly lunCount: number;
-  /** All sessions, the asking one included. */
+  /** All sessions, the asking one included, and those that are ending but may have commands yet. */
   sessions(): Iterable<ManagedSession>;
 }
 

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { ChapInitiator } from '../../src/iscsi/chap.js';
 import { LoginStatus } from '../../src/iscsi/codes.js';
 import { IserControlHeader, encodeControlHeader } from '../../src/iser/wire.js';
@@ -13,6 +13,10 @@ import {
   WATCHDOG_PING_TICKS,
   WATCHDOG_TICK_MS,
 } from '../../src/target/limits.js';
+import { LoginExchange } from '../../src/target/login-exchange.js';
+import { MemoryConnectionId } from '../../src/transport/memory/connection-id.js';
+import { SoftCompletionQueue } from '../../src/transport/rnic/completion-queue.js';
+import { VerbsError } from '../../src/transport/verbs.js';
 import { pattern, read16, testUnitReady, write16 } from '../support/target-cdbs.js';
 import { HoldingStore } from '../support/target-holding-store.js';
 import { TARGET_NAME, TargetBed } from '../support/target-bed.js';
@@ -204,7 +208,100 @@ describe('a new login of the same initiator', () => {
     expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.serviceUnavailable);
     store.release();
   });
+
+  it('waits for every session of it that still writes, not for the newest alone', async () => {
+    const { store, old } = await startWithHeldWrite();
+    const second = await bed!.connect();
+    const secondLogin = second.login(TARGET_NAME).catch(() => null);
+    await old.disconnected;
+    const third = await bed!.connect();
+    const login = third.login(TARGET_NAME);
+    await second.disconnected;
+    await secondLogin;
+    await expectLateLogin(store, third, login);
+  });
+
+  it('waits for the writes that the login before it did not wait out', async () => {
+    const { store, old } = await startWithHeldWrite();
+    const second = await bed!.connect();
+    const secondLogin = second.login(TARGET_NAME);
+    await old.disconnected;
+    bed!.clock.advance(REINSTATE_TIMEOUT_MS);
+    expect((await secondLogin).pdu.statusClass).toBe(LoginStatus.serviceUnavailable >> 8);
+    await second.disconnected;
+    await until(() => bed!.portal.connectionCount === 1);
+    const third = await bed!.connect();
+    await expectLateLogin(store, third, third.login(TARGET_NAME));
+  });
 });
+
+/** A session whose write of pattern 1 to LBA 0 is in the store's hands. */
+async function startWithHeldWrite() {
+  const store = new HoldingStore({ sizeBytes: 1 << 20 });
+  bed = await TargetBed.start({ luns: [store] });
+  const old = await bed.initiator(1);
+  store.isHolding = true;
+  old.sendCommand({ cdb: write16(0, 8), write: pattern(4096, 1), immediateBytes: 4096 });
+  await until(() => store.held.length === 1);
+  return { store, old };
+}
+
+/** The login must not be answered before the held write has ended, so that a write after it stays. */
+async function expectLateLogin(
+  store: HoldingStore,
+  initiator: TestInitiator,
+  login: ReturnType<TestInitiator['login']>,
+): Promise<void> {
+  let isAnswered = false;
+  void login.then(() => {
+    isAnswered = true;
+  });
+  for (let count = 0; count < 20; count++) await turn();
+  expect(isAnswered).toBe(false);
+  store.release();
+  expect((await login).pdu.statusClass).toBe(0);
+  await initiator.clearAttention();
+  await initiator.execute({ cdb: write16(0, 8), write: pattern(4096, 2) });
+  const { data } = await initiator.execute({ cdb: read16(0, 8), read: 4096 });
+  expect(data.equals(pattern(4096, 2))).toBe(true);
+  expect(bed!.portal.sessionCount).toBe(1);
+}
+
+describe('a connection that cannot be set up', () => {
+  afterEach(() => vi.restoreAllMocks());
+
+  it.each(['accept', 'createQueuePair'] as const)(
+    'because %s fails leaves nothing behind',
+    async (call) => {
+      bed = await TargetBed.start();
+      const destroyed = vi.spyOn(SoftCompletionQueue.prototype, 'destroy');
+      const released = vi.spyOn(LoginExchange.prototype, 'release');
+      const creating = vi.spyOn(MemoryConnectionId.prototype, 'createQueuePair');
+      if (call === 'accept') {
+        vi.spyOn(MemoryConnectionId.prototype, 'accept').mockImplementationOnce(failing);
+      } else {
+        // The first is the initiator's.
+        creating.mockImplementationOnce(function (this: MemoryConnectionId, options) {
+          creating.mockRestore();
+          const queuePair = this.createQueuePair(options);
+          vi.spyOn(MemoryConnectionId.prototype, 'createQueuePair').mockImplementationOnce(failing);
+          return queuePair;
+        });
+      }
+      await expect(bed.connect()).rejects.toThrow();
+      await until(() => bed!.portal.connectionCount === 0);
+      expect(destroyed).toHaveBeenCalledTimes(1);
+      expect(released).toHaveBeenCalledTimes(1);
+      expect(bed.clock.armedCount).toBe(0);
+      vi.restoreAllMocks();
+      await isAlive(await bed.initiator());
+    },
+  );
+});
+
+const failing = (): never => {
+  throw new VerbsError('planned', 'The device has no room.');
+};
 
 describe('a connection that breaks', () => {
   it('at any point leaves nothing behind', async () => {

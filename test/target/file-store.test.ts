@@ -1,14 +1,33 @@
-import { closeSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from 'node:fs';
-import { truncateSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fdatasync,
+  fstat,
+  fstatSync,
+  linkSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from 'node:fs';
+import { symlinkSync, truncateSync, writeFileSync } from 'node:fs';
+import type * as FileSystem from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
 import { Slab } from '../../src/common/slab.js';
+import { silentLogger } from '../../src/observe/log.js';
 import { FileStore } from '../../src/target/file-store.js';
 import { HolePuncher } from '../../src/target/hole-puncher.js';
+import { FileSync } from '../../src/target/file-sync.js';
 import { StoreOp, StoreStatus } from '../../src/target/store.js';
 import { read, run, storeSuite, write } from '../support/target-store-suite.js';
+
+vi.mock('node:fs', async (original) => {
+  const real = await original<typeof FileSystem>();
+  return { ...real, fstat: vi.fn(real.fstat), fdatasync: vi.fn(real.fdatasync) };
+});
 
 let folder = '';
 let count = 0;
@@ -96,6 +115,47 @@ describe('a file store', () => {
     }
   });
 
+  it('believes nothing that the system says about blocks, when an old file is to be zeroed', async () => {
+    const stat = vi.mocked(fstat).mockImplementation((fd: number, ...rest: unknown[]) => {
+      const done = rest.pop() as (error: Error | null, stats: { blocks: number | bigint }) => void;
+      const options = (rest[0] ?? {}) as { bigint?: boolean };
+      // As several network file systems answer.
+      const stats = fstatSync(fd, options) as { blocks: number | bigint };
+      stats.blocks = options.bigint === true ? 0n : 0;
+      setImmediate(done, null, stats);
+    });
+    const path = join(folder, 'disk');
+    writeFileSync(path, Buffer.alloc(1 << 20, 0x55));
+    const store = await open(2 << 20, path);
+    stat.mockReset();
+    expect(store.isAllocated(0)).toBe(true);
+    expect(store.isAllocated((1 << 20) - 1)).toBe(true);
+    expect(store.isAllocated(1 << 20)).toBe(false);
+    expect(await run(store, { op: StoreOp.punch, offset: 0, length: 2 << 20 })).toBe(
+      StoreStatus.ok,
+    );
+    expect((await read(store, 0, 2 << 20)).every((byte) => byte === 0)).toBe(true);
+    await store.close();
+  });
+
+  it('is refused a file that another store has open, under whatever name, until that is closed', async () => {
+    const path = join(folder, 'disk');
+    const store = await open(65_536, path);
+    linkSync(path, join(folder, 'hard'));
+    symlinkSync(path, join(folder, 'soft'));
+    for (const name of ['disk', 'hard', 'soft']) {
+      const opening = open(1 << 20, join(folder, name));
+      await expect(opening).rejects.toThrow(ConfigError);
+      await expect(opening).rejects.toThrow(`${name} is open already as another LUN; give each`);
+    }
+    expect(statSync(path).size).toBe(65_536);
+    // What was opened in vain does not count.
+    await expect(open(512, join(folder, 'soft'))).rejects.toThrow(ConfigError);
+    await store.close();
+    await expect(open(512, path)).rejects.toThrow(/more than the 512 asked for/);
+    await (await open(null, path)).close();
+  });
+
   it('fails a read behind the end of a file that was cut off, instead of inventing zeroes', async () => {
     const path = join(folder, 'disk');
     const store = await open(65_536, path);
@@ -121,7 +181,9 @@ describe('a file store', () => {
     const { FileOperation, FileAction } = await import('../../src/target/file-operation.js');
     const fd = openSync('/dev/full', 'r+');
     const status = await new Promise((resolve) => {
-      const operation = new FileOperation(fd, (_, result) => resolve(result));
+      const operation = new FileOperation(fd, new FileSync(fd, () => {}), (_, result) =>
+        resolve(result),
+      );
       operation.action = FileAction.zero;
       operation.length = 512;
       operation.start();
@@ -155,5 +217,83 @@ describe('a file store', () => {
     refusing.mockRestore();
     expect(readFileSync(path).every((byte) => byte === 0)).toBe(true);
     expect(store.isAllocated(0)).toBe(true);
+  });
+});
+
+describe('a file store whose fdatasync fails', () => {
+  const EIO = Object.assign(new Error('EIO: i/o error'), { code: 'EIO' });
+  const flush = { op: StoreOp.flush };
+  const forced = (op: StoreOp) => ({
+    op,
+    length: 4096,
+    slab: new Slab(4096),
+    forceUnitAccess: true,
+  });
+  /** Ends of the syncs that run. */
+  let syncs: ((error: NodeJS.ErrnoException | null) => void)[] = [];
+  const until = async (condition: () => boolean) => {
+    while (!condition()) await new Promise((resolve) => setImmediate(resolve));
+  };
+  beforeEach(() => {
+    syncs = [];
+    vi.mocked(fdatasync).mockImplementation((_, done) => void syncs.push(done));
+  });
+  afterEach(() => void vi.mocked(fdatasync).mockReset());
+
+  it('says of no later flush or forced write that it is safe, until it is opened again', async () => {
+    const errors: unknown[] = [];
+    const log = { ...silentLogger, error: (facts: unknown) => errors.push(facts) };
+    const path = join(folder, 'disk');
+    const choice = { path, sizeBytes: 1 << 20, blockBytes: 512, readOnly: false };
+    const store = await FileStore.open(choice, log);
+    await write(store, 0, Buffer.alloc(4096, 1));
+    const failing = run(store, forced(StoreOp.write));
+    await until(() => syncs.length === 1);
+    syncs[0]!(EIO);
+    expect(await failing).toBe(StoreStatus.ioError);
+    for (const op of [StoreOp.write, StoreOp.writeZeroes, StoreOp.punch]) {
+      expect(await run(store, forced(op))).toBe(StoreStatus.ioError);
+    }
+    expect(await run(store, flush)).toBe(StoreStatus.ioError);
+    expect(errors).toHaveLength(1);
+    expect(errors[0]).toMatchObject({ error: EIO.message });
+    await write(store, 0, Buffer.alloc(4096, 2));
+    expect((await read(store, 0, 4096))[0]).toBe(2);
+    expect(await run(store, { op: StoreOp.read, length: 0 })).toBe(StoreStatus.ok);
+    await store.close();
+    expect(syncs).toHaveLength(1);
+    const again = await FileStore.open(choice);
+    const flushed = run(again, flush);
+    syncs[1]!(null);
+    expect(await flushed).toBe(StoreStatus.ok);
+    await again.close();
+  });
+
+  it('runs no sync beside one that may fail, for only one of them would be told', async () => {
+    const store = await open(1 << 20);
+    const flushes = [run(store, flush), run(store, flush), run(store, flush)];
+    expect(syncs).toHaveLength(1);
+    syncs[0]!(null);
+    expect(await flushes[0]).toBe(StoreStatus.ok);
+    expect(syncs).toHaveLength(2);
+    const late = run(store, flush);
+    syncs[1]!(EIO);
+    expect(await Promise.all([...flushes, late])).toEqual([
+      StoreStatus.ok,
+      StoreStatus.ioError,
+      StoreStatus.ioError,
+      StoreStatus.ioError,
+    ]);
+    expect(syncs).toHaveLength(2);
+    await store.close();
+  });
+
+  it('tells a device that is full from one that is broken, once', async () => {
+    const store = await open(1 << 20);
+    const flushed = run(store, flush);
+    syncs[0]!(Object.assign(new Error('full'), { code: 'ENOSPC' }));
+    expect(await flushed).toBe(StoreStatus.noSpace);
+    expect(await run(store, flush)).toBe(StoreStatus.ioError);
+    await store.close();
   });
 });

@@ -1,8 +1,15 @@
+import { spawn } from 'node:child_process';
+import type * as ChildProcesses from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { expect, it } from 'vitest';
+import { expect, it, vi } from 'vitest';
 import { HolePuncher, probePunching } from '../../src/target/hole-puncher.js';
+
+vi.mock('node:child_process', async (original) => {
+  const real = await original<typeof ChildProcesses>();
+  return { ...real, spawn: vi.fn(real.spawn) };
+});
 
 it('says why a file cannot have holes punched', async () => {
   const fd = openSync('/dev/null', 'r+');
@@ -17,6 +24,33 @@ it('says that the tool is missing', async () => {
     expect(await probePunching(0, 0)).toMatch(/ENOENT/);
   } finally {
     process.env.PATH = path;
+  }
+});
+
+it('says that no process can be started, in a later turn', async () => {
+  vi.mocked(spawn).mockImplementation(() => {
+    throw new Error('spawn ENOMEM');
+  });
+  try {
+    expect(await probePunching(0, 0)).toBe('spawn ENOMEM');
+    let isInside = true;
+    const puncher = new HolePuncher(0);
+    const told = Promise.all(
+      [0, 8, 16, 24].map(
+        (page) =>
+          new Promise((resolve) => {
+            puncher.punch({
+              offset: page * 4096,
+              lengthBytes: 4096,
+              done: (error) => resolve([error, isInside]),
+            });
+          }),
+      ),
+    );
+    isInside = false;
+    expect(await told).toEqual(Array(4).fill(['spawn ENOMEM', false]));
+  } finally {
+    vi.mocked(spawn).mockReset();
   }
 });
 

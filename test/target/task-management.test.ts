@@ -123,6 +123,31 @@ describe('ABORT TASK SET and CLEAR TASK SET', () => {
   });
 });
 
+describe('a session whose connection is going down', () => {
+  it.each([
+    ['CLEAR TASK SET', clearTaskSet],
+    ['LOGICAL UNIT RESET', logicalUnitReset],
+    ['TARGET WARM RESET', targetWarmReset],
+    ['TARGET COLD RESET', targetColdReset],
+  ])('is waited for by %s', async (_, code) => {
+    store.isHolding = true;
+    one.sendCommand({ cdb: write16(0, 8), write: pattern(4096), immediateBytes: 4096 });
+    await until(() => store.held.length === 1);
+    one.vanish();
+    await until(() => bed.portal.sessionCount === 2);
+    for (let count = 0; count < 20; count++) two.nopOut();
+    for (let count = 0; count < 20; count++) await two.receive();
+    two.sendTaskManagement({ function: code });
+    two.nopOut();
+    expect((await two.receive()).opcode).toBe(0x20);
+    expect(two.receivedCount).toBe(0);
+    expect(store.held).toHaveLength(1);
+    store.release();
+    expect(await two.receiveTaskManagement()).toBe(complete);
+    await until(() => bed.portal.sessionCount <= 1);
+  });
+});
+
 describe('a reset', () => {
   it('of a LUN ends all its tasks and is told to every initiator', async () => {
     bed.faults.holdNext(2);
