@@ -1,6 +1,6 @@
 import { assert } from '../common/assert.js';
 import type { SlabPool } from '../common/slab.js';
-import { BouncePool } from './bounce.js';
+import { BouncePool, bounceSlabs } from './bounce.js';
 import { checkRequest, isMutation } from './check.js';
 import { Completions } from './completions.js';
 import { BlockOp, BlockRequest, BlockStatus } from './device.js';
@@ -41,7 +41,8 @@ export class AligningDevice implements BlockDevice {
   #innerInfo: BlockDeviceInfo;
   #info: BlockDeviceInfo;
 
-  constructor(device: BlockDevice, pool: SlabPool) {
+  /** `pool` is not to be that of the data: a slot of it is taken for as long as the device is open. */
+  constructor(device: BlockDevice, pool: SlabPool = bounceSlabs) {
     this.#device = device;
     this.#sectorBytes = device.info.minimumBytes;
     this.#bounce = new BouncePool(pool, 2 * this.#sectorBytes);

@@ -1,6 +1,15 @@
-import type { BufferSlot, SlabPool } from '../common/slab.js';
-import type { Slab } from '../common/slab.js';
-import { BOUNCE_BYTES } from './limits.js';
+import { SlabPool } from '../common/slab.js';
+import type { BufferSlot, Slab } from '../common/slab.js';
+import { BOUNCE_BYTES, BOUNCE_PIECE_BYTES_MAX } from './limits.js';
+
+/**
+ * Where bounce memory comes from: not the pool of the data, whose slots would be gone when as many devices are open.
+ * This one has no limit but the devices, and keeps the slabs of closed ones for the next.
+ */
+export const bounceSlabs = new SlabPool([
+  { slotBytes: BOUNCE_BYTES, slotsMax: Number.MAX_SAFE_INTEGER, slotsPerSlab: 4 },
+  { slotBytes: BOUNCE_PIECE_BYTES_MAX, slotsMax: Number.MAX_SAFE_INTEGER, slotsPerSlab: 1 },
+]);
 
 /** Who waits for a piece of bounce memory. */
 export interface BounceUser {

@@ -12,3 +12,6 @@ export const SPLIT_PIECES_MAX = 256;
 
 /** Bounce memory of one aligning device: 32 requests at 512-byte sectors, 4 at 4096. Unaligned requests are rare. */
 export const BOUNCE_BYTES = 32 * 1024;
+
+/** The largest piece of it: two edges of the largest sectors, 64 KiB. */
+export const BOUNCE_PIECE_BYTES_MAX = 128 * 1024;

@@ -87,7 +87,7 @@ export async function openLun(
   try {
     const { pool, clock, log } = context;
     const disk = await ScsiDisk.open(path.port, { pool, clock, log });
-    const device = new AligningDevice(new SplittingDevice(disk), pool);
+    const device = new AligningDevice(new SplittingDevice(disk));
     return { ...path, disk, device, close: () => device.close().finally(() => path.close()) };
   } catch (error) {
     await path.close();

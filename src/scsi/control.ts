@@ -2,6 +2,7 @@ import type { Clock } from '../common/clock.js';
 import type { BufferSlot, SlabPool } from '../common/slab.js';
 import { setData, setNoData } from './commands.js';
 import { ScsiCheckCondition, ScsiError } from './errors.js';
+import { SLOT_WAIT_MS } from './limits.js';
 import { DataDirection, DeliveryOutcome, ScsiCommand } from './port.js';
 import type { ScsiPort } from './port.js';
 import { RetryBudget, describeFailure, judge } from './retry.js';
@@ -26,15 +27,6 @@ export interface ScsiServices {
 /** Parameter data that arrived: `view[offset .. offset + length)`, borrowed until the decoder returns. */
 export type ParameterDecoder<T> = (view: DataView, offset: number, length: number) => T;
 
-/** A slot of at least `lengthBytes`, when there is one. */
-export async function acquireSlot(pool: SlabPool, lengthBytes: number): Promise<BufferSlot> {
-  for (;;) {
-    const slot = pool.acquire(lengthBytes);
-    if (slot !== null) return slot;
-    await new Promise<void>((resolve) => pool.whenAvailable(lengthBytes, resolve));
-  }
-}
-
 /** Commands off the data path, one promise each: with retries, and failures as exceptions. */
 export class ControlChannel {
   readonly port: ScsiPort;
@@ -54,7 +46,7 @@ export class ControlChannel {
     lengthBytes: number,
     decode: ParameterDecoder<T>,
   ): Promise<T> {
-    const slot = await acquireSlot(this.#services.pool, lengthBytes);
+    const slot = await this.#acquireSlot(lengthBytes);
     try {
       // What the device does not send must not be what another client's request left there.
       slot.slab.bytes.fill(0, slot.offset, slot.offset + lengthBytes);
@@ -91,6 +83,28 @@ export class ControlChannel {
       setNoData(command);
       build(command);
     });
+  }
+
+  async #acquireSlot(lengthBytes: number): Promise<BufferSlot> {
+    const { pool, clock } = this.#services;
+    const deadlineMs = clock.nowMs() + SLOT_WAIT_MS;
+    for (;;) {
+      const slot = pool.acquire(lengthBytes);
+      if (slot !== null) return slot;
+      const leftMs = deadlineMs - clock.nowMs();
+      if (leftMs <= 0) {
+        const lun = this.port.name;
+        const message = `${lun}: no buffer of ${lengthBytes} bytes came free in ${SLOT_WAIT_MS / 1000} s; have fewer requests under way at once`;
+        throw new ScsiError('scsi-no-buffer', message, { lun, lengthBytes });
+      }
+      await new Promise<void>((resolve) => {
+        const timer = clock.after(leftMs, resolve);
+        pool.whenAvailable(lengthBytes, () => {
+          timer.cancel();
+          resolve();
+        });
+      });
+    }
   }
 
   async #execute(prepare: (command: ScsiCommand) => void): Promise<ScsiCommand> {

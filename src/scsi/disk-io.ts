@@ -9,7 +9,7 @@ export type DiskStep =
   | 'write'
   /** SYNCHRONIZE CACHE of everything. */
   | 'flush'
-  /** SYNCHRONIZE CACHE behind a change that wanted force unit access. */
+  /** The same, behind a change that wanted force unit access. */
   | 'flushBehind'
   | 'unmap'
   | 'writeSameUnmap'

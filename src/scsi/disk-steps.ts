@@ -1,6 +1,8 @@
 import { BlockOp } from '../block/device.js';
 import type { BlockRequest } from '../block/device.js';
-import type { BufferSlot, SlabPool } from '../common/slab.js';
+import { assert } from '../common/assert.js';
+import { Slab, SlabPool } from '../common/slab.js';
+import type { BufferSlot } from '../common/slab.js';
 import {
   buildPreFetch16,
   buildRead16,
@@ -10,12 +12,16 @@ import {
   buildWriteSame16,
   setData,
 } from './commands.js';
-import { acquireSlot } from './control.js';
 import { abilitiesOf, deviceInfoOf } from './device-info.js';
 import type { DiskAbilities } from './device-info.js';
 import type { DiskIo, DiskStep } from './disk-io.js';
 import type { LogicalUnit } from './inspect.js';
-import { FLUSH_TIMEOUT_MS, WRITE_SAME_TIMEOUT_MS, ZERO_BUFFER_BYTES } from './limits.js';
+import {
+  DISK_COMMANDS_MAX,
+  FLUSH_TIMEOUT_MS,
+  WRITE_SAME_TIMEOUT_MS,
+  ZERO_BUFFER_BYTES,
+} from './limits.js';
 import { DataDirection } from './port.js';
 import {
   UNMAP_DESCRIPTOR_BYTES,
@@ -25,6 +31,26 @@ import {
 } from './wire.js';
 
 const UNMAP_LIST_BYTES = UNMAP_HEADER_BYTES + UNMAP_DESCRIPTOR_BYTES;
+
+/**
+ * Memory that disks keep as long as they are open: not out of the pool of the data, which they could exhaust. A pool
+ * of its own, as large as there are disks, because an RDMA device keeps the registration of a slab that it has seen,
+ * and a fresh slab for each disk that is opened would add up.
+ */
+const listPool = new SlabPool([
+  {
+    slotBytes: DISK_COMMANDS_MAX * UNMAP_LIST_BYTES,
+    slotsMax: Number.MAX_SAFE_INTEGER,
+    slotsPerSlab: 4,
+  },
+]);
+
+let zeroes: Slab | null = null;
+
+/** Zeroes for WRITE SAME and WRITE, made on first use. All disks send from it, and nobody writes to it. */
+function zeroSlab(): Slab {
+  return (zeroes ??= new Slab(ZERO_BUFFER_BYTES));
+}
 
 /**
  * Which SCSI commands a block request takes, one step at a time, and their CDBs and data:
@@ -43,35 +69,24 @@ export class DiskSteps {
   readonly #preFetchBlocksMax: number;
   /** UNMAP parameter lists, one per command slot. */
   readonly #lists: BufferSlot;
-  /** Zeroes for WRITE SAME and WRITE. */
-  readonly #zeroes: BufferSlot;
   readonly #zeroBlocks: number;
 
-  private constructor(unit: LogicalUnit, lists: BufferSlot, zeroes: BufferSlot, zeroBytes: number) {
+  /** Takes the memory that `commandsMax` commands, at most `DISK_COMMANDS_MAX`, need beside that of their requests. */
+  constructor(unit: LogicalUnit, commandsMax: number) {
     this.abilities = abilitiesOf(unit);
     this.#blockBytes = unit.blockBytes;
     const prefetchBlocksMax = unit.limits?.prefetchBlocksMax ?? 0;
     this.#preFetchBlocksMax = prefetchBlocksMax === 0 ? 0xffff_ffff : prefetchBlocksMax;
+    const zeroBytesMax = Math.min(ZERO_BUFFER_BYTES, deviceInfoOf(unit).transferBytesMax);
+    this.#zeroBlocks = Math.floor(zeroBytesMax / unit.blockBytes);
+    const lists = listPool.acquire(commandsMax * UNMAP_LIST_BYTES);
+    assert(lists !== null, 'the pool of UNMAP lists has no limit');
     this.#lists = lists;
-    this.#zeroes = zeroes;
-    this.#zeroBlocks = zeroBytes / unit.blockBytes;
-  }
-
-  /** Takes the memory that `commandsMax` commands need beside that of their requests. */
-  static async create(unit: LogicalUnit, pool: SlabPool, commandsMax: number): Promise<DiskSteps> {
-    const { transferBytesMax } = deviceInfoOf(unit);
-    const bytesMax = Math.min(ZERO_BUFFER_BYTES, transferBytesMax, pool.requestBytesMax);
-    const zeroBytes = Math.max(unit.blockBytes, bytesMax - (bytesMax % unit.blockBytes));
-    const lists = await acquireSlot(pool, commandsMax * UNMAP_LIST_BYTES);
-    const zeroes = await acquireSlot(pool, zeroBytes);
-    zeroes.slab.bytes.fill(0, zeroes.offset, zeroes.offset + zeroBytes);
-    return new DiskSteps(unit, lists, zeroes, zeroBytes);
   }
 
   /** No command is out any more. */
   release(): void {
     this.#lists.release();
-    this.#zeroes.release();
   }
 
   /** Puts a request at its first step. */
@@ -121,12 +136,10 @@ export class DiskSteps {
         buildWrite16(command, lba, restBlocks, this.#usesFua(request));
         return;
       case 'flush':
+      case 'flushBehind':
+        // The whole medium in both cases: LIO takes a range for an expected transfer and answers with a residual.
         command.timeoutMs = FLUSH_TIMEOUT_MS;
         buildSynchronizeCache16(command, 0, 0);
-        return;
-      case 'flushBehind':
-        command.timeoutMs = FLUSH_TIMEOUT_MS;
-        buildSynchronizeCache16(command, lba, restBlocks);
         return;
       case 'unmap':
         this.#buildUnmap(io);
@@ -148,6 +161,12 @@ export class DiskSteps {
     }
   }
 
+  /** The command of the present step has changed the medium, maybe no further than the device's write cache. */
+  leavesInCache({ step, request }: DiskIo): boolean {
+    if (step === 'read' || step === 'preFetch' || isFlush(step)) return false;
+    return step !== 'write' || !this.#usesFua(request);
+  }
+
   #usesFua(request: BlockRequest): boolean {
     return request.forceUnitAccess && this.abilities.forceUnitAccess;
   }
@@ -162,8 +181,7 @@ export class DiskSteps {
   }
 
   #setZeroes({ command }: DiskIo, blocks: number): void {
-    const { slab, offset } = this.#zeroes;
-    setData(command, DataDirection.out, slab, offset, blocks * this.#blockBytes);
+    setData(command, DataDirection.out, zeroSlab(), 0, blocks * this.#blockBytes);
   }
 
   /** The command of the present step has succeeded: true if there is another to send, false when all is done. */
@@ -224,4 +242,8 @@ export class DiskSteps {
         return null;
     }
   }
+}
+
+export function isFlush(step: DiskStep): boolean {
+  return step === 'flush' || step === 'flushBehind';
 }

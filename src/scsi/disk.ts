@@ -9,7 +9,7 @@ import { ControlChannel } from './control.js';
 import type { ScsiServices } from './control.js';
 import { abilitiesOf, deviceInfoOf } from './device-info.js';
 import { DiskIo } from './disk-io.js';
-import { DiskSteps } from './disk-steps.js';
+import { DiskSteps, isFlush } from './disk-steps.js';
 import { ScsiError } from './errors.js';
 import { inspectLogicalUnit, readMedium } from './inspect.js';
 import type { LogicalUnit, Medium } from './inspect.js';
@@ -83,7 +83,7 @@ export class ScsiDisk implements BlockDevice {
   static async open(port: ScsiPort, services: ScsiServices): Promise<ScsiDisk> {
     const unit = await inspectLogicalUnit(port, services);
     const commandsMax = Math.max(1, Math.min(port.queueDepth, DISK_COMMANDS_MAX));
-    const steps = await DiskSteps.create(unit, services.pool, commandsMax);
+    const steps = new DiskSteps(unit, commandsMax);
     const { vendor, product, sizeBytes, blockBytes } = unit;
     services.log.info({ lun: port.name, vendor, product, sizeBytes, blockBytes }, 'disk opened');
     return new ScsiDisk(port, services, unit, { steps, commandsMax });
@@ -163,12 +163,12 @@ export class ScsiDisk implements BlockDevice {
 
   #start(io: DiskIo, request: BlockRequest): void {
     this.#steps.begin(io, request);
-    io.mark = this.#ledger.mark;
     this.#issue(io);
   }
 
   #issue(io: DiskIo): void {
     this.#steps.build(io);
+    io.mark = this.#ledger.mark;
     this.#port.execute(io.command);
   }
 
@@ -189,13 +189,12 @@ export class ScsiDisk implements BlockDevice {
 
   #succeeded(io: DiskIo): void {
     const { step } = io;
-    if (step === 'flush') {
-      const loss = this.#ledger.flushDone(io.mark);
-      if (loss !== null) this.#logFailure(io, `earlier writes are lost: ${loss}`);
-      this.#finish(io, loss === null ? BlockStatus.ok : BlockStatus.ioError);
+    if (isFlush(step)) {
+      this.#ledger.flushDone(io.mark);
+      this.#finish(io, this.#ledger.hasLost ? BlockStatus.ioError : BlockStatus.ok);
       return;
     }
-    if (step !== 'read' && step !== 'preFetch' && step !== 'flushBehind') this.#ledger.writeDone();
+    if (this.#steps.leavesInCache(io)) this.#ledger.writeDone();
     if (!this.#steps.advance(io)) this.#finish(io, BlockStatus.ok);
     else if (this.#lostReason === null) this.#issue(io);
     else this.#finish(io, BlockStatus.ioError);
@@ -208,7 +207,7 @@ export class ScsiDisk implements BlockDevice {
     if (verdict === 'deferredError') {
       const sense = this.#sense.toString();
       log.error({ lun: this.#port.name, sense: this.#sense.triple }, `deferred error: ${sense}`);
-      this.#ledger.lose(sense);
+      this.#loseWrites(sense);
     }
     const delayMs =
       verdict === 'failed' || this.#lostReason !== null
@@ -232,10 +231,19 @@ export class ScsiDisk implements BlockDevice {
     const { log } = this.#services;
     const sense = this.#sense.toString();
     log.warn({ lun: this.#port.name, sense: this.#sense.triple }, sense);
-    if (asc === Asc.powerOn && this.#steps.abilities.writeCache && this.#ledger.isDirty) {
-      this.#ledger.lose(sense);
+    if (mayEmptyCache(asc) && this.#steps.abilities.writeCache && this.#ledger.isDirty) {
+      this.#loseWrites(sense);
     }
     if (asc === Asc.capacityChanged || asc === Asc.modeParametersChanged) void this.#refresh();
+  }
+
+  /** One line for a loss, however many flushes fail for it. */
+  #loseWrites(reason: string): void {
+    if (this.#ledger.hasLost) return;
+    this.#ledger.lose();
+    const facts = { lun: this.#port.name, reason };
+    const message = 'writes may be lost: flushes fail from now on, until the disk is opened again';
+    this.#services.log.error(facts, message);
   }
 
   #failed(io: DiskIo): void {
@@ -253,18 +261,27 @@ export class ScsiDisk implements BlockDevice {
       }
       if (io.step === 'flush' && !this.#steps.abilities.writeCache) {
         // Without a cache there is nothing to synchronize, and some devices then have no command for it.
-        this.#finish(io, BlockStatus.ok);
+        this.#finish(io, this.#ledger.hasLost ? BlockStatus.ioError : BlockStatus.ok);
         return;
       }
     }
     this.#logFailure(io, describeFailure(command, this.#sense));
+    if (hasSense && isFlush(io.step) && isWriteFailure(this.#sense)) {
+      this.#loseWrites(this.#sense.toString());
+    }
     this.#finish(io, hasSense ? blockStatusOf(this.#sense, contextOf(io)) : BlockStatus.ioError);
   }
 
   #logFailure(io: DiskIo, reason: string): void {
-    // One line says that the path is gone; the requests that go with it are not news.
     if (this.#lostReason !== null) return;
-    this.#services.log.warn({ ...this.#factsOf(io), reason }, 'SCSI command failed');
+    const { log } = this.#services;
+    const facts = { ...this.#factsOf(io), reason };
+    // One line says that the path is gone, after the commands have ended; those that go with it are not news.
+    if (io.command.outcome === DeliveryOutcome.connectionLost) {
+      log.debug(facts, 'SCSI command failed');
+    } else {
+      log.warn(facts, 'SCSI command failed');
+    }
   }
 
   #factsOf({ command, lba, blocks }: DiskIo): object {
@@ -359,6 +376,19 @@ function isUnknownCommand({ key, asc }: Sense): boolean {
   return (
     key === SenseKey.illegalRequest && (asc === Asc.invalidOpcode || asc === Asc.invalidFieldInCdb)
   );
+}
+
+/** The device could not write what it had in its cache, as far as a flush is concerned. */
+function isWriteFailure({ key }: Sense): boolean {
+  return key === SenseKey.mediumError || key === SenseKey.hardwareError;
+}
+
+/**
+ * Unit attentions after which a volatile cache may be empty: SAM-5 6.2 lets a device tell of a power-on by any of the
+ * three. A logical unit reset or a bus reset (29h/02h and 29h/03h), often another initiator's, keeps the cache.
+ */
+function mayEmptyCache(asc: number): boolean {
+  return asc === Asc.powerOnOrReset || asc === Asc.powerOn || asc === Asc.deviceInternalReset;
 }
 
 function contextOf({ request: { op } }: DiskIo): 'read' | 'write' {

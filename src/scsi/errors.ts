@@ -5,7 +5,7 @@ import type { Sense } from './sense.js';
 /**
  * A logical unit cannot be used, or a command to it failed off the data path. Codes: `scsi-no-such-lun`,
  * `scsi-not-a-disk`, `scsi-no-capacity`, `scsi-block-size`, `scsi-not-ready`, `scsi-no-medium`, `scsi-malformed`,
- * `scsi-status`, `scsi-timeout`, `scsi-aborted`, `scsi-connection-lost`, `scsi-invalid-range`, `scsi-closed`, and
+ * `scsi-status`, `scsi-timeout`, `scsi-aborted`, `scsi-connection-lost`, `scsi-invalid-range`, `scsi-no-buffer`, `scsi-closed`, and
  * those of {@link ScsiCheckCondition}.
  */
 export class ScsiError extends IserNbdError {

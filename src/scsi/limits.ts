@@ -33,6 +33,9 @@ export const UNMAP_BLOCKS_UNREPORTED = 0x7f_ffff;
 export const BLOCK_BYTES_MIN = 512;
 export const BLOCK_BYTES_MAX = 65_536;
 
+/** How long a command off the data path waits for memory: as long as for a busy device. */
+export const SLOT_WAIT_MS = 30_000;
+
 /** Answers to INQUIRY, MODE SENSE and the like; 255 would do for most, page 83 of a big array has more. */
 export const PARAMETER_BYTES = 4_096;
 /** INQUIRY must ask for no more than 255 bytes of devices that know a one-byte length only (SPC-2). */

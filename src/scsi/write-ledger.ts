@@ -1,12 +1,13 @@
 /**
  * Keeps a flush honest. A device with a write cache ends a write before its data is safe; when it loses that data
- * later, it can say so only on some other command. Such news is kept here for the next flush, which must then fail:
- * otherwise its requester would believe that what it wrote before is on the medium.
+ * later, it can say so only on some other command. Such news is kept here, and every flush from then on must fail:
+ * whose writes they were is not known, and each client that flushes would believe that what it wrote before is on the
+ * medium. A device that failed a flush may also have dropped what it could not write, and call the next one good.
  */
 export class WriteLedger {
   #writesDone = 0;
   #writesFlushed = 0;
-  #loss: string | null = null;
+  #hasLost = false;
 
   /** Writes ended that no flush has covered yet. */
   get isDirty(): boolean {
@@ -22,16 +23,18 @@ export class WriteLedger {
     return this.#writesDone;
   }
 
-  /** A flush succeeded. Returns why it must fail nevertheless, or null; the loss is then told, and forgotten. */
-  flushDone(mark: number): string | null {
-    const loss = this.#loss;
-    this.#loss = null;
+  /** A flush succeeded. */
+  flushDone(mark: number): void {
     this.#writesFlushed = Math.max(this.#writesFlushed, mark);
-    return loss;
   }
 
   /** Writes that had ended are lost, or may be. */
-  lose(reason: string): void {
-    this.#loss ??= reason;
+  lose(): void {
+    this.#hasLost = true;
+  }
+
+  /** No flush may succeed any more. */
+  get hasLost(): boolean {
+    return this.#hasLost;
   }
 }

@@ -1,6 +1,7 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { AligningDevice } from '../../src/block/align.js';
+import { bounceSlabs } from '../../src/block/bounce.js';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
 import { SlabPool } from '../../src/common/slab.js';
 import { pattern, read, submit, write } from '../support/block-client.js';
@@ -255,6 +256,22 @@ describe('AligningDevice, bounce memory', () => {
     const statuses = await Promise.all(writes);
     expect(statuses.every((status) => status === BlockStatus.ok)).toBe(true);
     for (const slot of held) slot?.release();
+  });
+
+  it('takes it from no pool of data unless told to, with sectors of any size', async () => {
+    for (const sectorBytes of [512, 4096, 65_536]) {
+      const info = { minimumBytes: sectorBytes };
+      const disk = new MemoryBlockDevice({ info });
+      const device = new AligningDevice(disk);
+      expect(await write(device, sectorBytes - 1, pattern(sectorBytes + 2, 1))).toBe(
+        BlockStatus.ok,
+      );
+      const { bytes } = await read(device, sectorBytes - 1, sectorBytes + 2);
+      expect(Buffer.compare(bytes, pattern(sectorBytes + 2, 1))).toBe(0);
+      const used = bounceSlabs.usedCount;
+      await device.close();
+      expect(bounceSlabs.usedCount).toBe(used - 1);
+    }
   });
 
   it('waits for its memory when the pool is empty at the start', async () => {

@@ -1,6 +1,5 @@
 import { AligningDevice } from '../../src/block/align.js';
 import { SplittingDevice } from '../../src/block/split.js';
-import { SlabPool } from '../../src/common/slab.js';
 import { ScsiDisk } from '../../src/scsi/disk.js';
 import { blockDeviceSuite } from '../compliance/block-suite.js';
 import { ScsiPortDouble } from '../support/scsi-port.js';
@@ -37,7 +36,6 @@ blockDeviceSuite('a SCSI disk of 4096-byte sectors under splitting and alignment
     writeSameBlocksMax: 5,
   };
   const port = new ScsiPortDouble({ blockBytes: 4096, limits, seed: 7 });
-  const pool = new SlabPool();
-  const disk = await ScsiDisk.open(port, testServices(pool));
-  return { device: new AligningDevice(new SplittingDevice(disk), pool), dispose: CLOSED };
+  const disk = await ScsiDisk.open(port, testServices());
+  return { device: new AligningDevice(new SplittingDevice(disk)), dispose: CLOSED };
 });

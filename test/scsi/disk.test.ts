@@ -8,6 +8,7 @@ import {
   BUSY_DELAY_MIN_MS,
   BUSY_TOTAL_MS,
   FLUSH_TIMEOUT_MS,
+  SLOT_WAIT_MS,
   UNIT_ATTENTION_RETRIES_MAX,
   WRITE_SAME_TIMEOUT_MS,
   ZERO_BUFFER_BYTES,
@@ -17,17 +18,8 @@ import { Asc, SenseKey } from '../../src/scsi/sense.js';
 import { ScsiStatus } from '../../src/scsi/wire.js';
 import { pattern, read, submit, write } from '../support/block-client.js';
 import { INVALID_OPCODE, ScsiPortDouble, check } from '../support/scsi-port.js';
-import type { DoubleOptions } from '../support/scsi-port.js';
+import { openDisk } from '../support/scsi-disk.js';
 import { settle, testServices } from '../support/scsi-services.js';
-
-async function openDisk(options: DoubleOptions = {}) {
-  const services = testServices();
-  const port = new ScsiPortDouble(options);
-  const disk = await ScsiDisk.open(port, services);
-  port.seen.length = 0;
-  services.lines.length = 0;
-  return { services, port, disk };
-}
 
 const UNIT_ATTENTION = check(SenseKey.unitAttention, Asc.deviceReset);
 
@@ -61,7 +53,7 @@ describe('ScsiDisk, commands', () => {
     await write(disk, 1024, pattern(1024, 1), { forceUnitAccess: true });
     expect(port.seen).toMatchObject([
       { name: 'WRITE(16)', cdb: { fua: false } },
-      { name: 'SYNCHRONIZE CACHE(16)', cdb: { lba: 2, blocks: 2 } },
+      { name: 'SYNCHRONIZE CACHE(16)', cdb: { lba: 0, blocks: 0 } },
     ]);
   });
 
@@ -94,7 +86,7 @@ describe('ScsiDisk, commands', () => {
     expect(await submit(disk, fields)).toBe(BlockStatus.ok);
     expect(port.seen.slice(1)).toMatchObject([
       { name: 'UNMAP', cdb: { allocationLength: 24 } },
-      { name: 'SYNCHRONIZE CACHE(16)', cdb: { lba: 1, blocks: 2 } },
+      { name: 'SYNCHRONIZE CACHE(16)', cdb: { lba: 0, blocks: 0 } },
     ]);
     expect([...port.mapped]).toEqual([0, 3]);
   });
@@ -368,45 +360,6 @@ describe('ScsiDisk, failures', () => {
   });
 });
 
-describe('ScsiDisk, writes that the device loses after it ended them', () => {
-  it('fails the next flush after a deferred error, and only that one', async () => {
-    const { port, disk, services } = await openDisk();
-    const lost = { ...check(SenseKey.mediumError, Asc.writeError), deferred: true };
-    expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.ok);
-    port.injectNext('READ(16)', lost);
-    expect((await read(disk, 512, 512)).status).toBe(BlockStatus.ok);
-    expect(services.lines[0]).toMatchObject({ level: 'error', facts: { sense: '3/0c/00' } });
-    expect(await submit(disk, { op: BlockOp.flush })).toBe(BlockStatus.ioError);
-    expect(await submit(disk, { op: BlockOp.flush })).toBe(BlockStatus.ok);
-  });
-
-  it('fails a flush that hears of the loss itself', async () => {
-    const { port, disk } = await openDisk();
-    const lost = { ...check(SenseKey.mediumError, Asc.writeError), deferred: true };
-    port.injectNext('SYNCHRONIZE CACHE(16)', lost);
-    expect(await submit(disk, { op: BlockOp.flush })).toBe(BlockStatus.ioError);
-  });
-
-  it('fails the next flush when the device was powered on again under unflushed writes', async () => {
-    const { port, disk } = await openDisk();
-    await write(disk, 0, pattern(512, 1));
-    port.injectNext('READ(16)', check(SenseKey.unitAttention, Asc.powerOn));
-    await read(disk, 0, 512);
-    expect(await submit(disk, { op: BlockOp.flush })).toBe(BlockStatus.ioError);
-  });
-
-  it('does not mind a power on when everything was flushed, or nothing is ever cached', async () => {
-    for (const writeCache of [true, false]) {
-      const { port, disk } = await openDisk({ writeCache });
-      await write(disk, 0, pattern(512, 1));
-      if (writeCache) await submit(disk, { op: BlockOp.flush });
-      port.injectNext('READ(16)', check(SenseKey.unitAttention, Asc.powerOn));
-      await read(disk, 0, 512);
-      expect(await submit(disk, { op: BlockOp.flush })).toBe(BlockStatus.ok);
-    }
-  });
-});
-
 describe('ScsiDisk, changes of the unit', () => {
   const changed = check(SenseKey.unitAttention, Asc.capacityChanged);
 
@@ -466,6 +419,17 @@ describe('ScsiDisk, a lost path', () => {
     expect(services.clock.armedCount).toBe(0);
     expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ioError);
     await disk.close();
+  });
+
+  it('says so once when the commands in flight end before it hears why', async () => {
+    const { port, disk, services } = await openDisk({ queueDepth: 16 });
+    port.injectNext('READ(16)', { outcome: DeliveryOutcome.connectionLost }, 16);
+    const reads = Array.from({ length: 16 }, (_, index) => read(disk, index * 512, 512));
+    await Promise.all(reads);
+    port.lose('the target reset the connection');
+    const lines = services.lines.filter(({ level }) => level !== 'debug');
+    expect(lines).toMatchObject([{ level: 'error', message: 'disk lost' }]);
+    expect(services.lines.length).toBe(17);
   });
 });
 
@@ -553,10 +517,47 @@ describe('ScsiDisk, memory', () => {
     const pool = new SlabPool();
     const port = new ScsiPortDouble();
     const disk = await ScsiDisk.open(port, testServices(pool));
-    expect(pool.usedCount).toBe(2);
     await Promise.all([write(disk, 0, pattern(512, 1)), disk.queryExtents(0, 512), disk.close()]);
     expect(pool.usedCount).toBe(0);
     expect(port.listener).toBe(null);
+  });
+
+  it('takes no slot of the data pool for as long as it is open, however many disks there are', async () => {
+    const pool = new SlabPool([
+      { slotBytes: 4096, slotsMax: 1, slotsPerSlab: 1 },
+      { slotBytes: ZERO_BUFFER_BYTES, slotsMax: 1, slotsPerSlab: 1 },
+    ]);
+    const data = pool.acquire(ZERO_BUFFER_BYTES);
+    for (let count = 0; count < 3; count++) {
+      const port = new ScsiPortDouble({ refuses: ['WRITE SAME(16)'] });
+      port.bytes.fill(1);
+      const disk = await ScsiDisk.open(port, testServices(pool));
+      expect(pool.usedCount).toBe(1);
+      const zeroes = { op: BlockOp.writeZeroes, length: 8192 };
+      expect(await submit(disk, zeroes)).toBe(BlockStatus.ok);
+      expect(port.bytes.findIndex((byte) => byte !== 0)).toBe(8192);
+    }
+    data?.release();
+  });
+
+  it('gives up when no buffer for a query comes free in time, and goes on when one does', async () => {
+    const pool = new SlabPool([{ slotBytes: 4096, slotsMax: 1, slotsPerSlab: 1 }]);
+    const services = testServices(pool);
+    const disk = await ScsiDisk.open(new ScsiPortDouble(), services);
+    const slot = pool.acquire(4096);
+    const failing = expect(disk.queryExtents(0, 512)).rejects.toMatchObject({
+      code: 'scsi-no-buffer',
+    });
+    await settle();
+    services.clock.advance(SLOT_WAIT_MS);
+    await failing;
+    const waiting = disk.queryExtents(0, 512);
+    await settle();
+    services.clock.advance(SLOT_WAIT_MS - 1);
+    slot?.release();
+    expect(await waiting).toEqual([{ lengthBytes: 512, hole: true, zero: true }]);
+    expect(services.clock.armedCount).toBe(0);
+    expect(pool.usedCount).toBe(0);
   });
 
   it('keeps none when it cannot be opened', async () => {
