@@ -21,7 +21,7 @@ import type {
 } from '../transport/verbs.js';
 import { Access, workStatusName } from '../transport/verbs.js';
 import type { RxDescriptor, TxDescriptor } from './descriptors.js';
-import { LOGIN_DESCRIPTOR_BYTES, LoginDescriptor } from './descriptors.js';
+import { LOGIN_DESCRIPTOR_BYTES, LoginDescriptor, TxType } from './descriptors.js';
 import type { IserDevice } from './device.js';
 import type { IserConnectionError } from './errors.js';
 import {
@@ -360,7 +360,8 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
 
   onCovered(descriptor: TxDescriptor): void {
     const { transmit, receive } = this;
-    const mayBeAwaited = descriptor.gatherTask !== null || !receive.isRingPosted;
+    // Of control PDUs, the last login request: its response waits for it even though the ring is posted by then.
+    const mayBeAwaited = descriptor.gatherTask !== null || descriptor.type !== TxType.command;
     transmit.covered(descriptor);
     if (mayBeAwaited) receive.resume();
   }

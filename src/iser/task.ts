@@ -63,9 +63,4 @@ export class IserTask implements DatamoverTask {
   get isActive(): boolean {
     return this.status !== 'idle';
   }
-
-  /** `command_sent`. */
-  get isCommandSent(): boolean {
-    return this.status === 'sent';
-  }
 }

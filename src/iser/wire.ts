@@ -27,8 +27,6 @@ export const ISER_HEADERS_BYTES = ISER_HEADER_BYTES + BHS_BYTES;
 export const LOGIN_DATA_BYTES_MAX = 8192;
 /** What a receive for a login PDU holds (`ISER_RX_LOGIN_SIZE`). */
 export const LOGIN_RECEIVE_BYTES = ISER_HEADERS_BYTES + LOGIN_DATA_BYTES_MAX;
-/** The data segment that Linux initiators have room for in full feature phase (`ISER_RECV_DATA_SEG_LEN`). */
-export const LINUX_RECEIVE_DATA_BYTES = 128;
 
 /** The opcode in the high half of the header's first byte. All others are reserved. */
 export const IserHeaderType = { control: 0x10, hello: 0x20, helloReply: 0x30 } as const;

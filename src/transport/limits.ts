@@ -24,5 +24,8 @@ export const COMPLETION_QUEUE_DEPTH_MAX = 1 << 17;
 /** Private data of a connection's set-up: soft-iWARP takes 256 bytes in all, of which four are MPA's own. */
 export const PRIVATE_DATA_BYTES_MAX = 252;
 
+/** A TCP port number has 16 bits. */
+export const PORT_MAX = 65_535;
+
 /** Callers that wait for accept or reject on one listener, when `backlog` does not say less. */
 export const LISTEN_BACKLOG_MAX = 128;

@@ -120,6 +120,19 @@ describe('the login phase', () => {
     expect(bed.connection.state).toBe('up');
   });
 
+  it('holds the last response, too, and no longer than until its request is known to have left', async () => {
+    bed = await IserBed.connected();
+    bed.upper.tasks = bed.connection.allocateTasks(4);
+    bed.connection.enterFullFeature();
+    // The target's doorbell is answered first, so the response is seen before the completion of the request.
+    bed.far.send(bhsOf(Op.loginResponse, 1));
+    bed.connection.sendControl(bhsOf(Op.login, 1), new Uint8Array());
+    await bed.far.received(1);
+    await settle();
+    expect(bed.upper.pdus.map(({ opcode }) => opcode)).toEqual([Op.loginResponse]);
+    expect(bed.connection.rdma.uncoveredCount).toBe(0);
+  });
+
   it('needs tasks before full feature phase, and gives them once', async () => {
     bed = await IserBed.connected();
     expect(() => bed.connection.enterFullFeature()).toThrow('without tasks');

@@ -2,6 +2,7 @@ import { ManualClock } from '../../src/common/clock.js';
 import type { Flushable } from '../../src/common/data-socket.js';
 import { Slab } from '../../src/common/slab.js';
 import { silentLogger } from '../../src/observe/log.js';
+import type { Logger } from '../../src/observe/log.js';
 import type { MpaAgreement } from '../../src/transport/iwarp/mpa.js';
 import { IwarpStream } from '../../src/transport/iwarp/stream.js';
 import { SoftDevice } from '../../src/transport/rnic/device.js';
@@ -61,6 +62,7 @@ export interface HarnessOptions {
   readonly expectsSendRtr?: boolean;
   readonly fpduBytes?: number;
   readonly sendRequestsMax?: number;
+  readonly log?: Logger;
 }
 
 /** One iWARP stream on a soft RNIC, with a sink, a clock and turns of the event loop that the test owns. */
@@ -104,7 +106,7 @@ export class StreamHarness {
       sink: this.sink,
       scheduler: { nextTurn, afterFlush: nextTurn },
       clock: this.clock,
-      log: silentLogger,
+      log: options.log ?? silentLogger,
       onOver: (reason) => this.over.push(reason),
     });
     this.stream.start();

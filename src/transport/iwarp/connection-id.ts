@@ -3,7 +3,16 @@ import { isIP } from 'node:net';
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket } from '../../common/data-socket.js';
-import { PRIVATE_DATA_BYTES_MAX } from '../limits.js';
+import {
+  ConnectionLife,
+  ignoreEvent,
+  isPort,
+  parametersToSend,
+  portalName,
+  requirePrivateData,
+  requireQueuePair,
+} from '../connection-life.js';
+import type { Transitions } from '../connection-life.js';
 import type { SoftDevice } from '../rnic/device.js';
 import { Fault } from '../rnic/fault.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
@@ -44,7 +53,7 @@ type IdState =
   | 'closed'
   | 'destroyed';
 
-const transitions: Readonly<Record<IdState, readonly IdState[]>> = {
+const transitions: Transitions<IdState> = {
   idle: ['resolvingAddress', 'listening', 'destroyed'],
   resolvingAddress: ['addressResolved', 'closed', 'destroyed'],
   addressResolved: ['resolvingRoute', 'destroyed'],
@@ -58,14 +67,12 @@ const transitions: Readonly<Record<IdState, readonly IdState[]>> = {
   destroyed: [],
 };
 
-const PORT_MAX = 65_535;
-
 /** A connection-manager id of the iwarp transport. */
 export class IwarpConnectionId implements ConnectionId, CallerOwner {
   readonly device: SoftDevice;
   onEvent: ConnectionEventHandler;
   readonly #settings: IwarpSettings;
-  #state: IdState = 'idle';
+  readonly #life: ConnectionLife<IdState>;
   #peerName = 'iwarp';
   #port = 0;
   #addresses: readonly string[] = [];
@@ -79,7 +86,13 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   #callersListener: IwarpListener | null = null;
   #connection: IwarpConnection | null = null;
 
-  constructor(settings: IwarpSettings, device: SoftDevice, onEvent: ConnectionEventHandler) {
+  constructor(
+    settings: IwarpSettings,
+    device: SoftDevice,
+    onEvent: ConnectionEventHandler,
+    initial: 'idle' | 'requested' = 'idle',
+  ) {
+    this.#life = new ConnectionLife<IdState>(this, initial, transitions);
     this.#settings = settings;
     this.device = device;
     this.onEvent = onEvent;
@@ -94,16 +107,16 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   resolveAddress(address: PortalAddress, timeoutMs: number): void {
-    this.#require('resolveAddress', 'idle');
-    this.#enter('resolvingAddress');
+    this.#life.require('resolveAddress', 'idle');
+    this.#life.enter('resolvingAddress');
     this.#port = address.port;
-    this.#peerName = nameOf(address);
+    this.#peerName = portalName(address);
     if (!isPort(address.port) || address.port === 0 || address.host === '') {
-      this.#later(() => this.#addressResolved([], 'it is not an address'));
+      this.#life.later(() => this.#addressResolved([], 'it is not an address'));
       return;
     }
     if (isIP(address.host) !== 0) {
-      this.#later(() => this.#addressResolved([address.host], ''));
+      this.#life.later(() => this.#addressResolved([address.host], ''));
       return;
     }
     this.#timer = this.#settings.clock.after(timeoutMs, () =>
@@ -116,18 +129,18 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   resolveRoute(): void {
-    this.#require('resolveRoute', 'addressResolved');
-    this.#enter('resolvingRoute');
+    this.#life.require('resolveRoute', 'addressResolved');
+    this.#life.enter('resolvingRoute');
     // Which way TCP takes is the system's matter; there is nothing to ask.
-    this.#later(() => {
-      if (this.#state !== 'resolvingRoute') return;
-      this.#enter('routeResolved');
+    this.#life.later(() => {
+      if (this.#life.state !== 'resolvingRoute') return;
+      this.#life.enter('routeResolved');
       this.onEvent({ type: 'routeResolved' });
     });
   }
 
   createQueuePair(options: QueuePairOptions): SoftQueuePair {
-    this.#require('createQueuePair', 'addressResolved', 'routeResolved', 'requested');
+    this.#life.require('createQueuePair', 'addressResolved', 'routeResolved', 'requested');
     if (this.#queuePair !== null) {
       throw new VerbsError('connection-state', 'The connection has a queue pair already.');
     }
@@ -137,10 +150,10 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   connect(parameters: ConnectionParameters): void {
-    this.#require('connect', 'routeResolved');
-    this.#requireQueuePair('connect');
-    const wanted = this.#parametersToSend(parameters);
-    this.#enter('connecting');
+    this.#life.require('connect', 'routeResolved');
+    requireQueuePair(this.#queuePair, 'connect');
+    const wanted = parametersToSend(parameters, this.device.attributes);
+    this.#life.enter('connecting');
     const setup = new InitiatorSetup({
       addresses: this.#addresses,
       port: this.#port,
@@ -155,7 +168,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   async listen(address: PortalAddress, backlog: number): Promise<PortalAddress> {
-    this.#require('listen', 'idle');
+    this.#life.require('listen', 'idle');
     if (!isPort(address.port)) {
       throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });
     }
@@ -163,21 +176,21 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
       this.#called(listener, caller, parameters),
     );
     this.#listener = listener;
-    this.#enter('listening');
+    this.#life.enter('listening');
     try {
       const bound = await listener.open(address);
-      this.#peerName = nameOf(bound);
+      this.#peerName = portalName(bound);
       return bound;
     } catch (error) {
-      if (this.#state === 'listening') this.#enter('closed');
+      if (this.#life.state === 'listening') this.#life.enter('closed');
       throw error;
     }
   }
 
   accept(parameters: ConnectionParameters): void {
-    this.#require('accept', 'requested', 'closed');
-    const queuePair = this.#requireQueuePair('accept');
-    const ours = this.#parametersToSend(parameters);
+    this.#life.require('accept', 'requested', 'closed');
+    const queuePair = requireQueuePair(this.#queuePair, 'accept');
+    const ours = parametersToSend(parameters, this.device.attributes);
     const caller = this.#caller;
     const acceptance = caller?.prepareReply(ours) ?? null;
     this.#leaveBacklog();
@@ -190,8 +203,8 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     const connection = this.#makeConnection(caller.socket, agreement, true, expectsSendRtr);
     if (!connection.start()) {
       caller.destroy();
-      this.#enter('closed');
-      this.#emit({ type: 'connectError', reason: 'the queue pair is in the error state' });
+      this.#life.enter('closed');
+      this.#life.emit({ type: 'connectError', reason: 'the queue pair is in the error state' });
       return;
     }
     caller.reply(acceptance);
@@ -199,24 +212,24 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   reject(privateData: Uint8Array): void {
-    this.#require('reject', 'requested', 'closed');
+    this.#life.require('reject', 'requested', 'closed');
     requirePrivateData(privateData);
     this.#leaveBacklog();
     this.#caller?.reject(privateData);
     this.#caller = null;
-    if (this.#state !== 'closed') this.#enter('closed');
+    if (this.#life.state !== 'closed') this.#life.enter('closed');
     this.#queuePair?.fail(Fault.none);
   }
 
   disconnect(): void {
     // Without a connection there is nothing to end in order: a queue pair that was waiting for one waits no more.
-    if (this.#state === 'established') this.#connection?.close();
+    if (this.#life.state === 'established') this.#connection?.close();
     else this.#queuePair?.setError();
   }
 
   destroy(): void {
-    if (this.#state === 'destroyed') return;
-    this.#enter('destroyed');
+    if (this.#life.state === 'destroyed') return;
+    this.#life.enter('destroyed');
     this.#timer?.cancel();
     this.#listener?.close();
     this.#setup?.cancel();
@@ -233,32 +246,31 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   onGone(_caller: Caller, reason: string): void {
-    if (this.#state !== 'requested') return;
+    if (this.#life.state !== 'requested') return;
     this.#leaveBacklog();
     this.#caller = null;
-    this.#enter('closed');
+    this.#life.enter('closed');
     this.#queuePair?.fail(Fault.none);
-    this.#emit({ type: 'connectError', reason: `${this.#peerName} gave up: ${reason}` });
+    this.#life.emit({ type: 'connectError', reason: `${this.#peerName} gave up: ${reason}` });
   }
 
   #addressResolved(addresses: readonly string[], failure: string): void {
-    if (this.#state !== 'resolvingAddress') return;
+    if (this.#life.state !== 'resolvingAddress') return;
     this.#timer?.cancel();
     if (addresses.length === 0) {
-      this.#enter('closed');
+      this.#life.enter('closed');
       const reason = `${this.#peerName} cannot be resolved: ${failure}`;
       this.onEvent({ type: 'addressError', reason });
       return;
     }
     this.#addresses = addresses;
-    this.#enter('addressResolved');
+    this.#life.enter('addressResolved');
     this.onEvent({ type: 'addressResolved' });
   }
 
   /** A listener has a caller. */
   #called(listener: IwarpListener, caller: Caller, parameters: ConnectionParameters): void {
-    const id = new IwarpConnectionId(this.#settings, this.device, ignoreEvent);
-    id.#state = 'requested';
+    const id = new IwarpConnectionId(this.#settings, this.device, ignoreEvent, 'requested');
     id.#caller = caller;
     id.#callersListener = listener;
     id.#peerName = caller.peerName;
@@ -286,7 +298,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     return new IwarpConnection({
       socket,
       settings: this.#settings,
-      queuePair: this.#requireQueuePair('a connection'),
+      queuePair: requireQueuePair(this.#queuePair, 'a connection'),
       sendRequestsMax: this.#sendRequestsMax,
       agreement,
       isResponder,
@@ -302,88 +314,27 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
       'iWARP connection established',
     );
     this.#connection = connection;
-    this.#enter('established');
-    this.#emit({ type: 'established', parameters: agreement.peer });
+    this.#life.enter('established');
+    this.#life.emit({ type: 'established', parameters: agreement.peer });
   }
 
   #connectionDown(reason: string | null): void {
-    if (this.#state !== 'established') return;
+    if (this.#life.state !== 'established') return;
     this.#settings.log.debug({ conn: this.#peerName, reason }, 'iWARP connection ended');
-    this.#enter('closed');
-    this.#emit({ type: 'disconnected', reason });
+    this.#life.enter('closed');
+    this.#life.emit({ type: 'disconnected', reason });
   }
 
   #connectFailed(event: ConnectionEvent): void {
-    if (this.#state !== 'connecting') return;
+    if (this.#life.state !== 'connecting') return;
     this.#setup = null;
-    this.#enter('closed');
+    this.#life.enter('closed');
     this.#queuePair?.fail(Fault.none);
-    this.#emit(event);
+    this.#life.emit(event);
   }
 
   #leaveBacklog(): void {
     this.#callersListener?.answered();
     this.#callersListener = null;
   }
-
-  /** What goes to the peer: a copy, with read depths that our device has. */
-  #parametersToSend(parameters: ConnectionParameters): ConnectionParameters {
-    requirePrivateData(parameters.privateData);
-    const { readDepthResponderMax, readDepthInitiatorMax } = this.device.attributes;
-    return {
-      privateData: parameters.privateData.slice(),
-      responderResources: Math.min(parameters.responderResources, readDepthResponderMax),
-      initiatorDepth: Math.min(parameters.initiatorDepth, readDepthInitiatorMax),
-    };
-  }
-
-  #emit(event: ConnectionEvent): void {
-    this.#later(() => this.onEvent(event));
-  }
-
-  #later(action: () => void): void {
-    queueMicrotask(() => {
-      if (this.#state !== 'destroyed') action();
-    });
-  }
-
-  #requireQueuePair(call: string): SoftQueuePair {
-    if (this.#queuePair !== null) return this.#queuePair;
-    throw new VerbsError('connection-state', `${call} needs a queue pair; create it first.`);
-  }
-
-  #require(call: string, ...allowed: IdState[]): void {
-    if (allowed.includes(this.#state)) return;
-    throw new VerbsError('connection-state', `${call} on a connection that is ${this.#state}.`, {
-      state: this.#state,
-    });
-  }
-
-  #enter(next: IdState): void {
-    assert(transitions[this.#state].includes(next), `connection id ${this.#state} -> ${next}`);
-    this.#state = next;
-  }
-}
-
-function ignoreEvent(): void {
-  /* A requested id has no owner until its listener sets a handler. */
-}
-
-function nameOf(address: PortalAddress): string {
-  return address.host.includes(':')
-    ? `[${address.host}]:${address.port}`
-    : `${address.host}:${address.port}`;
-}
-
-function isPort(port: number): boolean {
-  return Number.isInteger(port) && port >= 0 && port <= PORT_MAX;
-}
-
-function requirePrivateData(privateData: Uint8Array): void {
-  if (privateData.length <= PRIVATE_DATA_BYTES_MAX) return;
-  throw new VerbsError(
-    'private-data-length',
-    `A connection carries at most ${PRIVATE_DATA_BYTES_MAX} bytes of private data, not ${privateData.length}.`,
-    { length: privateData.length },
-  );
 }

@@ -33,6 +33,7 @@ export class IwarpConnection implements DataSocketHandler {
   readonly #socket: DataSocket;
   readonly #stream: IwarpStream;
   #isOver = false;
+  #isClosed = false;
   #reason: string | null = null;
   #closeTimer: Timer | null = null;
 
@@ -93,6 +94,7 @@ export class IwarpConnection implements DataSocketHandler {
   }
 
   onClose(error: Error | null): void {
+    this.#isClosed = true;
     this.#closeTimer?.cancel();
     this.#stream.lost(
       error === null ? 'the TCP connection closed' : `the TCP connection broke: ${error.message}`,
@@ -103,6 +105,7 @@ export class IwarpConnection implements DataSocketHandler {
   #streamOver(reason: string | null): void {
     this.#isOver = true;
     this.#reason = reason;
+    if (this.#isClosed) return;
     // Reading on until the peer ends, too, keeps TCP from resetting what the peer should still get to see.
     this.#socket.endWriting();
     this.#closeTimer = this.#options.settings.clock.after(CLOSE_TIMEOUT_MS, () =>

@@ -49,6 +49,7 @@ export class FpduReceiver {
   #trailerBytes = 0;
   #trailerLeft = 0;
   #crc = 0;
+  #isStopped = false;
   /** The view of the buffer that came last; a socket has one buffer for life. */
   #buffer: Buffer = this.headerBytes;
   #view = this.#headerView;
@@ -62,6 +63,11 @@ export class FpduReceiver {
     return this.#phase === 'header' && this.headerLength === 0;
   }
 
+  /** Nothing more is taken, not even of what {@link receive} was given, if it is called from inside of it. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
   /** Takes `bytes[start .. end)`; `bytes` is borrowed until the call returns. */
   receive(bytes: Buffer, start: number, end: number): void {
     if (bytes !== this.#buffer) {
@@ -69,7 +75,7 @@ export class FpduReceiver {
       this.#view = viewOf(bytes);
     }
     let at = start;
-    while (at < end && this.failure === null) {
+    while (at < end && this.failure === null && !this.#isStopped) {
       if (this.#phase === 'header') at = this.#takeHeader(bytes, at, end);
       else if (this.#phase === 'payload') at = this.#takePayload(bytes, at, end);
       else at = this.#takeTrailer(bytes, at, end);

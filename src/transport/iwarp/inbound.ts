@@ -22,8 +22,6 @@ import type { FpduHeader } from './wire.js';
 export class InboundRead {
   readonly span = new RegionSpan();
   lengthBytes = 0;
-  /** Response bytes that were built already. */
-  answeredBytes = 0;
   sinkStag = 0;
   sinkOffsetHigh = 0;
   sinkOffsetLow = 0;
@@ -246,7 +244,6 @@ export class Inbound implements SegmentHandler {
     }
     this.#nextSequence(QueueNumber.readRequest);
     read.lengthBytes = request.lengthBytes;
-    read.answeredBytes = 0;
     read.sinkStag = request.sinkStag;
     read.sinkOffsetHigh = request.sinkOffsetHigh;
     read.sinkOffsetLow = request.sinkOffsetLow;

@@ -49,3 +49,13 @@ export const TRANSMIT_RING_BYTES = 1024 * 1024;
  * up to at least 6.18 mistakes a Read Request that is cut between two segments.
  */
 export const READ_REQUEST_WRITE_BYTES_MAX = 1_400;
+
+/**
+ * Linux siw, as a responder, loses the wake-up for what arrives between its MPA reply and its socket's hand-over to the
+ * queue pair; the initiator's first message then lies there until something else arrives. So an initiator that has sent
+ * and heard nothing sends an empty RDMA Write, after this time and again after twice as long each time.
+ */
+export const NUDGE_FIRST_MS = 100;
+
+/** 25 s in all: longer than the 15 s after which LIO gives a login up. */
+export const NUDGES_MAX = 8;

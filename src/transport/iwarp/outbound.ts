@@ -155,6 +155,16 @@ export class Outbound {
     if (this.#writer.pendingBytes === 0) this.#giveBackAll();
   }
 
+  /** Sends an RDMA Write of no bytes, which changes nothing at the peer (RFC 5040 section 5.1), if nothing is under way. */
+  nudge(): void {
+    if (this.#isStopped || !this.mayTransmit || !this.isIdle) return;
+    if (!this.#writer.hasRoomFor(TAGGED_PAYLOAD_OFFSET, 0)) return;
+    this.#tagged(RdmapOpcode.write, 0, 0, 0);
+    this.#beginFpdu(0, 0, true);
+    this.#writer.finish();
+    this.#flush();
+  }
+
   /** The last message of the stream (RFC 5040 section 4.8). */
   terminate(reason: TerminateCode, segment: TerminatedSegment | null): void {
     const length = encodeTerminate(this.#control, 0, reason, segment);

@@ -7,7 +7,7 @@ import { FpduReceiver } from './fpdu-receiver.js';
 import type { ByteSink } from './fpdu-writer.js';
 import { Inbound } from './inbound.js';
 import type { InboundEvents } from './inbound.js';
-import { CLOSE_TIMEOUT_MS } from './limits.js';
+import { CLOSE_TIMEOUT_MS, NUDGE_FIRST_MS, NUDGES_MAX } from './limits.js';
 import type { MpaAgreement } from './mpa.js';
 import { Outbound } from './outbound.js';
 import type { OutboundEvents } from './outbound.js';
@@ -64,6 +64,9 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   #pumpScheduled = false;
   #wantsPump = false;
   #closeTimer: Timer | null = null;
+  /** An initiator that has heard nothing yet: see NUDGE_FIRST_MS. */
+  #awaitsFirst: boolean;
+  #nudgeTimer: Timer | null = null;
   readonly #scheduledPump = (): void => {
     this.#pumpScheduled = false;
     this.#pump();
@@ -73,6 +76,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     const { queuePair, agreement } = options;
     this.#options = options;
     this.#queuePair = queuePair;
+    this.#awaitsFirst = !options.isResponder;
     this.#inbound = new Inbound(queuePair, agreement.readDepthInbound, this);
     this.#inbound.expectsSendRtr = options.expectsSendRtr;
     this.#receiver = new FpduReceiver(this.#inbound);
@@ -101,6 +105,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   /** Takes `bytes[start .. end)`; `bytes` is borrowed until the call returns. */
   receive(bytes: Buffer, start: number, end: number): void {
     if (this.#state === 'over') return;
+    if (this.#awaitsFirst) this.#stopNudging();
     this.#receiver.receive(bytes, start, end);
     const failure = this.#receiver.failure;
     if (failure !== null) this.#violation(failure);
@@ -141,6 +146,8 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
 
   onSendWork(): void {
     if (!this.#isFull && !this.#pumpScheduled) this.#pump();
+    if (this.#awaitsFirst && this.#nudgeTimer === null)
+      this.#nudgeAfter(NUDGE_FIRST_MS, NUDGES_MAX);
   }
 
   onQueuePairError(reason: string | null, fault: Fault): void {
@@ -163,6 +170,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   }
 
   onTerminate(bytes: Buffer, length: number): void {
+    if (this.#state === 'over') return;
     const readings = decodeTerminate(bytes, 0, length);
     const reason = `the peer sent Terminate: ${describeTerminate(readings)}`;
     this.#options.log.warn({ terminate: bytes.toString('hex', 0, length) }, reason);
@@ -193,6 +201,19 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   }
 
   // ---- inside ----
+
+  #nudgeAfter(delayMs: number, left: number): void {
+    this.#nudgeTimer = this.#options.clock.after(delayMs, () => {
+      // Armed before anything is sent, so that whatever ends the stream meanwhile finds the timer.
+      if (left > 1) this.#nudgeAfter(delayMs * 2, left - 1);
+      this.#outbound.nudge();
+    });
+  }
+
+  #stopNudging(): void {
+    this.#awaitsFirst = false;
+    this.#nudgeTimer?.cancel();
+  }
 
   #pump(): void {
     if (this.#state === 'over') return;
@@ -261,6 +282,8 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     fault: Fault,
   ): void {
     this.#closeTimer?.cancel();
+    this.#stopNudging();
+    this.#receiver.stop();
     // The queue pair first: what is given back after this is flushed, and never taken for done.
     this.#queuePair.fail(fault);
     this.#outbound.stop();

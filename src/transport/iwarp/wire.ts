@@ -64,14 +64,6 @@ export class MpaFrame {
   ord = 0;
 }
 
-/** Whether the 16 bytes at `offset` are `key`. */
-export function hasMpaKey(bytes: Uint8Array, offset: number, key: string): boolean {
-  for (let index = 0; index < MPA_KEY_BYTES; index++) {
-    if (bytes[offset + index] !== key.charCodeAt(index)) return false;
-  }
-  return true;
-}
-
 /** Reads the 20 bytes of a frame header whose key was checked. */
 export function decodeMpaHeader(view: DataView, offset: number, out: MpaFrame): void {
   out.flags = view.getUint8(offset + 16);

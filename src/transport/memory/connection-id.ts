@@ -1,6 +1,15 @@
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
-import { PRIVATE_DATA_BYTES_MAX } from '../limits.js';
+import {
+  ConnectionLife,
+  ignoreEvent,
+  isPort,
+  parametersToSend,
+  portalName,
+  requirePrivateData,
+  requireQueuePair,
+} from '../connection-life.js';
+import type { Transitions } from '../connection-life.js';
 import { Fault } from '../rnic/fault.js';
 import type { SoftDevice } from '../rnic/device.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
@@ -14,7 +23,7 @@ import type {
 } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
 import type { MemoryFabric, Listener } from './fabric.js';
-import { CONNECT_TIMEOUT_MS, PORT_MAX } from './limits.js';
+import { CONNECT_TIMEOUT_MS } from './limits.js';
 import { LinkEnd } from './link.js';
 
 /**
@@ -38,7 +47,7 @@ type IdState =
   | 'closed'
   | 'destroyed';
 
-const transitions: Readonly<Record<IdState, readonly IdState[]>> = {
+const transitions: Transitions<IdState> = {
   idle: ['resolvingAddress', 'listening', 'destroyed'],
   resolvingAddress: ['addressResolved', 'closed', 'destroyed'],
   addressResolved: ['resolvingRoute', 'destroyed'],
@@ -60,7 +69,7 @@ export class MemoryConnectionId implements ConnectionId {
   readonly device: SoftDevice;
   onEvent: ConnectionEventHandler;
   readonly #fabric: MemoryFabric;
-  #state: IdState = 'idle';
+  readonly #life: ConnectionLife<IdState>;
   #peerName = 'memory';
   #address: PortalAddress | null = null;
   #listener: Listener | null = null;
@@ -72,7 +81,13 @@ export class MemoryConnectionId implements ConnectionId {
   #link: LinkEnd | null = null;
   #timer: Timer | null = null;
 
-  constructor(fabric: MemoryFabric, device: SoftDevice, onEvent: ConnectionEventHandler) {
+  constructor(
+    fabric: MemoryFabric,
+    device: SoftDevice,
+    onEvent: ConnectionEventHandler,
+    initial: 'idle' | 'requested' = 'idle',
+  ) {
+    this.#life = new ConnectionLife<IdState>(this, initial, transitions);
     this.#fabric = fabric;
     this.device = device;
     this.onEvent = onEvent;
@@ -87,34 +102,34 @@ export class MemoryConnectionId implements ConnectionId {
   }
 
   resolveAddress(address: PortalAddress): void {
-    this.#require('resolveAddress', 'idle');
-    this.#enter('resolvingAddress');
+    this.#life.require('resolveAddress', 'idle');
+    this.#life.enter('resolvingAddress');
     this.#address = address;
-    this.#peerName = nameOf(address);
-    this.#later(() => {
-      if (this.#state !== 'resolvingAddress') return;
+    this.#peerName = portalName(address);
+    this.#life.later(() => {
+      if (this.#life.state !== 'resolvingAddress') return;
       if (isPort(address.port) && address.port !== 0 && address.host !== '') {
-        this.#enter('addressResolved');
+        this.#life.enter('addressResolved');
         this.onEvent({ type: 'addressResolved' });
       } else {
-        this.#enter('closed');
-        this.onEvent({ type: 'addressError', reason: `${nameOf(address)} is not an address` });
+        this.#life.enter('closed');
+        this.onEvent({ type: 'addressError', reason: `${portalName(address)} is not an address` });
       }
     });
   }
 
   resolveRoute(): void {
-    this.#require('resolveRoute', 'addressResolved');
-    this.#enter('resolvingRoute');
-    this.#later(() => {
-      if (this.#state !== 'resolvingRoute') return;
-      this.#enter('routeResolved');
+    this.#life.require('resolveRoute', 'addressResolved');
+    this.#life.enter('resolvingRoute');
+    this.#life.later(() => {
+      if (this.#life.state !== 'resolvingRoute') return;
+      this.#life.enter('routeResolved');
       this.onEvent({ type: 'routeResolved' });
     });
   }
 
   createQueuePair(options: QueuePairOptions): SoftQueuePair {
-    this.#require('createQueuePair', 'addressResolved', 'routeResolved', 'requested');
+    this.#life.require('createQueuePair', 'addressResolved', 'routeResolved', 'requested');
     if (this.#queuePair !== null) {
       throw new VerbsError('connection-state', 'The connection has a queue pair already.');
     }
@@ -123,67 +138,67 @@ export class MemoryConnectionId implements ConnectionId {
   }
 
   connect(parameters: ConnectionParameters): void {
-    this.#require('connect', 'routeResolved');
-    this.#requireQueuePair('connect');
-    this.#offered = this.#parametersToSend(parameters);
-    this.#enter('connecting');
+    this.#life.require('connect', 'routeResolved');
+    requireQueuePair(this.#queuePair, 'connect');
+    this.#offered = parametersToSend(parameters, this.device.attributes);
+    this.#life.enter('connecting');
     this.#timer = this.#fabric.clock.after(CONNECT_TIMEOUT_MS, () =>
       this.#connectFailed({ type: 'unreachable', reason: `${this.#peerName} did not answer` }),
     );
-    this.#later(() => this.#call());
+    this.#life.later(() => this.#call());
   }
 
   async listen(address: PortalAddress, backlog: number): Promise<PortalAddress> {
-    this.#require('listen', 'idle');
+    this.#life.require('listen', 'idle');
     if (!isPort(address.port)) {
       throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });
     }
     this.#listener = this.#fabric.bind(address, backlog, this);
-    this.#peerName = nameOf(this.#listener.address);
-    this.#enter('listening');
+    this.#peerName = portalName(this.#listener.address);
+    this.#life.enter('listening');
     return Promise.resolve(this.#listener.address);
   }
 
   accept(parameters: ConnectionParameters): void {
-    this.#require('accept', 'requested');
-    const queuePair = this.#requireQueuePair('accept');
-    const answer = this.#parametersToSend(parameters);
+    this.#life.require('accept', 'requested');
+    const queuePair = requireQueuePair(this.#queuePair, 'accept');
+    const answer = parametersToSend(parameters, this.device.attributes);
     const caller = this.#counterpart;
     this.#leaveBacklog();
     if (caller === null || !caller.#awaits(this) || queuePair.isInError) {
-      this.#enter('closed');
+      this.#life.enter('closed');
       queuePair.fail(Fault.none);
       if (caller !== null) caller.#refused(this, GIVEN_UP, new Uint8Array());
-      this.#emit({ type: 'connectError', reason: 'the caller has gone' });
+      this.#life.emit({ type: 'connectError', reason: 'the caller has gone' });
       return;
     }
     this.#establish(caller, queuePair, answer);
   }
 
   reject(privateData: Uint8Array): void {
-    this.#require('reject', 'requested');
+    this.#life.require('reject', 'requested');
     requirePrivateData(privateData);
     this.#refuseCaller('the peer rejected the connection', privateData.slice());
-    this.#enter('closed');
+    this.#life.enter('closed');
     this.#queuePair?.fail(Fault.none);
   }
 
   disconnect(): void {
-    if (this.#state !== 'established') {
+    if (this.#life.state !== 'established') {
       // Nothing to end in order: a queue pair that was waiting to be connected does not wait any more.
       this.#queuePair?.setError();
       return;
     }
-    this.#enter('closing');
+    this.#life.enter('closing');
     this.#queuePair?.beginClose();
     const link = this.#link;
     queueMicrotask(() => link?.close());
   }
 
   destroy(): void {
-    if (this.#state === 'destroyed') return;
-    const before = this.#state;
-    this.#enter('destroyed');
+    if (this.#life.state === 'destroyed') return;
+    const before = this.#life.state;
+    this.#life.enter('destroyed');
     this.#timer?.cancel();
     if (this.#listener !== null && before === 'listening') this.#fabric.unbind(this.#listener);
     if (before === 'requested') this.#refuseCaller('the peer dropped the connection request');
@@ -202,8 +217,7 @@ export class MemoryConnectionId implements ConnectionId {
     callerName: string,
   ): MemoryConnectionId {
     const { owner } = listener;
-    const id = new MemoryConnectionId(owner.#fabric, owner.device, ignoreEvent);
-    id.#state = 'requested';
+    const id = new MemoryConnectionId(owner.#fabric, owner.device, ignoreEvent, 'requested');
     id.#counterpart = caller;
     id.#listener = listener;
     id.#peerName = callerName;
@@ -213,13 +227,13 @@ export class MemoryConnectionId implements ConnectionId {
   #call(): void {
     const address = this.#address;
     const offered = this.#offered;
-    if (this.#state !== 'connecting' || address === null || offered === null) return;
+    if (this.#life.state !== 'connecting' || address === null || offered === null) return;
     const listener = this.#fabric.find(address);
     if (listener === null || listener.waiting >= listener.backlog) {
       const reason =
         listener === null
-          ? `nobody listens at ${nameOf(address)}`
-          : `${nameOf(address)} has too many callers waiting`;
+          ? `nobody listens at ${portalName(address)}`
+          : `${portalName(address)} has too many callers waiting`;
       this.#connectFailed({ type: 'unreachable', reason });
       return;
     }
@@ -231,7 +245,7 @@ export class MemoryConnectionId implements ConnectionId {
 
   #awaits(passive: MemoryConnectionId): boolean {
     return (
-      this.#state === 'connecting' &&
+      this.#life.state === 'connecting' &&
       this.#counterpart === passive &&
       this.#queuePair !== null &&
       !this.#queuePair.isInError
@@ -263,16 +277,16 @@ export class MemoryConnectionId implements ConnectionId {
     caller.#timer?.cancel();
     caller.#counterpart = null;
     this.#counterpart = null;
-    this.#enter('established');
-    caller.#enter('established');
-    this.#emit({ type: 'established', parameters: offered });
-    caller.#emit({ type: 'established', parameters: answer });
+    this.#life.enter('established');
+    caller.#life.enter('established');
+    this.#life.emit({ type: 'established', parameters: offered });
+    caller.#life.emit({ type: 'established', parameters: answer });
   }
 
   #linkDown(reason: string | null): void {
-    if (this.#state === 'destroyed') return;
-    this.#enter('closed');
-    this.#emit({ type: 'disconnected', reason });
+    if (this.#life.state === 'destroyed') return;
+    this.#life.enter('closed');
+    this.#life.emit({ type: 'disconnected', reason });
   }
 
   #refuseCaller(reason: string, privateData = new Uint8Array()): void {
@@ -284,14 +298,14 @@ export class MemoryConnectionId implements ConnectionId {
 
   #refused(passive: MemoryConnectionId, reason: string, privateData: Uint8Array): void {
     if (this.#counterpart !== passive) return;
-    this.#later(() => this.#connectFailed({ type: 'rejected', reason, privateData }));
+    this.#life.later(() => this.#connectFailed({ type: 'rejected', reason, privateData }));
   }
 
   #connectFailed(event: ConnectionEvent): void {
-    if (this.#state !== 'connecting') return;
+    if (this.#life.state !== 'connecting') return;
     this.#timer?.cancel();
     this.#counterpart = null;
-    this.#enter('closed');
+    this.#life.enter('closed');
     this.#queuePair?.fail(Fault.none);
     this.onEvent(event);
   }
@@ -301,65 +315,4 @@ export class MemoryConnectionId implements ConnectionId {
     this.#listener.waiting--;
     this.#listener = null;
   }
-
-  /** What goes to the peer: a copy, with read depths that our device has. */
-  #parametersToSend(parameters: ConnectionParameters): ConnectionParameters {
-    requirePrivateData(parameters.privateData);
-    const { readDepthResponderMax, readDepthInitiatorMax } = this.device.attributes;
-    return {
-      privateData: parameters.privateData.slice(),
-      responderResources: Math.min(parameters.responderResources, readDepthResponderMax),
-      initiatorDepth: Math.min(parameters.initiatorDepth, readDepthInitiatorMax),
-    };
-  }
-
-  #emit(event: ConnectionEvent): void {
-    this.#later(() => this.onEvent(event));
-  }
-
-  #later(action: () => void): void {
-    queueMicrotask(() => {
-      if (this.#state !== 'destroyed') action();
-    });
-  }
-
-  #requireQueuePair(call: string): SoftQueuePair {
-    if (this.#queuePair !== null) return this.#queuePair;
-    throw new VerbsError('connection-state', `${call} needs a queue pair; create it first.`);
-  }
-
-  #require(call: string, ...allowed: IdState[]): void {
-    if (allowed.includes(this.#state)) return;
-    throw new VerbsError('connection-state', `${call} on a connection that is ${this.#state}.`, {
-      state: this.#state,
-    });
-  }
-
-  #enter(next: IdState): void {
-    assert(transitions[this.#state].includes(next), `connection id ${this.#state} -> ${next}`);
-    this.#state = next;
-  }
-}
-
-function ignoreEvent(): void {
-  /* A requested id has no owner until its listener sets a handler. */
-}
-
-function nameOf(address: PortalAddress): string {
-  return address.host.includes(':')
-    ? `[${address.host}]:${address.port}`
-    : `${address.host}:${address.port}`;
-}
-
-function isPort(port: number): boolean {
-  return Number.isInteger(port) && port >= 0 && port <= PORT_MAX;
-}
-
-function requirePrivateData(privateData: Uint8Array): void {
-  if (privateData.length <= PRIVATE_DATA_BYTES_MAX) return;
-  throw new VerbsError(
-    'private-data-length',
-    `A connection carries at most ${PRIVATE_DATA_BYTES_MAX} bytes of private data, not ${privateData.length}.`,
-    { length: privateData.length },
-  );
 }

@@ -1,6 +1,6 @@
 import type { Clock } from '../../common/clock.js';
 import { systemClock } from '../../common/clock.js';
-import { LISTEN_BACKLOG_MAX } from '../limits.js';
+import { LISTEN_BACKLOG_MAX, PORT_MAX } from '../limits.js';
 import { SoftDevice } from '../rnic/device.js';
 import type {
   ConnectionEventHandler,
@@ -11,7 +11,7 @@ import type {
 } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
 import { MemoryConnectionId } from './connection-id.js';
-import { DYNAMIC_PORT_MIN, PORT_MAX } from './limits.js';
+import { DYNAMIC_PORT_MIN } from './limits.js';
 
 /** An id that listens. `waiting` callers have neither been accepted nor rejected yet. */
 export interface Listener {

@@ -5,7 +5,6 @@ export const CONNECT_TIMEOUT_MS = 15_000;
 
 /** Where ports for `port: 0` are looked for: the dynamic range of RFC 6335, as TCP would pick. */
 export const DYNAMIC_PORT_MIN = 49_152;
-export const PORT_MAX = 65_535;
 
 /**
  * Doorbells that are answered in microtasks before one waits for the event loop's next turn. Two ends that answer

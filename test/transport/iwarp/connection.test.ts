@@ -5,6 +5,7 @@ import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import type { IwarpOptions } from '../../../src/transport/iwarp/transport.js';
 import type { ConnectionId } from '../../../src/transport/verbs.js';
 import { readFrames, tagged, untagged } from '../../support/iwarp-frames.js';
+import type { RawPeer } from '../../support/iwarp-raw-peer.js';
 import { acceptNext, anyAddress, called, cleanUp } from '../../support/iwarp-parties.js';
 import {
   Endpoint,
@@ -81,6 +82,17 @@ describe('an established iWARP connection', () => {
     );
     const { reason } = await endpoint.events.next('disconnected');
     expect(reason).toBe('the peer sent Terminate: DDP untagged buffer error: no buffer available');
+  });
+
+  it.each([
+    ['broke', (peer: RawPeer) => peer.socket.resetAndDestroy()],
+    ['the peer ended', (peer: RawPeer) => peer.socket.end()],
+  ])('leaves no timer behind when it %s', async (_name, end) => {
+    const clock = new ManualClock();
+    const { endpoint, peer } = await established({ clock });
+    end(peer);
+    await endpoint.events.next('disconnected');
+    expect(clock.armedCount).toBe(0);
   });
 
   it('does not wait for ever for a peer that does not read', async () => {

@@ -177,6 +177,24 @@ describe('the FPDU receiver', () => {
     expect(segments).toEqual([]);
   });
 
+  it('takes nothing more once it is stopped, not even of what it was just given', () => {
+    const frame = untagged({ opcode: 3, sequence: 1, payload: Buffer.alloc(40) });
+    const recorder = new Recorder();
+    const receiver = new FpduReceiver({
+      onHeader: (header) => recorder.onHeader(header),
+      onPayload: (bytes, start, end) => recorder.onPayload(bytes, start, end),
+      onSegment: (header) => {
+        receiver.stop();
+        return recorder.onSegment(header);
+      },
+    });
+    const three = Buffer.concat([frame, frame, frame]);
+    receiver.receive(three, 0, three.length);
+    receiver.receive(three, 0, three.length);
+    expect(recorder.segments).toHaveLength(1);
+    expect(receiver.failure).toBeNull();
+  });
+
   it('keeps the header of the segment that was refused', () => {
     const frame = vectors.readRequestFpdu;
     for (const cuts of [[], [7], [30]]) {

@@ -1,4 +1,5 @@
 import fc from 'fast-check';
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/transport/verbs.js';
 import { readRequest, tagged, untagged } from '../../support/iwarp-frames.js';
@@ -381,6 +382,22 @@ describe('an iWARP stream, receiving', () => {
       expect(harness.over[0]).toMatch(reason);
       expect(harness.frames()).toEqual([]);
       expect((await work.completion).status).toBe('flushed');
+    });
+
+    it.each([
+      ['in one piece', []],
+      ['in pieces', [70, 71, 100, 200]],
+    ])('ends the stream once, however many of them come, %s', async (_name, cuts) => {
+      const lines: string[] = [];
+      const log = pino({ base: null }, { write: (line: string) => void lines.push(line) });
+      const harness = new StreamHarness({ log });
+      harness.receive(
+        Buffer.concat(Array.from({ length: 100 }, () => terminate(vectors.rfcTerminateNoBuffer))),
+        cuts,
+      );
+      await harness.settle();
+      expect(harness.over).toHaveLength(1);
+      expect(lines).toHaveLength(1);
     });
 
     it('that refuses our read fails it as a remote access error', async () => {
