@@ -9,7 +9,13 @@ import { ControlPlane } from './control-plane.js';
 import { ControlReplies, unknownTag } from './control-replies.js';
 import type { DatamoverConnection, DatamoverHandler, DatamoverTask } from './datamover.js';
 import { IscsiProtocolError, IscsiSessionError } from './errors.js';
-import { ABORTED_SHARE_LEFT_MIN, CONTROL_PDUS_MAX, DEADLINE_TICK_MS } from './limits.js';
+import {
+  ABORTED_SHARE_LEFT_MIN,
+  CONTROL_PDUS_MAX,
+  DEADLINE_TICK_MS,
+  LOGOUT_CLOSE_MS,
+  READ_BYTES_OUTSTANDING_MAX,
+} from './limits.js';
 import { Liveness, ticksFor } from './liveness.js';
 import type { LoginResult } from './login.js';
 import type { LunPort } from './lun-port.js';
@@ -79,6 +85,9 @@ export class IscsiConnection implements DatamoverHandler {
   #state: 'up' | 'draining' | 'logging out' | 'terminating' | 'ended' = 'up';
   #error: IserNbdError | null = null;
   #drainDeadlineTick = 0;
+  #isLoggedOut = false;
+  /** Data of the read commands outstanding. */
+  #readBytes = 0;
 
   #timer: Timer | null = null;
   #nowTick = 0;
@@ -132,7 +141,14 @@ export class IscsiConnection implements DatamoverHandler {
     return this.#state === 'up' && this.#commands < this.#commandsMax && this.window.isOpen;
   }
 
-  /** Sends a command; the caller has seen {@link canSend}. */
+  /** This command may be sent now: there is room for it, and for the data that it reads. */
+  canTake(command: ScsiCommand): boolean {
+    if (!this.canSend) return false;
+    if (command.direction !== DataDirection.in || this.#readBytes === 0) return true;
+    return this.#readBytes + command.dataLength <= READ_BYTES_OUTSTANDING_MAX;
+  }
+
+  /** Sends a command; the caller has seen {@link canTake}. */
   send(command: ScsiCommand, port: LunPort): void {
     const slot = this.#tasks.acquire(TaskKind.command);
     assert(slot !== null, 'no task tag is free for a command');
@@ -142,6 +158,7 @@ export class IscsiConnection implements DatamoverHandler {
     const timeoutMs = command.timeoutMs > 0 ? command.timeoutMs : this.#options.timeouts.commandMs;
     slot.deadlineTick = this.#nowTick + ticksFor(timeoutMs);
     this.#commands++;
+    if (command.direction === DataDirection.in) this.#readBytes += command.dataLength;
     this.#fillTask(slot, command);
     this.#datamover.sendCommand(slot.task);
   }
@@ -197,6 +214,7 @@ export class IscsiConnection implements DatamoverHandler {
     task.slab = null;
     this.#tasks.release(slot);
     this.#commands--;
+    if (command.direction === DataDirection.in) this.#readBytes -= command.dataLength;
     command.outcome = outcome;
     command.done(command);
   }
@@ -306,7 +324,13 @@ export class IscsiConnection implements DatamoverHandler {
   #logout(): void {
     this.#state = 'logging out';
     this.#drainDeadlineTick = this.#nowTick + ticksFor(this.#options.timeouts.logoutMs);
-    this.control.logout({ onAnswer: () => this.#terminate() });
+    this.control.logout({ onAnswer: () => this.#loggedOut() });
+  }
+
+  /** The target closes the connection now; if it does not, we do. */
+  #loggedOut(): void {
+    this.#isLoggedOut = true;
+    this.#drainDeadlineTick = this.#nowTick + ticksFor(LOGOUT_CLOSE_MS);
   }
 
   #armTick(): void {
@@ -319,7 +343,7 @@ export class IscsiConnection implements DatamoverHandler {
     if (this.#state === 'draining' && this.#nowTick >= this.#drainDeadlineTick) this.#logout();
     if (this.#state === 'logging out') {
       if (this.#nowTick < this.#drainDeadlineTick) return;
-      this.#log.warn('the target did not answer the logout');
+      if (!this.#isLoggedOut) this.#log.warn('the target did not answer the logout');
       this.#terminate();
       return;
     }

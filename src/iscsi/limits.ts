@@ -59,6 +59,11 @@ export const ABORT_GRACE_MS = 1_000;
 export const RESET_TIMEOUT_MS = 30_000;
 /** open-iscsi's logout_timeout is 15 s. */
 export const LOGOUT_TIMEOUT_MS = 15_000;
+/**
+ * How long a target has to close the connection after its logout response. LIO does it at once; closing from our side
+ * before its Send has completed makes Linux soft-iWARP fail the queue pair.
+ */
+export const LOGOUT_CLOSE_MS = 500;
 export const TEXT_TIMEOUT_MS = 30_000;
 /** A datamover that cannot let go of its connection by then is left behind. */
 export const CLOSE_TIMEOUT_MS = 10_000;
@@ -80,6 +85,12 @@ export const CONTROL_PDUS_MAX = 6;
  * connection when both run full, so the two together stay within what isert posts.
  */
 export const COMMANDS_MAX = TARGET_RECEIVES - CONTROL_PDUS_MAX;
+
+/**
+ * Data of read commands outstanding at once. isert on soft-iWARP takes a work request per 24 KiB of it, has about a
+ * thousand, and drops the connection when they run out; 8 MiB are 350.
+ */
+export const READ_BYTES_OUTSTANDING_MAX = 8 * 1024 * 1024;
 
 /** Control requests waiting for a place; each timed-out command asks for one, so twice the commands is enough. */
 export const CONTROL_QUEUE_MAX = 2 * COMMANDS_MAX;

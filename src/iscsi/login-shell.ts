@@ -70,7 +70,7 @@ class LoginShell<T> implements DatamoverHandler {
     this.#fail(
       new IscsiLoginError(
         'iscsi-login-lost',
-        `the connection to ${peerName} was lost during login: ${why}`,
+        `the connection to ${peerName} was lost during login: ${why}; a target that refuses a login may just end the connection: check the initiator name, its ACL at the target and the CHAP secret`,
         { portal: peerName },
         error ?? undefined,
       ),

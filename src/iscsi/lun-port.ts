@@ -54,8 +54,9 @@ export class LunPort implements ScsiPort {
     return this.#owner.resetLogicalUnit(this);
   }
 
-  get hasQueued(): boolean {
-    return this.#head !== null;
+  /** The command whose turn is next. */
+  get firstQueued(): ScsiCommand | null {
+    return this.#head;
   }
 
   enqueue(command: ScsiCommand): void {

@@ -110,7 +110,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
       this.#failLater(command);
       return;
     }
-    if (!port.isResetting && !port.hasQueued && this.#connection.canSend) {
+    if (!port.isResetting && port.firstQueued === null && this.#connection.canTake(command)) {
       this.#connection.send(command, port);
       return;
     }
@@ -163,12 +163,13 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     while (this.#queuedCount > 0 && skipped < this.#ports.length && this.#connection.canSend) {
       this.#turn = (this.#turn + 1) % this.#ports.length;
       const port = this.#ports[this.#turn];
-      const command = port === undefined || port.isResetting ? null : port.dequeue();
-      if (port === undefined || command === null) {
+      const command = port === undefined || port.isResetting ? null : port.firstQueued;
+      if (port === undefined || command === null || !this.#connection.canTake(command)) {
         skipped++;
         continue;
       }
       skipped = 0;
+      port.dequeue();
       this.#queuedCount--;
       this.#connection.send(command, port);
     }

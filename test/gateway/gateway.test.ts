@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/common/clock.js';
 import { Gateway } from '../../src/gateway/gateway.js';
 import type { ExportConfig, ListenConfig } from '../../src/gateway/gateway.js';
@@ -81,7 +81,7 @@ describe('the gateway', () => {
     await expect(start([exportOf('far', url), bad])).rejects.toMatchObject({
       code: 'scsi-no-such-lun',
     });
-    expect(portal.sessionCount).toBe(0);
+    await vi.waitFor(() => expect(portal.sessionCount).toBe(0));
   });
 
   it('logs out when it stops', async () => {
@@ -89,7 +89,7 @@ describe('the gateway', () => {
     const gateway = await start([exportOf('a', url), exportOf('b', url)]);
     expect(portal.sessionCount).toBe(2);
     await gateway.stop(silentLogger);
-    expect(portal.sessionCount).toBe(0);
+    await vi.waitFor(() => expect(portal.sessionCount).toBe(0));
   });
 
   it('refuses two exports of one name', async () => {

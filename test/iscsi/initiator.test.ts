@@ -165,6 +165,19 @@ describe('connecting a session', () => {
     });
   });
 
+  it('says that a target which ends the connection during login may have refused it', async () => {
+    const fabric = new Fabric();
+    const session = connectSession(fabric.options());
+    await Promise.resolve();
+    fabric.datamovers[0]?.drop(null);
+    await expect(session).rejects.toMatchObject({
+      code: 'iscsi-login-lost',
+      message: expect.stringMatching(
+        /the target closed the connection; .* refuses a login .*name.*ACL.*CHAP secret/,
+      ) as string,
+    });
+  });
+
   it('reports a connection that was lost before the login began', async () => {
     const datamover = new ScriptedDatamover();
     datamover.drop(new Error('reset by peer'));

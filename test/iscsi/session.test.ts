@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
 import { Opcode } from '../../src/iscsi/codes.js';
+import type { ScsiCommand } from '../../src/scsi/port.js';
 import { DataDirection, DeliveryOutcome } from '../../src/scsi/port.js';
 import {
   SessionBench,
@@ -230,6 +231,35 @@ describe('a lost connection', () => {
   });
 });
 
+describe('reads', () => {
+  function read(bench: SessionBench, count: number, length: number): ScsiCommand[] {
+    return Array.from({ length: count }, () => {
+      const command = bench.command(DataDirection.in, length);
+      bench.session.lun(0).execute(command);
+      return command;
+    });
+  }
+
+  it('have at most 8 MiB outstanding, so that a target does not run out of work requests', () => {
+    const bench = new SessionBench({ limits: { transferBytesMax: 4 << 20 }, window: 32 });
+    const [first] = read(bench, 3, 4 << 20);
+    // In order: what would have room waits behind what has not.
+    bench.execute();
+    expect(bench.datamover.sent).toHaveLength(2);
+    bench.respond(bench.datamover.take().tag);
+    expect(bench.done).toEqual([first]);
+    expect(bench.datamover.sent).toHaveLength(3);
+  });
+
+  it('that are longer go alone', () => {
+    const bench = new SessionBench({ limits: { transferBytesMax: 16 << 20 }, window: 32 });
+    read(bench, 2, 16 << 20);
+    expect(bench.datamover.sent).toHaveLength(1);
+    bench.respond(bench.datamover.take().tag);
+    expect(bench.datamover.sent).toHaveLength(1);
+  });
+});
+
 describe('closing', () => {
   it('fails what waits, lets the rest finish, logs out, and tells no listener', async () => {
     const bench = new SessionBench({ window: 1 });
@@ -247,6 +277,19 @@ describe('closing', () => {
     await closed;
     await bench.session.close();
     expect(reasons).toEqual([]);
+    expect(bench.datamover.isTerminated).toBe(true);
+    expect(bench.clock.armedCount).toBe(0);
+  });
+
+  it('leaves it to the target to close after the logout, for a while', async () => {
+    const bench = new SessionBench();
+    bench.datamover.closesAfterLogout = false;
+    const closed = bench.session.close();
+    bench.logout(bench.datamover.take().tag);
+    await settle();
+    expect(bench.datamover.isTerminated).toBe(false);
+    bench.advance(1000);
+    await closed;
     expect(bench.datamover.isTerminated).toBe(true);
     expect(bench.clock.armedCount).toBe(0);
   });

@@ -73,6 +73,8 @@ export class ScriptedDatamover implements DatamoverConnection {
   onSent: ((pdu: SentPdu) => void) | null = null;
   /** False makes `terminate` hang, as a datamover whose device is stuck would. */
   terminates = true;
+  /** Targets close the connection behind their logout response. */
+  closesAfterLogout = true;
   isFullFeature = false;
   isTerminated = false;
 
@@ -153,6 +155,8 @@ export class ScriptedDatamover implements DatamoverConnection {
     bytes.set(data, 51);
     this.handler.controlNotify(new DataView(bytes.buffer, 1), 2, 50, data.length);
     bytes.fill(0xdd);
+    const isLogoutResponse = ((bhs[0] ?? 0) & 0x3f) === 0x26;
+    if (isLogoutResponse && this.closesAfterLogout) queueMicrotask(() => this.drop(null));
   }
 
   /** Takes the oldest PDU that no one took. */
