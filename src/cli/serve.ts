@@ -61,7 +61,6 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   const log = createLogger(argv['log-level']);
   const isLab = argv.export === undefined && argv.config === undefined;
   const config = configOf(argv);
-  const stop = stopRequested();
   const gateway = await Gateway.start(config, {
     log,
     clock: systemClock,
@@ -69,7 +68,7 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   });
   for (const uri of gateway.uris) process.stdout.write(`ready ${uri}\n`);
   if (isLab) process.stdout.write(howToAttach(gateway.uris[0] ?? ''));
-  const signal = await stop;
+  const signal = await stopRequested();
   log.info({ signal }, 'stopping: requests in flight finish first');
   await gateway.stop(log);
   log.info('stopped');

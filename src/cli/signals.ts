@@ -1,4 +1,7 @@
-/** Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. */
+/**
+ * For when everything runs: before that, a signal ends the process as it is. Resolves at the first SIGTERM or SIGINT; a second one ends the
+ * process at once.
+ */
 export function stopRequested(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {
     const signals: NodeJS.Signals[] = ['SIGTERM', 'SIGINT'];

@@ -50,7 +50,6 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const address = parseListenAddress(once(argv.listen, 'listen') ?? DEFAULT_LISTEN);
   const name = once(argv.name, 'name') ?? DEFAULT_NAME;
   const chap = loadCredentials(credentialSources(argv), process.env);
-  const stop = stopRequested();
   const luns: Store[] = [];
   for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text)));
   const portal = new TargetPortal({
@@ -65,7 +64,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   argv.lun.forEach((text, lun) => {
     process.stdout.write(`ready iser://${formatAddress(bound)}/${name}/${lun} ${text}\n`);
   });
-  const signal = await stop;
+  const signal = await stopRequested();
   log.info({ signal }, 'stopping');
   await portal.close();
   log.info('stopped');

@@ -52,7 +52,7 @@ export const DEFAULT_SIZE_CLASSES: readonly SizeClass[] = [
   { slotBytes: 32 * KIB, slotsMax: 512, slotsPerSlab: 32 },
   { slotBytes: 256 * KIB, slotsMax: 128, slotsPerSlab: 8 },
   { slotBytes: 2 * MIB, slotsMax: 16, slotsPerSlab: 1 },
-  { slotBytes: 32 * MIB, slotsMax: 2, slotsPerSlab: 1 },
+  { slotBytes: 32 * MIB, slotsMax: 4, slotsPerSlab: 1 },
 ];
 
 /**

@@ -115,7 +115,10 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     return this.#requests.usedCount;
   }
 
-  /** Changes whenever a message goes on, in either direction. */
+  /**
+   * Changes whenever a message begins or is over, in either direction. Bytes in between do not count: a client that
+   * sends one now and then would keep a buffer that others wait for.
+   */
   get progress(): number {
     return this.#progress;
   }
@@ -128,7 +131,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
 
   /** Takes `bytes[start .. end)`, borrowed until the call returns. */
   receive(bytes: Buffer, start: number, end: number): void {
-    this.#progress++;
+    if (!this.#parser.isMidMessage) this.#progress++;
     if (this.#parser.isStopped) return;
     let position = start;
     if (this.#stall === 'none') {
@@ -206,6 +209,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   }
 
   payloadArrived(): void {
+    this.#progress++;
     const request = this.#arriving;
     if (request === null) return;
     this.#arriving = null;

@@ -170,6 +170,33 @@ describe('a limit', () => {
     expect(await idle.call({ command: CMD.flush })).toMatchObject({ error: 0 });
   });
 
+  it('on a stall cuts off a client that sends a byte now and then', async () => {
+    const address = await open({ limits: { stallMs: 1000 } }).listenUnix();
+    const client = await bed.attach(address);
+    const write = request({ command: CMD.write, data: Buffer.alloc(100) });
+    client.send(write.subarray(0, 60));
+    await turnsUntil(() => bed.pool.usedCount === 1);
+    bed.clock.advance(999);
+    await client.sendAll(write.subarray(60, 61));
+    bed.clock.advance(1);
+    await client.sendAll(write.subarray(61, 62));
+    bed.clock.advance(1000);
+    await client.ended;
+    await turnsUntil(() => bed.pool.usedCount === 0);
+  });
+
+  it('on a stall spares a client whose message began just before the deadline', async () => {
+    const address = await open({ limits: { stallMs: 1000 } }).listenUnix();
+    const client = await bed.attach(address);
+    bed.clock.advance(999);
+    const write = request({ command: CMD.write, data: Buffer.alloc(100) });
+    client.send(write.subarray(0, 60));
+    await turnsUntil(() => bed.pool.usedCount === 1);
+    bed.clock.advance(1);
+    client.send(write.subarray(60));
+    expect(await client.simpleReply()).toMatchObject({ error: 0 });
+  });
+
   it('on lingering cuts off a client that does not close after DISC', async () => {
     const address = await open({ limits: { lingerMs: 500 } }).listenUnix();
     const client = await bed.attach(address);
