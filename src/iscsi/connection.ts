@@ -85,7 +85,6 @@ export class IscsiConnection implements DatamoverHandler {
   #state: 'up' | 'draining' | 'logging out' | 'terminating' | 'ended' = 'up';
   #error: IserNbdError | null = null;
   #drainDeadlineTick = 0;
-  #isLoggedOut = false;
   /** Data of the read commands outstanding. */
   #readBytes = 0;
 
@@ -329,8 +328,8 @@ export class IscsiConnection implements DatamoverHandler {
 
   /** The target closes the connection now; if it does not, we do. */
   #loggedOut(): void {
-    this.#isLoggedOut = true;
-    this.#drainDeadlineTick = this.#nowTick + ticksFor(LOGOUT_CLOSE_MS);
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.after(LOGOUT_CLOSE_MS, () => this.#terminate());
   }
 
   #armTick(): void {
@@ -343,7 +342,7 @@ export class IscsiConnection implements DatamoverHandler {
     if (this.#state === 'draining' && this.#nowTick >= this.#drainDeadlineTick) this.#logout();
     if (this.#state === 'logging out') {
       if (this.#nowTick < this.#drainDeadlineTick) return;
-      if (!this.#isLoggedOut) this.#log.warn('the target did not answer the logout');
+      this.#log.warn('the target did not answer the logout');
       this.#terminate();
       return;
     }

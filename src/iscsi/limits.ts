@@ -60,10 +60,10 @@ export const RESET_TIMEOUT_MS = 30_000;
 /** open-iscsi's logout_timeout is 15 s. */
 export const LOGOUT_TIMEOUT_MS = 15_000;
 /**
- * How long a target has to close the connection after its logout response. LIO does it at once; closing from our side
+ * How long a target has to close the connection after its logout response. LIO does it within 5 ms; closing from our side
  * before its Send has completed makes Linux soft-iWARP fail the queue pair.
  */
-export const LOGOUT_CLOSE_MS = 500;
+export const LOGOUT_CLOSE_MS = 100;
 export const TEXT_TIMEOUT_MS = 30_000;
 /** A datamover that cannot let go of its connection by then is left behind. */
 export const CLOSE_TIMEOUT_MS = 10_000;

@@ -30,6 +30,7 @@ import {
   CONTROL_RESPONSES,
   DISCONNECT_TIMEOUT_MS,
   LOGIN_TIMEOUT_MS,
+  LOGOUT_CLOSE_MS,
   READ_DEPTH,
   RECEIVES,
   RECEIVE_DATA_BYTES,
@@ -100,7 +101,8 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
   readonly #queuePair: QueuePair;
   readonly #channel: Channel;
   readonly #login: LoginExchange;
-  readonly #loginTimer: Timer;
+  /** For the end of the login, and after a logout for the initiator to close. */
+  #endTimer: Timer;
   #state: ConnectionState = 'accepting';
   #isEstablished = false;
   #isRefused = false;
@@ -146,7 +148,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
     }
     this.#completionQueue = completionQueue;
     this.#channel = new Channel(this.#queuePair, completionQueue);
-    this.#loginTimer = clock.after(LOGIN_TIMEOUT_MS, () =>
+    this.#endTimer = clock.after(LOGIN_TIMEOUT_MS, () =>
       this.#end(`no login within ${LOGIN_TIMEOUT_MS / 1000} s`, false),
     );
     id.onEvent = (event) => this.#onEvent(event);
@@ -227,7 +229,9 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
   }
 
   onLogout(): void {
-    this.#end(null, true);
+    if (this.#state === 'closing') return;
+    this.#session?.quiesce();
+    this.#endTimer = this.#context.clock.after(LOGOUT_CLOSE_MS, () => this.#end(null, true));
   }
 
   #accept(): void {
@@ -293,7 +297,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
     const { identity, values } = responder;
     const memory = new SessionMemory(context.device);
     this.#memory = memory;
-    this.#loginTimer.cancel();
+    this.#endTimer.cancel();
     this.#state = 'fullFeature';
     const session = new TargetSession(
       {
@@ -368,7 +372,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
   #end(reason: string | null, isOrderly: boolean): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#state = 'closing';
-    this.#loginTimer.cancel();
+    this.#endTimer.cancel();
     this.#watchdog?.stop();
     this.#session?.quiesce();
     if (reason === null) this.#log.info('connection ended');

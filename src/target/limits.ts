@@ -55,6 +55,12 @@ export const SESSIONS_MAX = 64;
 /** How long a new login waits for the I/O of the session that it replaces. */
 export const REINSTATE_TIMEOUT_MS = 10_000;
 
+/**
+ * How long an initiator has to close the connection after its logout. Linux does it at once; closing from our side while
+ * soft-iWARP there has not finished receiving makes it fail the queue pair.
+ */
+export const LOGOUT_CLOSE_MS = 2_000;
+
 // Sessions.
 
 /** Commands that a session may have outstanding (MaxCmdSN - ExpCmdSN + 1); LIO gives 64, ib_iser wants up to 512. */

@@ -51,16 +51,20 @@ export class TargetBed {
   }
 
   /** Closes the target; what it waits for may need the clock to move. */
-  async close(): Promise<void> {
-    const closed = this.portal.close();
-    let isClosed = false;
-    void closed.then(() => {
-      isClosed = true;
+  close(): Promise<void> {
+    return this.passTime(this.portal.close());
+  }
+
+  /** Lets time pass until something has happened. */
+  async passTime<T>(something: Promise<T>): Promise<T> {
+    let hasHappened = false;
+    void something.then(() => {
+      hasHappened = true;
     });
-    while (!isClosed) {
+    while (!hasHappened) {
       await new Promise((resolve) => setImmediate(resolve));
       this.clock.advance(1000);
     }
-    await closed;
+    return something;
   }
 }

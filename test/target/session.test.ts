@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LogoutStatus, Opcode, RejectReason } from '../../src/iscsi/codes.js';
 import { DataOutPdu, SnackRequestPdu } from '../../src/iscsi/request-wire.js';
 import { encodeDataOut, encodeSnackRequest } from '../../src/iscsi/request-wire.js';
@@ -299,7 +299,19 @@ describe('a logout', () => {
   it('is answered, then the connection ends in order', async () => {
     initiator.sendLogout();
     expect((await receiveLogout()).response).toBe(LogoutStatus.closed);
-    expect(await initiator.disconnected).toBeNull();
+    expect(await bed.passTime(initiator.disconnected)).toBeNull();
+  });
+
+  it('leaves it to the initiator to close', async () => {
+    initiator.sendLogout();
+    await receiveLogout();
+    const ended = vi.fn();
+    void initiator.disconnected.then(ended);
+    bed.clock.advance(1999);
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(ended).not.toHaveBeenCalled();
+    initiator.disconnect();
+    await vi.waitFor(() => expect(bed.portal.connectionCount).toBe(0));
   });
 
   it('of the connection needs its number', async () => {
@@ -310,7 +322,7 @@ describe('a logout', () => {
     await isAlive();
     initiator.sendLogout({ reason: 1, cid: 0 });
     expect((await receiveLogout()).response).toBe(LogoutStatus.closed);
-    await initiator.disconnected;
+    await bed.passTime(initiator.disconnected);
   });
 
   it('ends what still runs', async () => {
@@ -318,7 +330,7 @@ describe('a logout', () => {
     initiator.sendCommand({ cdb: write16(0, 8), write: pattern(4096) });
     initiator.sendLogout({ immediate: false, cmdSn: initiator.takeCmdSn() });
     expect((await receiveLogout()).response).toBe(LogoutStatus.closed);
-    await initiator.disconnected;
+    await bed.passTime(initiator.disconnected);
     bed.faults.release();
   });
 });
