@@ -62,7 +62,7 @@ module.exports = {
       from: {
         path: '^src/',
         pathNot: [
-          '^src/nbd/(server|socket)\\.ts$',
+          '^src/nbd/(server|socket|tls)\\.ts$',
           '^src/transport/iwarp/',
           '^src/common/data-socket\\.ts$',
         ],

@@ -9,6 +9,8 @@ const CLIENTS = [
   ['nbdinfo', 'libnbd-bin'],
   ['qemu-io', 'qemu-utils'],
   ['fio', 'fio'],
+  ['certtool', 'gnutls-bin'],
+  ['nbdsh', 'python3-libnbd'],
 ];
 
 const bin = (name) => join('node_modules', '.bin', name);

@@ -76,7 +76,7 @@ export class AligningDevice implements BlockDevice {
       this.#device.submit(request);
       return;
     }
-    const status = checkRequest(this.info, request);
+    const status = this.#checkUnaligned(request);
     if (status === BlockStatus.ok) this.#submitUnaligned(request);
     else this.#completions.finishSoon(request, status);
   }
@@ -98,6 +98,14 @@ export class AligningDevice implements BlockDevice {
     if (this.#busyCount > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     await this.#device.close();
     this.#bounce.release();
+  }
+
+  /** Zeroing the edges takes a read and a write, which is not fast, and must not be found out half-way. */
+  #checkUnaligned(request: BlockRequest): BlockStatus {
+    const status = checkRequest(this.info, request);
+    if (status !== BlockStatus.ok) return status;
+    const isFastZero = request.op === BlockOp.writeZeroes && request.fastOnly;
+    return isFastZero ? BlockStatus.notSupported : BlockStatus.ok;
   }
 
   #submitUnaligned(request: BlockRequest): void {

@@ -76,6 +76,8 @@ export interface BlockDeviceInfo {
   /** Write zeroes without data on the wire. */
   readonly canWriteZeroes: boolean;
   readonly canCache: boolean;
+  /** `queryExtents` finds runs that read as zeroes, so that they need not be read. */
+  readonly canFindZeroes: boolean;
   /** Trimmed blocks read as zeroes. */
   readonly trimReadsZeroes: boolean;
   /** A flush on one connection covers writes that completed on any other. */

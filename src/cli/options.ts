@@ -32,7 +32,7 @@ export function withInitiator<T>(argv: Argv<T>) {
     });
 }
 
-interface ChapArguments {
+export interface ChapArguments {
   'chap-user'?: string | undefined;
   'chap-secret-file'?: string | undefined;
   'mutual-chap-user'?: string | undefined;

@@ -1,25 +1,19 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
-import { ConfigError } from '../common/errors.js';
 import { systemClock } from '../common/clock.js';
-import { readConfigFile } from '../gateway/config.js';
-import type { ConfigFile } from '../gateway/config.js';
-import { loadCredentials } from '../gateway/credentials.js';
-import type { CredentialSources } from '../gateway/credentials.js';
 import { Gateway } from '../gateway/gateway.js';
-import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway.js';
-import { defaultInitiatorName } from '../gateway/lun.js';
-import { parseExportUrl, parseListenAddress } from '../gateway/url.js';
 import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
-import { credentialSources, once, withInitiator, withLogLevel } from './options.js';
-import { stopRequested } from './signals.js';
-
-const DEFAULT_LISTEN = '127.0.0.1:10809';
-const LAB_EXPORT = 'lab=memory:256M';
+import { withInitiator, withLogLevel } from './options.js';
+import { DEFAULT_LISTEN, LAB_EXPORT, serveConfig } from './serve-config.js';
+import { onHangup, stopRequested } from './signals.js';
+import { withTls } from './tls-options.js';
 
 const options = (argv: Argv) =>
-  withLogLevel(withInitiator(argv))
-    .option('config', { type: 'string', describe: 'YAML file with listen, unix and exports' })
+  withTls(withLogLevel(withInitiator(argv)))
+    .option('config', {
+      type: 'string',
+      describe: 'YAML file with listen, unix, exports, tls and limits',
+    })
     .option('export', {
       type: 'string',
       array: true,
@@ -36,6 +30,18 @@ const options = (argv: Argv) =>
       type: 'string',
       array: true,
       describe: 'Unix socket to serve NBD on; repeatable',
+    })
+    .option('unix-mode', {
+      type: 'string',
+      describe: 'permission bits of Unix sockets, as in 0660 [what the umask leaves]',
+    })
+    .option('unix-owner', {
+      type: 'string',
+      describe: 'owner of Unix sockets: USER, USER:GROUP or :GROUP',
+    })
+    .option('default-export', {
+      type: 'string',
+      describe: 'export for clients that name none [the only one]',
     })
     .option('read-only', {
       type: 'boolean',
@@ -60,78 +66,23 @@ export const serveCommand: CommandModule<object, ServeArguments> = {
 async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   const log = createLogger(argv['log-level']);
   const isLab = argv.export === undefined && argv.config === undefined;
-  const config = configOf(argv);
+  const config = serveConfig(argv);
+  // From the start, for a hangup would end the process otherwise.
+  const reload: { now: () => void } = { now: () => log.info('nothing to reload yet') };
+  onHangup(() => reload.now());
   const gateway = await Gateway.start(config, {
     log,
     clock: systemClock,
     counters: new CounterSet(),
   });
+  reload.now = () => gateway.reload(log);
   for (const uri of gateway.uris) process.stdout.write(`ready ${uri}\n`);
-  if (isLab) process.stdout.write(howToAttach(gateway.uris[0] ?? ''));
+  const [uri] = gateway.uris;
+  if (isLab && uri?.startsWith('nbd:') === true) process.stdout.write(howToAttach(uri));
   const signal = await stopRequested();
   log.info({ signal }, 'stopping: requests in flight finish first');
   await gateway.stop(log);
   log.info('stopped');
-}
-
-function configOf(argv: ArgumentsCamelCase<ServeArguments>): GatewayConfig {
-  const configPath = once(argv.config, 'config');
-  const file = configPath === null ? null : readConfigFile(configPath);
-  const sources = credentialSources(argv);
-  const exports = [
-    ...(file?.exports ?? []).map((item) => exportFromFile(item, sources)),
-    ...(argv.export ?? (file === null ? [LAB_EXPORT] : [])).map((text) =>
-      exportFromOption(text, sources),
-    ),
-  ].map((item) => (argv['read-only'] ? { ...item, readOnly: true } : item));
-  if (exports.length === 0) throw new ConfigError('exports', 'no exports: add --export NAME=URL');
-  const tcp = [...(file?.listen ?? []), ...(argv.listen ?? [])].map(parseListenAddress);
-  const unix = [...(file?.unix ?? []), ...(argv.unix ?? [])].map((path) => ({ path }));
-  const listen: ListenConfig[] = [...tcp, ...unix];
-  if (listen.length === 0) listen.push(parseListenAddress(DEFAULT_LISTEN));
-  const initiatorName =
-    once(argv['initiator-name'], 'initiator-name') ?? file?.initiatorName ?? defaultInitiatorName();
-  return { exports, listen, initiatorName };
-}
-
-function exportFromOption(text: string, sources: CredentialSources): ExportConfig {
-  const separator = text.indexOf('=');
-  if (separator <= 0) {
-    throw new ConfigError('export', `--export ${text}: expected NAME=URL, as in ${LAB_EXPORT}`);
-  }
-  const name = text.slice(0, separator);
-  return exportConfig(
-    name,
-    text.slice(separator + 1),
-    { description: '', readOnly: false },
-    sources,
-  );
-}
-
-function exportFromFile(
-  item: ConfigFile['exports'][number],
-  sources: CredentialSources,
-): ExportConfig {
-  return exportConfig(item.name, item.url, item, {
-    user: item.chapUser ?? sources.user,
-    secretFile: item.chapSecretFile ?? sources.secretFile,
-    mutualUser: item.mutualChapUser ?? sources.mutualUser,
-    mutualSecretFile: item.mutualChapSecretFile ?? sources.mutualSecretFile,
-  });
-}
-
-function exportConfig(
-  name: string,
-  urlText: string,
-  { description, readOnly }: { description: string; readOnly: boolean },
-  sources: CredentialSources,
-): ExportConfig {
-  const url = parseExportUrl(urlText);
-  const credentials =
-    url.kind === 'embedded'
-      ? null
-      : loadCredentials({ ...sources, user: url.user ?? sources.user }, process.env);
-  return { name, url, description, readOnly, credentials };
 }
 
 /** For a person who has just typed `npm start`. */

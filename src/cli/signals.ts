@@ -1,6 +1,11 @@
+/** SIGHUP asks a server to read its files again. */
+export function onHangup(action: () => void): void {
+  process.on('SIGHUP', action);
+}
+
 /**
- * For when everything runs: before that, a signal ends the process as it is. Resolves at the first SIGTERM or SIGINT; a second one ends the
- * process at once.
+ * For when everything runs: before that, a signal ends the process as it is. Resolves at the first SIGTERM or SIGINT; a
+ * second one ends the process at once.
  */
 export function stopRequested(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import type { NetConnectOpts } from 'node:net';
+import { assert } from './assert.js';
 
 /** Receives a {@link DataSocket}'s events. */
 export interface DataSocketHandler {
@@ -40,10 +41,11 @@ interface SocketWithHandle {
  *   rebuilt around its handle, and where a Node version does not let us, 'data' events do the same more slowly;
  * - what is written during one turn of the event loop leaves in one writev (auto-cork);
  * - a {@link Flushable} given with a write is told when its bytes have really left, never before: reusing the
- *   buffer after `write()` returned would corrupt data whenever the kernel's buffer is full.
+ *   buffer after `write()` returned would corrupt data whenever the kernel's buffer is full. On a TLS stream, too:
+ *   its write is called back when the last encrypted byte has left, long after it took the plain ones.
  */
 export class DataSocket {
-  readonly #socket: Socket;
+  #socket: Socket;
   #handler: DataSocketHandler;
   /** The write of this batch that was not yet handed down: the last one carries the batch's callback. */
   #held: Uint8Array | null = null;
@@ -52,24 +54,20 @@ export class DataSocket {
   #remoteName: string | null = null;
   #flushScheduled = false;
   #wantsDrain = false;
+  /** Between the plain stream and the one on top of it. */
+  #isUpgrading = false;
   #ended = false;
   #closed = false;
   #error: Error | null = null;
   readonly #flush = (): void => this.#flushBatch();
+  readonly #receivedByEvent = (bytes: Buffer): void => this.#received(bytes, bytes.length);
 
   private constructor(socket: Socket, handler: DataSocketHandler, receivesByEvent: boolean) {
     this.#socket = socket;
     this.#handler = handler;
     socket.setNoDelay(true);
-    if (receivesByEvent) socket.on('data', (bytes: Buffer) => this.#received(bytes, bytes.length));
-    socket.on('error', (error) => {
-      this.#error ??= error;
-    });
-    socket.on('end', () => {
-      if (this.#handler.onEnd === undefined) this.end();
-      else this.#handler.onEnd();
-    });
-    socket.on('close', () => this.#closedDown());
+    if (receivesByEvent) socket.on('data', this.#receivedByEvent);
+    this.#listen(socket);
   }
 
   /** Opens a connection; `onConnect` or `onClose` tells how it went. */
@@ -139,6 +137,7 @@ export class DataSocket {
       if (owner !== null) process.nextTick(() => owner.flushed());
       return;
     }
+    assert(!this.#isUpgrading, 'written in plain text what was meant to be encrypted');
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       this.#socket.cork();
@@ -151,11 +150,33 @@ export class DataSocket {
 
   /** Stops reading; the peer is held back by TCP. */
   pause(): void {
-    if (!this.#closed) this.#socket.pause();
+    if (!this.#closed && !this.#isUpgrading) this.#socket.pause();
   }
 
   resume(): void {
-    if (!this.#closed) this.#socket.resume();
+    if (!this.#closed && !this.#isUpgrading) this.#socket.resume();
+  }
+
+  /**
+   * Puts a stream on top of this one, TLS: everything from now on goes through it. Reading stops at once; bytes that
+   * arrived already are the handler's. When what was written has left, `wrap` gets the plain socket, and calls
+   * `secured` when the stream is ready; if it never will be, it destroys the socket. Nothing may be written between.
+   */
+  upgrade(wrap: (plain: Socket, secured: (stream: Socket) => void) => void): void {
+    const plain = this.#socket;
+    this.#flushBatch();
+    plain.pause();
+    this.#isUpgrading = true;
+    const start = (): void => {
+      if (this.#closed || plain.destroyed) return;
+      plain.off('data', this.#receivedByEvent);
+      wrap(plain, (stream) => {
+        this.#goOnWith(stream);
+      });
+    };
+    const last = this.#batchesInFlight.at(-1);
+    if (last === undefined) process.nextTick(start);
+    else last.push({ flushed: start });
   }
 
   /** Sends what is queued, then closes in both directions. */
@@ -181,6 +202,29 @@ export class DataSocket {
   destroy(error: Error | null = null): void {
     this.#error ??= error;
     this.#socket.destroy();
+  }
+
+  #goOnWith(stream: Socket): void {
+    if (this.#closed) {
+      stream.destroy();
+      return;
+    }
+    this.#isUpgrading = false;
+    this.#socket = stream;
+    this.#listen(stream);
+    // The stream decrypts into buffers of its own, so that one buffer for all is not to be had.
+    stream.on('data', this.#receivedByEvent);
+  }
+
+  #listen(socket: Socket): void {
+    socket.on('error', (error) => {
+      this.#error ??= error;
+    });
+    socket.on('end', () => {
+      if (this.#handler.onEnd === undefined) this.end();
+      else this.#handler.onEnd();
+    });
+    socket.on('close', () => this.#closedDown());
   }
 
   #received(buffer: Buffer, length: number): void {

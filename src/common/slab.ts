@@ -56,16 +56,42 @@ export const DEFAULT_SIZE_CLASSES: readonly SizeClass[] = [
 ];
 
 /**
+ * The default classes, scaled to take `totalBytes` at most (or a little more: every class keeps two slots, so that
+ * one holder never has all of it).
+ */
+export function sizeClassesWithin(totalBytes: number): readonly SizeClass[] {
+  const defaultBytes = DEFAULT_SIZE_CLASSES.reduce(
+    (sum, { slotBytes, slotsMax }) => sum + slotBytes * slotsMax,
+    0,
+  );
+  const factor = totalBytes / defaultBytes;
+  return DEFAULT_SIZE_CLASSES.map((sizeClass) => ({
+    ...sizeClass,
+    slotsMax: Math.max(2, Math.floor(sizeClass.slotsMax * factor)),
+  }));
+}
+
+/** Where buffers come from. */
+export interface SlotSource {
+  /** The longest that {@link acquire} may be asked for. */
+  readonly requestBytesMax: number;
+  /** A slot of at least `lengthBytes`; null when none is to be had now. */
+  acquire(lengthBytes: number): BufferSlot | null;
+  /** Calls `retry` once, soon after it may be worth trying again. */
+  whenAvailable(lengthBytes: number, retry: () => void): void;
+}
+
+/**
  * The buffers that I/O data lives in, in size classes. Memory is taken on first use and kept; the classes' limits
  * bound it. When a class has run out, {@link acquire} returns null and the caller stops reading its peer until
  * {@link whenAvailable} calls it back: that is the backpressure.
  */
-export class SlabPool {
+export class SlabPool implements SlotSource {
   readonly #classes: SlotClass[];
   readonly requestBytesMax: number;
 
   constructor(classes: readonly SizeClass[] = DEFAULT_SIZE_CLASSES) {
-    this.#classes = classes.map((sizeClass) => new SlotClass(sizeClass));
+    this.#classes = classes.map((sizeClass, index) => new SlotClass(sizeClass, index));
     this.requestBytesMax = classes.at(-1)?.slotBytes ?? 0;
   }
 
@@ -79,6 +105,11 @@ export class SlabPool {
     this.#classFor(lengthBytes).waiters.push(retry);
   }
 
+  /** A part of the pool for one of several holders that do not trust each other; see {@link SlabShare}. */
+  share(bytesMax: number): SlabShare {
+    return new SlabShare(this.#classes, bytesMax);
+  }
+
   get usedCount(): number {
     return this.#classes.reduce((sum, slotClass) => sum + slotClass.usedCount, 0);
   }
@@ -88,30 +119,138 @@ export class SlabPool {
   }
 
   #classFor(lengthBytes: number): SlotClass {
-    for (const slotClass of this.#classes) {
-      if (lengthBytes <= slotClass.sizeClass.slotBytes) return slotClass;
-    }
-    assert(false, `no buffer slot holds ${lengthBytes} bytes`);
+    return classFor(this.#classes, lengthBytes);
+  }
+}
+
+function classFor(classes: readonly SlotClass[], lengthBytes: number): SlotClass {
+  for (const slotClass of classes) {
+    if (lengthBytes <= slotClass.sizeClass.slotBytes) return slotClass;
+  }
+  assert(false, `no buffer slot holds ${lengthBytes} bytes`);
+}
+
+/**
+ * One holder's part of a {@link SlabPool}. Of each class it may hold as many slots as are left free, at most: one
+ * holder gets half of them, `n` that take all they can get an equal part each, and as much again stays free for the
+ * next. So nobody who does not give slots back can take them all. `bytesMax` bounds a holder over all classes, but
+ * for a single slot.
+ */
+export class SlabShare implements SlotSource {
+  readonly #classes: readonly SlotClass[];
+  readonly #bytesMax: number;
+  /** By class. */
+  readonly #heldCounts: number[];
+  readonly #isQueued: boolean[];
+  readonly #wakers: readonly (() => void)[];
+  #heldBytes = 0;
+  #retries: (() => void)[] = [];
+  #spareRetries: (() => void)[] = [];
+  #wakePending = false;
+  readonly #wake = (): void => {
+    this.#wakePending = false;
+    this.#retry();
+  };
+
+  constructor(classes: readonly SlotClass[], bytesMax: number) {
+    this.#classes = classes;
+    this.#bytesMax = bytesMax;
+    this.#heldCounts = classes.map(() => 0);
+    this.#isQueued = classes.map(() => false);
+    this.#wakers = classes.map(({ index }) => () => {
+      this.#isQueued[index] = false;
+      this.#retry();
+    });
+  }
+
+  get requestBytesMax(): number {
+    return this.#classes.at(-1)?.sizeClass.slotBytes ?? 0;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  /** It holds a slot of a class of which none is free, and for which somebody else waits. */
+  get isWanted(): boolean {
+    return this.#classes.some(
+      ({ index, freeCount, waiters }) =>
+        this.#held(index) > 0 &&
+        freeCount === 0 &&
+        waiters.length > (this.#isQueued[index] === true ? 1 : 0),
+    );
+  }
+
+  acquire(lengthBytes: number): BufferSlot | null {
+    const slotClass = classFor(this.#classes, lengthBytes);
+    const { index, sizeClass } = slotClass;
+    const held = this.#held(index);
+    if (held >= slotClass.freeCount) return null;
+    if (this.#heldBytes > 0 && this.#heldBytes + sizeClass.slotBytes > this.#bytesMax) return null;
+    const slot = slotClass.acquire();
+    if (slot === null) return null;
+    slot.holder = this;
+    this.#heldCounts[index] = held + 1;
+    this.#heldBytes += sizeClass.slotBytes;
+    return slot;
+  }
+
+  whenAvailable(lengthBytes: number, retry: () => void): void {
+    const { index, waiters } = classFor(this.#classes, lengthBytes);
+    this.#retries.push(retry);
+    const waker = this.#wakers[index];
+    if (this.#isQueued[index] === true || waker === undefined) return;
+    this.#isQueued[index] = true;
+    waiters.push(waker);
+  }
+
+  /** For {@link PooledSlot}. What is free now may be what this holder, and nobody else, waited for. */
+  gaveBack({ index, sizeClass }: SlotClass): void {
+    this.#heldCounts[index] = this.#held(index) - 1;
+    this.#heldBytes -= sizeClass.slotBytes;
+    if (this.#retries.length === 0 || this.#wakePending) return;
+    this.#wakePending = true;
+    process.nextTick(this.#wake);
+  }
+
+  #held(index: number): number {
+    return this.#heldCounts[index] ?? 0;
+  }
+
+  #retry(): void {
+    const due = this.#retries;
+    this.#retries = this.#spareRetries;
+    for (const retry of due) retry();
+    due.length = 0;
+    this.#spareRetries = due;
   }
 }
 
 class SlotClass {
   readonly sizeClass: SizeClass;
+  /** Its place among the pool's classes. */
+  readonly index: number;
   readonly waiters: (() => void)[] = [];
   readonly #free: PooledSlot[] = [];
   #slotCount = 0;
   #wakePending = false;
   allocatedBytes = 0;
 
-  constructor(sizeClass: SizeClass) {
+  constructor(sizeClass: SizeClass, index: number) {
     this.sizeClass = sizeClass;
+    this.index = index;
   }
 
   get usedCount(): number {
     return this.#slotCount - this.#free.length;
   }
 
-  acquire(): BufferSlot | null {
+  /** Slots that can still be handed out, those included whose memory is not taken yet. */
+  get freeCount(): number {
+    return this.sizeClass.slotsMax - this.usedCount;
+  }
+
+  acquire(): PooledSlot | null {
     if (this.#free.length === 0) this.#grow();
     const slot = this.#free.pop();
     if (slot === undefined) return null;
@@ -155,6 +294,7 @@ class SlotClass {
 
 class PooledSlot implements BufferSlot {
   inUse = false;
+  holder: SlabShare | null = null;
 
   constructor(
     readonly owner: SlotClass,
@@ -165,5 +305,8 @@ class PooledSlot implements BufferSlot {
 
   release(): void {
     this.owner.giveBack(this);
+    const { holder } = this;
+    this.holder = null;
+    holder?.gaveBack(this.owner);
   }
 }

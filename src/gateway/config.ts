@@ -2,11 +2,36 @@ import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { ConfigError, messageOf } from '../common/errors.js';
+import { allowSchema } from './access-config.js';
+import { limitsSchema } from './limits-config.js';
 
-/** A serve configuration file: YAML, with the fields of the command line under the same names. */
+const tls = z.strictObject({
+  mode: z.enum(['off', 'on', 'require']).optional(),
+  cert: z.string().optional(),
+  key: z.string().optional(),
+  ca: z.string().optional(),
+  psk: z.string().optional(),
+});
+
+export type TlsConfig = z.infer<typeof tls>;
+
+const unixSocket = z.union([
+  z.string(),
+  z.strictObject({
+    path: z.string(),
+    // YAML would read an unquoted 0660 as a decimal number.
+    mode: z.string('write it in quotes, as in "0660"').optional(),
+    owner: z.string().optional(),
+  }),
+]);
+
+/** A serve configuration file: YAML. What the command line has as well has the same name there. */
 const configFile = z.strictObject({
   listen: z.array(z.string()).default([]),
-  unix: z.array(z.string()).default([]),
+  unix: z.array(unixSocket).default([]),
+  default: z.string().optional(),
+  tls: tls.optional(),
+  limits: limitsSchema.optional(),
   initiatorName: z.string().optional(),
   exports: z
     .array(
@@ -15,6 +40,7 @@ const configFile = z.strictObject({
         url: z.string(),
         description: z.string().default(''),
         readOnly: z.boolean().default(false),
+        allow: allowSchema.optional(),
         chapUser: z.string().optional(),
         chapSecretFile: z.string().optional(),
         mutualChapUser: z.string().optional(),

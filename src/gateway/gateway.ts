@@ -1,13 +1,19 @@
 import type { Clock } from '../common/clock.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { SlabPool } from '../common/slab.js';
+import type { AccessRule } from '../nbd/access.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
 import { IserModule } from '../iser/module.js';
 import { NbdExport } from '../nbd/export.js';
 import { NbdServer } from '../nbd/server.js';
+import type { ListenAddress, NbdAddress } from '../nbd/socket.js';
+import { TlsGate } from '../nbd/tls.js';
+import type { TlsFiles } from '../nbd/tls.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
-import type { PortalAddress } from '../transport/verbs.js';
+import { checkRule } from './access-config.js';
+import { bufferPool, nbdLimits } from './limits-config.js';
+import type { LimitsConfig } from './limits-config.js';
 import { openLun } from './lun.js';
 import type { InitiatorContext, OpenLun } from './lun.js';
 import { formatAddress } from './url.js';
@@ -19,14 +25,25 @@ export interface ExportConfig {
   readonly description: string;
   readonly readOnly: boolean;
   readonly credentials: ChapCredentials | null;
+  /** Who may see it; null for everybody. */
+  readonly allow?: AccessRule | null;
 }
 
-/** Where NBD clients are served: TCP, or a Unix socket's path. */
-export type ListenConfig = PortalAddress | { readonly path: string };
+/** TLS for those who ask for it, or for everybody. */
+export interface TlsSettings {
+  readonly required: boolean;
+  readonly files: TlsFiles;
+}
+
+export type ListenConfig = ListenAddress;
 
 export interface GatewayConfig {
   readonly exports: readonly ExportConfig[];
+  /** What a client gets that names no export; null for the only one, if there is only one. */
+  readonly defaultExport?: string | null;
   readonly listen: readonly ListenConfig[];
+  readonly tls?: TlsSettings | null;
+  readonly limits?: LimitsConfig;
   readonly initiatorName: string;
 }
 
@@ -45,10 +62,17 @@ export class Gateway {
   readonly uris: readonly string[];
   readonly #server: NbdServer;
   readonly #luns: readonly OpenLun[];
+  readonly #tls: TlsGate | null;
 
-  private constructor(server: NbdServer, luns: readonly OpenLun[], uris: readonly string[]) {
+  private constructor(
+    server: NbdServer,
+    luns: readonly OpenLun[],
+    tls: TlsGate | null,
+    uris: readonly string[],
+  ) {
     this.#server = server;
     this.#luns = luns;
+    this.#tls = tls;
     this.uris = uris;
   }
 
@@ -57,10 +81,12 @@ export class Gateway {
    * @throws IserNbdError for the first thing that cannot be had; nothing is left open then.
    */
   static async start(config: GatewayConfig, services: GatewayServices): Promise<Gateway> {
-    refuseDuplicateNames(config.exports);
+    checkExports(config);
+    const { defaultExport = null, tls: tlsSettings = null } = config;
+    const tls = tlsSettings === null ? null : new TlsGate(tlsSettings);
     const { log, clock, counters } = services;
     // The devices have buffers of their own: a request that waits for one must not wait for other requests' ends.
-    const pool = new SlabPool();
+    const pool = bufferPool(config.limits);
     const { initiatorName } = config;
     const context: InitiatorContext = {
       module: new IserModule(),
@@ -82,20 +108,39 @@ export class Gateway {
             description: item.description,
             device: lun.device,
             readOnly: item.readOnly,
+            allow: item.allow ?? null,
           }),
         );
       }
-      server = new NbdServer({ exports, pool, log, clock, counters });
+      const limits = nbdLimits(config.limits);
+      server = new NbdServer({ exports, defaultExport, pool, log, clock, counters, limits, tls });
       const uris: string[] = [];
       for (const where of config.listen) {
         const bound = await server.listen(where);
-        for (const item of config.exports) uris.push(uriOf(bound, item.name));
+        for (const { name } of config.exports) uris.push(uriOf(bound, name, tlsSettings));
       }
-      return new Gateway(server, luns, uris);
+      return new Gateway(server, luns, tls, uris);
     } catch (error) {
       await server?.close({ drainMs: 0 });
       await closeAll(luns, log);
       throw error;
+    }
+  }
+
+  /** Reads the files of TLS again; when they cannot be used, the ones from before stay. */
+  reload(log: Logger): void {
+    if (this.#tls === null) {
+      log.info('nothing to reload: this server is without TLS');
+      return;
+    }
+    try {
+      this.#tls.reload();
+      log.info('certificates and keys are read again; connections from now on use them');
+    } catch (error) {
+      log.error(
+        { reason: messageOf(error) },
+        'reloading; the certificates and keys stay as they were',
+      );
     }
   }
 
@@ -118,9 +163,11 @@ async function closeAll(luns: readonly OpenLun[], log: Logger): Promise<void> {
   }
 }
 
-function refuseDuplicateNames(exports: readonly ExportConfig[]): void {
+/** What can be known to be wrong before anything is opened. */
+function checkExports({ exports, defaultExport = null, tls = null }: GatewayConfig): void {
   const seen = new Set<string>();
-  for (const { name } of exports) {
+  for (const { name, allow } of exports) {
+    checkRule(name, allow ?? null, tls?.files ?? null);
     if (seen.has(name)) {
       throw new ConfigError(
         'export-twice',
@@ -129,11 +176,18 @@ function refuseDuplicateNames(exports: readonly ExportConfig[]): void {
     }
     seen.add(name);
   }
+  if (defaultExport !== null && !seen.has(defaultExport)) {
+    throw new ConfigError(
+      'default-export',
+      `the default export ${defaultExport} is none of the exports`,
+    );
+  }
 }
 
 /** The NBD URI (the NBD project's uri.md). */
-function uriOf(where: ListenConfig, exportName: string): string {
+function uriOf(where: NbdAddress, exportName: string, tls: TlsSettings | null): string {
   const name = encodeURIComponent(exportName);
-  if ('path' in where) return `nbd+unix:///${name}?socket=${encodeURI(where.path)}`;
-  return `nbd://${formatAddress(where)}/${name}`;
+  const scheme = tls?.required === true ? 'nbds' : 'nbd';
+  if ('path' in where) return `${scheme}+unix:///${name}?socket=${encodeURI(where.path)}`;
+  return `${scheme}://${formatAddress(where)}/${name}`;
 }

@@ -1,64 +1,73 @@
 import { BlockOp } from '../block/device.js';
-import { safeFromHalves } from '../common/u64.js';
+import { readSafeU64, safeFromHalves } from '../common/u64.js';
 import type { ExportTerms } from './export.js';
-import { CommandFlag, NbdCommand, NbdErrno, TransmissionFlag } from './wire.js';
+import { Refusal } from './refusals.js';
+import { CommandFlag, NbdCommand, STATUS_PAYLOAD_BYTES, TransmissionFlag } from './wire.js';
 import type { RequestHeader } from './wire.js';
 
 /** One row of the command table (proto.md, "Request types"). */
 interface CommandRule {
-  readonly op: BlockOp;
-  /** The transmission flag that offers the command; 0 for those that every export has. */
+  /** Null for what is no request of a block device. */
+  readonly op: BlockOp | null;
+  /** The transmission flag that offers the command; 0 for those that need none. */
   readonly offeredBy: number;
   /** Command flags besides FUA, which every command may carry. */
   readonly flags: number;
   /** Refused with EPERM on a read-only export. */
   readonly modifies: boolean;
-  /** The error when the range does not end within the export (proto.md, "Error values"). */
-  readonly pastEnd: NbdErrno;
+  /** When the range does not end within the export (proto.md, "Error values"). */
+  readonly pastEnd: Refusal;
 }
 
 const RULES: Readonly<Partial<Record<number, CommandRule>>> = {
   [NbdCommand.READ]: {
     op: BlockOp.read,
     offeredBy: 0,
-    flags: 0,
+    flags: CommandFlag.DF,
     modifies: false,
-    pastEnd: NbdErrno.EINVAL,
+    pastEnd: Refusal.pastEnd,
   },
   [NbdCommand.WRITE]: {
     op: BlockOp.write,
     offeredBy: 0,
-    flags: 0,
+    flags: CommandFlag.PAYLOAD_LEN,
     modifies: true,
-    pastEnd: NbdErrno.ENOSPC,
+    pastEnd: Refusal.pastEndWrite,
   },
   [NbdCommand.FLUSH]: {
     op: BlockOp.flush,
     offeredBy: TransmissionFlag.SEND_FLUSH,
     flags: 0,
     modifies: false,
-    pastEnd: NbdErrno.EINVAL,
+    pastEnd: Refusal.pastEnd,
   },
   [NbdCommand.TRIM]: {
     op: BlockOp.trim,
     offeredBy: TransmissionFlag.SEND_TRIM,
     flags: 0,
     modifies: true,
-    pastEnd: NbdErrno.EINVAL,
+    pastEnd: Refusal.pastEnd,
   },
   [NbdCommand.CACHE]: {
     op: BlockOp.cache,
     offeredBy: TransmissionFlag.SEND_CACHE,
     flags: 0,
     modifies: false,
-    pastEnd: NbdErrno.EINVAL,
+    pastEnd: Refusal.pastEnd,
   },
   [NbdCommand.WRITE_ZEROES]: {
     op: BlockOp.writeZeroes,
     offeredBy: TransmissionFlag.SEND_WRITE_ZEROES,
     flags: CommandFlag.NO_HOLE | CommandFlag.FAST_ZERO,
     modifies: true,
-    pastEnd: NbdErrno.ENOSPC,
+    pastEnd: Refusal.pastEndWrite,
+  },
+  [NbdCommand.BLOCK_STATUS]: {
+    op: null,
+    offeredBy: 0,
+    flags: CommandFlag.REQ_ONE | CommandFlag.PAYLOAD_LEN,
+    modifies: false,
+    pastEnd: Refusal.pastEnd,
   },
 };
 
@@ -72,59 +81,125 @@ export function modifies(command: number): boolean {
   return RULES[command]?.modifies === true;
 }
 
+/** The request's length, payload or effect; -1 when it is no exact Number. */
+export function lengthOf(header: RequestHeader): number {
+  return safeFromHalves(header.lengthHigh, header.lengthLow);
+}
+
+/** How many bytes follow the header; -1 when that is no exact Number. */
+export function payloadBytesOf(header: RequestHeader, { replyStyle }: ExportTerms): number {
+  const hasPayload =
+    replyStyle === 'extended'
+      ? (header.flags & CommandFlag.PAYLOAD_LEN) !== 0
+      : header.command === NbdCommand.WRITE;
+  return hasPayload ? lengthOf(header) : 0;
+}
+
 /**
- * Whether a request may go to the device: OK, or the error that proto.md names for what is wrong with it. DISC is
- * no request in this sense. A length of 0 passes; it has nothing to do (and proto.md leaves its result open).
+ * Whether a request may go on: null, or what is wrong with it. DISC is no request in this sense. A length of 0
+ * passes, except for BLOCK_STATUS; it has nothing to do (and proto.md leaves its result open). A BLOCK_STATUS with
+ * a payload is checked by {@link checkStatusPayload} when the payload is there.
  */
-export function checkRequest(header: RequestHeader, terms: ExportTerms): NbdErrno {
+export function checkRequest(header: RequestHeader, terms: ExportTerms): Refusal | null {
   const rule = RULES[header.command];
-  if (rule === undefined) return NbdErrno.EINVAL;
-  if (rule.modifies && (terms.flags & TransmissionFlag.READ_ONLY) !== 0) return NbdErrno.EPERM;
-  if ((terms.flags & rule.offeredBy) !== rule.offeredBy) return NbdErrno.EINVAL;
-  if ((header.flags & ~allowedFlags(rule, terms)) !== 0) return NbdErrno.EINVAL;
+  if (rule === undefined) return Refusal.unknownCommand;
+  if (rule.modifies && (terms.flags & TransmissionFlag.READ_ONLY) !== 0) return Refusal.readOnly;
+  if ((terms.flags & rule.offeredBy) !== rule.offeredBy) return Refusal.notOffered;
+  if (header.command === NbdCommand.BLOCK_STATUS && terms.contexts.length === 0) {
+    return Refusal.noContext;
+  }
+  if ((header.flags & ~allowedFlags(rule, terms)) !== 0) return Refusal.flags;
   if (rule.op === BlockOp.flush) return checkFlush(header);
-  return checkRange(header, terms, rule);
+  const offset = safeFromHalves(header.offsetHigh, header.offsetLow);
+  if (terms.replyStyle === 'extended') {
+    const hasPayload = (header.flags & CommandFlag.PAYLOAD_LEN) !== 0;
+    if (rule.op === BlockOp.write && !hasPayload) return Refusal.noPayload;
+    if (rule.op === null && hasPayload) return checkStatusIds(header, terms);
+  }
+  return checkRange(rule, offset, lengthOf(header), terms) ?? checkLength(header, terms, rule);
+}
+
+/**
+ * The payload of a BLOCK_STATUS, `bytes` long and of a length that {@link checkRequest} has seen: an effect length
+ * and the ids of the contexts that are wanted.
+ */
+export function checkStatusPayload(
+  view: DataView,
+  at: number,
+  bytes: number,
+  offset: number,
+  terms: ExportTerms,
+): Refusal | null {
+  const end = at + bytes;
+  for (let idAt = at + STATUS_PAYLOAD_BYTES; idAt < end; idAt += 4) {
+    const id = view.getUint32(idAt);
+    if (!terms.contexts.includes(id)) return Refusal.statusPayload;
+    for (let other = idAt + 4; other < end; other += 4) {
+      if (view.getUint32(other) === id) return Refusal.statusPayload;
+    }
+  }
+  const rule = RULES[NbdCommand.BLOCK_STATUS];
+  const length = readSafeU64(view, at);
+  if (rule === undefined || length === 0) return Refusal.statusLength;
+  return checkRange(rule, offset, length, terms);
+}
+
+/** At least one id, and none can be there twice: more than were selected cannot all be different. */
+function checkStatusIds(header: RequestHeader, terms: ExportTerms): Refusal | null {
+  const idBytes = lengthOf(header) - STATUS_PAYLOAD_BYTES;
+  const isList = idBytes > 0 && idBytes % 4 === 0 && idBytes <= 4 * terms.contexts.length;
+  return isList ? null : Refusal.statusPayload;
 }
 
 function allowedFlags(rule: CommandRule, terms: ExportTerms): number {
   let flags = rule.flags;
   if ((terms.flags & TransmissionFlag.SEND_FUA) !== 0) flags |= CommandFlag.FUA;
   if ((terms.flags & TransmissionFlag.SEND_FAST_ZERO) === 0) flags &= ~CommandFlag.FAST_ZERO;
+  if ((terms.flags & TransmissionFlag.SEND_DF) === 0) flags &= ~CommandFlag.DF;
+  if (terms.replyStyle !== 'extended') flags &= ~CommandFlag.PAYLOAD_LEN;
   return flags;
 }
 
 /** "For a flush request, length and offset are reserved, and MUST be set to all-zero." */
-function checkFlush(header: RequestHeader): NbdErrno {
-  const isZero = (header.offsetHigh | header.offsetLow | header.lengthLow) === 0;
-  return isZero ? NbdErrno.OK : NbdErrno.EINVAL;
+function checkFlush(header: RequestHeader): Refusal | null {
+  const { offsetHigh, offsetLow, lengthHigh, lengthLow } = header;
+  return (offsetHigh | offsetLow | lengthHigh | lengthLow) === 0 ? null : Refusal.flushRange;
 }
 
-function checkRange(header: RequestHeader, terms: ExportTerms, rule: CommandRule): NbdErrno {
-  const offset = safeFromHalves(header.offsetHigh, header.offsetLow);
-  const length = header.lengthLow;
-  if (offset < 0 || offset + length > terms.sizeBytes) return rule.pastEnd;
-  const { minimumBytes } = terms;
+function checkRange(
+  rule: CommandRule,
+  offset: number,
+  length: number,
+  { sizeBytes, minimumBytes }: ExportTerms,
+): Refusal | null {
+  if (offset < 0 || length < 0 || offset + length > sizeBytes) return rule.pastEnd;
   if (minimumBytes > 1 && (offset % minimumBytes !== 0 || length % minimumBytes !== 0)) {
-    return NbdErrno.EINVAL;
+    return Refusal.alignment;
   }
-  return checkLength(header, terms, rule);
+  return null;
 }
 
-/** EOVERFLOW is for commands without payload that ask for more than the device does at a time. */
-function checkLength(header: RequestHeader, terms: ExportTerms, rule: CommandRule): NbdErrno {
-  const length = header.lengthLow;
+/** EOVERFLOW is for reads in one fragment, and for commands without payload that are too long for the device. */
+function checkLength(header: RequestHeader, terms: ExportTerms, rule: CommandRule): Refusal | null {
+  const length = lengthOf(header);
   switch (rule.op) {
     case BlockOp.read:
+      if (length <= terms.payloadBytesMax) return null;
+      if (terms.replyStyle === 'simple') return Refusal.payloadLength;
+      // A longer one is answered in chunks, none of them longer than the maximum payload.
+      return (header.flags & CommandFlag.DF) !== 0 ? Refusal.fragmentLength : null;
     case BlockOp.write:
-      return length > terms.payloadBytesMax ? NbdErrno.EINVAL : NbdErrno.OK;
+      return length > terms.payloadBytesMax ? Refusal.payloadLength : null;
     case BlockOp.trim:
-      return length > terms.trimBytesMax ? NbdErrno.EOVERFLOW : NbdErrno.OK;
+      return length > terms.trimBytesMax ? Refusal.effectLength : null;
     case BlockOp.writeZeroes:
-      if (length <= terms.writeZeroesBytesMax) return NbdErrno.OK;
+      if (length <= terms.writeZeroesBytesMax) return null;
       // "SHOULD NOT fail with NBD_EOVERFLOW regardless of the client length", said of fast zeroing.
-      return (header.flags & CommandFlag.FAST_ZERO) !== 0 ? NbdErrno.ENOTSUP : NbdErrno.EOVERFLOW;
+      return (header.flags & CommandFlag.FAST_ZERO) !== 0 ? Refusal.notFast : Refusal.effectLength;
+    case null:
+      return length === 0 ? Refusal.statusLength : null;
     case BlockOp.cache:
     case BlockOp.flush:
-      return NbdErrno.OK;
+      return null;
   }
 }

@@ -1,8 +1,10 @@
 import type { Clock, Timer } from '../common/clock.js';
 import type { DataSocket, DataSocketHandler, Flushable } from '../common/data-socket.js';
-import type { SlabPool } from '../common/slab.js';
+import type { SlabPool, SlabShare } from '../common/slab.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
+import { visibleExports } from './access.js';
+import type { Peer } from './access.js';
 import { ExportCounters } from './counters.js';
 import type { ServerCounters } from './counters.js';
 import { NbdProtocolError } from './errors.js';
@@ -10,8 +12,11 @@ import type { ExportTable, ExportTerms, NbdExport } from './export.js';
 import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation.js';
 import type { NegotiationHandler } from './negotiation.js';
+import type { TlsStance } from './options.js';
+import type { TransmissionTrace } from './reply-queue.js';
+import type { TlsGate, TlsIdentity } from './tls.js';
 import { Transmission } from './transmission.js';
-import type { TransmissionSink, TransmissionTrace } from './transmission.js';
+import type { TransmissionSink } from './transmission.js';
 import { commandName, errnoName, optionName, optionReplyName } from './wire.js';
 import type { OptionReply } from './wire.js';
 
@@ -24,15 +29,19 @@ export interface ConnectionServices {
   readonly clock: Clock;
   readonly counters: CounterSet;
   readonly serverCounters: ServerCounters;
+  /** Null for a server without TLS. */
+  readonly tls: TlsGate | null;
   /** The connection's socket has closed; then, or later, no request of it is with a device any more. */
   connectionChanged(connection: Connection): void;
 }
 
 /**
  *     handshake ──> transmission ──> ending ──> closed
- *         └─────────────────────────────^          (every state may close at once)
+ *       │ ^ └───────────────────────────^          (every state may close at once)
+ *       v │
+ *     securing                                     (STARTTLS is acknowledged, TLS not up)
  */
-type State = 'handshake' | 'transmission' | 'ending' | 'closed';
+type State = 'handshake' | 'securing' | 'transmission' | 'ending' | 'closed';
 
 /**
  * One client: the shell around {@link Negotiation} and {@link Transmission}, which owns the socket, the timers and
@@ -43,16 +52,24 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   #log: Logger;
   #socket: DataSocket | null = null;
   #state: State = 'handshake';
-  readonly #negotiation: Negotiation;
+  /** What is known of the client; names come with TLS. */
+  #peer: Peer;
+  #negotiation: Negotiation;
+  readonly #share: SlabShare;
   #transmission: Transmission | null = null;
   /** The one wait for the peer that is on: the handshake's deadline, the stall watch, or the linger. */
   #timer: Timer | null = null;
 
-  constructor(services: ConnectionServices, log: Logger) {
+  /** `address` is the client's IP address, null for a Unix socket. */
+  constructor(services: ConnectionServices, address: string | null, log: Logger) {
     this.#services = services;
     this.#log = log;
-    const { exports, limits, payloadBytesMax } = services;
-    this.#negotiation = new Negotiation({ exports, limits, payloadBytesMax, handler: this });
+    this.#peer = { address, certificateNames: [], pskIdentity: null };
+    this.#share = services.pool.share(services.limits.inFlightBytesMax);
+    const { tls } = services;
+    this.#negotiation = this.#negotiationWith(
+      tls === null ? 'off' : tls.isRequired ? 'required' : 'offered',
+    );
   }
 
   /** Greets the client. Once; `socket` has this connection as its handler. */
@@ -68,6 +85,11 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
     });
   }
 
+  /** The client's IP address, null for a Unix socket. */
+  get address(): string | null {
+    return this.#peer.address;
+  }
+
   /** The socket is closed. */
   get isClosed(): boolean {
     return this.#state === 'closed';
@@ -81,7 +103,7 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   /** The server stops: lets the client finish what is in flight, and ends. */
   drain(): void {
     if (this.#state === 'transmission') this.#transmission?.drain();
-    else if (this.#state === 'handshake') {
+    else if (this.#state === 'handshake' || this.#state === 'securing') {
       this.#negotiation.shutDown();
       this.#arm(this.#services.limits.handshakeDrainMs, () => this.#socket?.destroy());
     }
@@ -97,10 +119,10 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   onBytes(buffer: Buffer, length: number): void {
     let position = 0;
     if (this.#state === 'handshake') position = this.#negotiation.receive(buffer, 0, length);
+    if (position === length) return;
     // The handshake may have ended in these bytes, and the transmission begun.
-    if (position < length && this.#state === 'transmission') {
-      this.#transmission?.receive(buffer, position, length);
-    }
+    if (this.#state === 'transmission') this.#transmission?.receive(buffer, position, length);
+    else if (this.#state === 'securing') this.#injected(length - position);
   }
 
   onEnd(): void {
@@ -112,9 +134,11 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
     const state = this.#state;
     this.#state = 'closed';
     this.#timer?.cancel();
-    if (state === 'handshake') this.#services.serverCounters.handshakesFailed.add();
+    const { handshakesFailed } = this.#services.serverCounters;
+    if (state === 'handshake' || state === 'securing') handshakesFailed.add();
     const reason = error === null ? {} : { reason: error.message };
     if (state === 'transmission') this.#log.warn(reason, 'connection lost');
+    else if (state === 'securing') this.#log.warn(reason, 'TLS did not come about');
     else this.#log.debug(reason, 'connection closed');
     this.#transmission?.abort();
     this.#services.connectionChanged(this);
@@ -127,20 +151,35 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   }
 
   chosen(item: NbdExport, terms: ExportTerms): void {
-    const { limits, pool, counters } = this.#services;
+    const { limits, counters } = this.#services;
     this.#log = this.#log.child({ export: item.name });
     this.#state = 'transmission';
     this.#transmission = new Transmission({
       device: item.device,
       terms,
       limits,
-      pool,
+      pool: this.#share,
       counters: new ExportCounters(counters, item.name),
       sink: this,
       trace: this.#log.isLevelEnabled('trace') ? traceTo(this.#log) : null,
     });
     this.#log.info({ sizeBytes: terms.sizeBytes }, 'client attached');
     this.#watch(this.#transmission);
+  }
+
+  startTls(): void {
+    const { tls } = this.#services;
+    this.#state = 'securing';
+    this.#socket?.upgrade((plain, secured) =>
+      tls?.secure(plain, (stream, identity) => {
+        if (this.#state !== 'securing') {
+          stream.destroy();
+          return;
+        }
+        this.#secured(identity);
+        secured(stream);
+      }),
+    );
   }
 
   ended(error: NbdProtocolError | null): void {
@@ -180,6 +219,44 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
     }
   }
 
+  // TLS.
+
+  /** A handshake of its own follows, which knows nothing of the one before and sees exports with other eyes. */
+  #secured(identity: TlsIdentity): void {
+    this.#peer = { ...this.#peer, ...identity };
+    const client = identity.pskIdentity ?? identity.certificateNames[0];
+    if (client !== undefined) this.#log = this.#log.child({ client });
+    this.#log.debug('TLS is up');
+    this.#services.serverCounters.secured.add();
+    const plain = this.#negotiation;
+    this.#state = 'handshake';
+    this.#negotiation = this.#negotiationWith('secured');
+    this.#negotiation.continueSecured(plain);
+  }
+
+  /** What came behind STARTTLS in plain text was put there by who knows whom (CVE-2021-3716). */
+  #injected(bytes: number): void {
+    this.violated(
+      new NbdProtocolError(
+        'nbd-starttls-injection',
+        'plain text follows NBD_OPT_STARTTLS; the connection is closed',
+        { bytes },
+      ),
+    );
+    this.#socket?.destroy();
+  }
+
+  #negotiationWith(tls: TlsStance): Negotiation {
+    const { exports, limits, payloadBytesMax } = this.#services;
+    return new Negotiation({
+      exports: visibleExports(exports, this.#peer, tls),
+      limits,
+      payloadBytesMax,
+      tls,
+      handler: this,
+    });
+  }
+
   // The end and the timers.
 
   /** Sends what is queued, says goodbye, and gives the client a moment to do the same. */
@@ -192,21 +269,22 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   }
 
   /** Cuts off a client that stops in the middle of a message, for it holds buffers that others wait for. */
-  #watch(transmission: Transmission): void {
-    const { stallMs } = this.#services.limits;
+  #watch(transmission: Transmission, stalledMs = 0): void {
+    const { stallMs, contendedStallMs } = this.#services.limits;
     const { progress } = transmission;
-    this.#arm(stallMs, () => {
-      if (!transmission.awaitsPeer || transmission.progress !== progress) {
-        this.#watch(transmission);
+    const periodMs = Math.min(stallMs, contendedStallMs);
+    this.#arm(periodMs, () => {
+      const isStalled = transmission.awaitsPeer && transmission.progress === progress;
+      const nowStalledMs = isStalled ? stalledMs + periodMs : 0;
+      if (!isStalled || (nowStalledMs < stallMs && !this.#share.isWanted)) {
+        this.#watch(transmission, nowStalledMs);
         return;
       }
       this.violated(
         new NbdProtocolError(
           'nbd-stalled',
           'the client stopped in the middle of a message; cutting it off',
-          {
-            stallMs,
-          },
+          { stalledMs: nowStalledMs },
         ),
       );
       this.#socket?.destroy();

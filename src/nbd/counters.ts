@@ -6,6 +6,7 @@ export class ServerCounters {
   readonly accepted: Counter;
   readonly refused: Counter;
   readonly handshakesFailed: Counter;
+  readonly secured: Counter;
   readonly protocolErrors: Counter;
 
   constructor(counters: CounterSet) {
@@ -14,6 +15,7 @@ export class ServerCounters {
       'nbd_connections_refused_total',
       'NBD connections closed because there were too many',
     );
+    this.secured = counters.counter('nbd_tls_total', 'NBD connections that went over to TLS');
     this.handshakesFailed = counters.counter(
       'nbd_handshakes_failed_total',
       'NBD handshakes that timed out or broke off',

@@ -20,6 +20,19 @@ const ERRNO_OF_STATUS: Readonly<Record<BlockStatus, NbdErrno>> = {
   [BlockStatus.shutdown]: NbdErrno.ESHUTDOWN,
 };
 
+/** For people, with structured errors. */
+const MESSAGE_OF_STATUS: Readonly<Record<BlockStatus, string>> = {
+  [BlockStatus.ok]: '',
+  [BlockStatus.notPermitted]: 'the device does not permit it',
+  [BlockStatus.ioError]: 'the device failed; the server log has more',
+  [BlockStatus.noMemory]: 'the device is out of memory',
+  [BlockStatus.invalid]: 'the device says that the request is not valid',
+  [BlockStatus.noSpace]: 'the device has no space left',
+  [BlockStatus.overflow]: 'longer than the device does at a time',
+  [BlockStatus.notSupported]: 'the device cannot do this, or not fast',
+  [BlockStatus.shutdown]: 'the device is shutting down',
+};
+
 /**
  * The error that goes on the wire for a device's status. proto.md, "Error values", allows ENOTSUP only for a
  * WRITE_ZEROES with FAST_ZERO, and EOVERFLOW only where no payload limits the length: elsewhere both are EINVAL.
@@ -35,4 +48,9 @@ export function errnoOf(status: BlockStatus, command: number, flags: number): Nb
     return hasPayload ? NbdErrno.EINVAL : errno;
   }
   return errno;
+}
+
+/** What a structured error says of a device's status. */
+export function messageOfStatus(status: BlockStatus): string {
+  return MESSAGE_OF_STATUS[status];
 }

@@ -1,5 +1,7 @@
 import type { BlockDevice } from '../block/device.js';
 import { ConfigError } from '../common/errors.js';
+import type { AccessRule } from './access.js';
+import type { ReplyStyle } from './agreement.js';
 import { STRING_BYTES_MAX, TransmissionFlag } from './wire.js';
 
 /** The largest minimum block size that may be advertised (proto.md, "Size constraints"). */
@@ -13,6 +15,8 @@ export interface NbdExportOptions {
   readonly description?: string;
   readonly device: BlockDevice;
   readonly readOnly?: boolean;
+  /** Who may see it; null for everybody. */
+  readonly allow?: AccessRule | null;
 }
 
 /** A disk under the name that clients ask for it by. */
@@ -21,9 +25,16 @@ export class NbdExport {
   readonly description: string;
   readonly device: BlockDevice;
   readonly readOnly: boolean;
+  readonly allow: AccessRule | null;
 
   /** @throws ConfigError for a name, description or block size that NBD cannot carry. */
-  constructor({ name, description = '', device, readOnly = false }: NbdExportOptions) {
+  constructor({
+    name,
+    description = '',
+    device,
+    readOnly = false,
+    allow = null,
+  }: NbdExportOptions) {
     checkString('name', name);
     checkString('description', description);
     const { minimumBytes } = device.info;
@@ -38,6 +49,7 @@ export class NbdExport {
     this.description = description;
     this.device = device;
     this.readOnly = readOnly || device.info.readOnly;
+    this.allow = allow;
   }
 }
 
@@ -51,23 +63,47 @@ export interface ExportTerms {
   readonly payloadBytesMax: number;
   readonly trimBytesMax: number;
   readonly writeZeroesBytesMax: number;
+  readonly replyStyle: ReplyStyle;
+  /** The ids of the metadata contexts that BLOCK_STATUS tells of; empty when the client selected none. */
+  readonly contexts: readonly number[];
 }
 
+/** What a handshake agreed on besides the export. */
+export interface Agreed {
+  readonly replyStyle: ReplyStyle;
+  readonly contexts: readonly number[];
+}
+
+const NOTHING_AGREED: Agreed = { replyStyle: 'simple', contexts: [] };
+
 /** The terms of an export now; `payloadBytesMax` is the server's own limit. */
-export function termsOf(item: NbdExport, payloadBytesMax: number): ExportTerms {
+export function termsOf(
+  item: NbdExport,
+  payloadBytesMax: number,
+  agreed: Agreed = NOTHING_AGREED,
+): ExportTerms {
   const { info } = item.device;
   const payloadMax = Math.min(payloadBytesMax, info.transferBytesMax);
   const preferred = Math.max(info.preferredBytes, PREFERRED_BLOCK_BYTES_MIN, info.minimumBytes);
   return {
     sizeBytes: info.sizeBytes,
-    flags: transmissionFlagsOf(item),
+    flags: transmissionFlagsOf(item) | agreedFlags(agreed),
     minimumBytes: info.minimumBytes,
     // "MUST be at least as large as the preferred block size", said of the maximum payload.
     preferredBytes: Math.min(preferred, powerOfTwoBelow(payloadMax)),
     payloadBytesMax: payloadMax,
     trimBytesMax: info.trimBytesMax,
     writeZeroesBytesMax: info.writeZeroesBytesMax,
+    replyStyle: agreed.replyStyle,
+    contexts: agreed.contexts,
   };
+}
+
+/** The flags that mean something only with other replies than simple ones. */
+function agreedFlags({ replyStyle, contexts }: Agreed): number {
+  if (replyStyle === 'simple') return 0;
+  if (replyStyle === 'structured' || contexts.length === 0) return TransmissionFlag.SEND_DF;
+  return TransmissionFlag.SEND_DF | TransmissionFlag.BLOCK_STATUS_PAYLOAD;
 }
 
 function transmissionFlagsOf({ device, readOnly }: NbdExport): number {
@@ -92,13 +128,18 @@ export interface ExportTable {
   /** `name` as the client sent it; empty asks for the default export. */
   lookup(name: string): NbdExport | null;
   list(): Iterable<NbdExport>;
+  /** Some exports are only for clients that prove over TLS who they are. */
+  readonly hasTlsOnly?: boolean;
 }
 
 /**
- * The table of a fixed set of exports. The default export is the one named "", or the only one.
- * @throws ConfigError when two have the same name.
+ * The table of a fixed set of exports. The default export is the one named "", or `defaultName`, or the only one.
+ * @throws ConfigError when two have the same name, or none has the default's.
  */
-export function fixedExports(items: Iterable<NbdExport>): ExportTable {
+export function fixedExports(
+  items: Iterable<NbdExport>,
+  defaultName: string | null = null,
+): ExportTable {
   const byName = new Map<string, NbdExport>();
   for (const item of items) {
     if (byName.has(item.name)) {
@@ -112,8 +153,15 @@ export function fixedExports(items: Iterable<NbdExport>): ExportTable {
   }
   const [first] = byName.values();
   const only = byName.size === 1 && first !== undefined ? first : null;
+  const named = defaultName === null ? only : byName.get(defaultName);
+  if (named === undefined) {
+    throw new ConfigError(
+      'default-export',
+      `the default export ${JSON.stringify(defaultName)} is none of the exports`,
+    );
+  }
   return {
-    lookup: (name) => byName.get(name) ?? (name === '' ? only : null),
+    lookup: (name) => byName.get(name) ?? (name === '' ? named : null),
     list: () => byName.values(),
   };
 }

@@ -3,10 +3,15 @@ import { STRING_BYTES_MAX } from './wire.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+/** What a client that did not ask for size constraints may send (proto.md, "Size constraints"). */
+export const DEFAULT_PAYLOAD_BYTES = 32 * MIB;
+
 /** What one NBD server takes on. Each limit bounds memory, time or both. */
 export interface NbdLimits {
   /** Connections at a time; the next one is closed at once. */
   readonly connectionsMax: number;
+  /** Connections at a time from one IP address (of IPv6, from one /64); Unix sockets have none. */
+  readonly connectionsPerAddressMax: number;
   /** A client that has not chosen an export by then is cut off. */
   readonly handshakeMs: number;
   /** Options in one handshake, so that the deadline is not the only bound on what a client can make us answer. */
@@ -15,16 +20,30 @@ export interface NbdLimits {
   readonly optionBytesMax: number;
   /** The longest option data that is skipped (CVE-2017-15119); above it the connection is closed. */
   readonly optionSkipBytesMax: number;
-  /** The longest READ and WRITE. */
+  /** Queries in one LIST_META_CONTEXT or SET_META_CONTEXT. */
+  readonly metaQueriesMax: number;
+  /** The longest READ and WRITE. A longer READ is answered in chunks where the client can take them. */
   readonly payloadBytesMax: number;
+  /** A READ above this is answered in chunks of this size, each when its data is there. */
+  readonly readChunkBytes: number;
+  /** Chunks of one connection that are being read or sent. */
+  readonly readChunksMax: number;
+  /** Within a READ that is answered in chunks, a run of zeroes of at least this is sent as a hole. */
+  readonly readHoleBytesMin: number;
+  /** Extents in one reply to BLOCK_STATUS; the client asks again for what follows. */
+  readonly extentsMax: number;
   /** The longest payload of a refused WRITE that is skipped to stay in step; above it the connection is closed. */
   readonly drainBytesMax: number;
   /** Requests of one connection that are being read, carried out or answered. */
   readonly inFlightMax: number;
+  /** Buffer bytes that one connection holds for the data of its requests; one request is always let through. */
+  readonly inFlightBytesMax: number;
   /** Reply bytes waiting for a client to read them, above which no more of its requests are started. */
   readonly queuedBytesMax: number;
   /** A client that is in the middle of sending or reading a message, and does not go on, is cut off after this. */
   readonly stallMs: number;
+  /** The same for a client that holds buffers which others wait for. */
+  readonly contendedStallMs: number;
   /** How long a connection that we ended waits for the client to close it as well. */
   readonly lingerMs: number;
   /** On shutdown, how long a client that is still choosing an export is told to go before it is cut off. */
@@ -32,8 +51,10 @@ export interface NbdLimits {
 }
 
 export const DEFAULT_LIMITS: NbdLimits = {
-  // The buffer pool is laid out for 64 connections of queue depth 32.
-  connectionsMax: 64,
+  // Each may take two receive buffers' worth of memory, 512 KiB, outside the pool.
+  connectionsMax: 256,
+  // A client with all the connections that it can use (the kernel's 16, qemu's 16) on a few disks; a quarter of all.
+  connectionsPerAddressMax: 64,
   // A handshake is a handful of round trips.
   handshakeMs: 10_000,
   // The longest real handshake (libnbd listing everything) has about a dozen.
@@ -41,16 +62,29 @@ export const DEFAULT_LIMITS: NbdLimits = {
   // A name, the widest list of information requests, and a dozen metadata queries.
   optionBytesMax: 4 * STRING_BYTES_MAX,
   optionSkipBytesMax: MIB,
-  // What a client that did not ask for size constraints may send (proto.md, "Size constraints").
-  payloadBytesMax: 32 * MIB,
+  // There is one context to select; a list of everything that clients know of has half a dozen.
+  metaQueriesMax: 64,
+  payloadBytesMax: DEFAULT_PAYLOAD_BYTES,
+  // A buffer size class, and what copying programs read at a time: what they ask for stays one chunk.
+  readChunkBytes: 2 * MIB,
+  // 16 MiB under way keep a fast device busy, and leave buffers to others.
+  readChunksMax: 8,
+  // Below, a chunk of its own costs more than sending the zeroes.
+  readHoleBytesMin: 64 * KIB,
+  // 16 KiB of reply, and as many as a SCSI device is asked for (proto.md: not above 2^20).
+  extentsMax: 1024,
   // Twice what every client may send, so that a client off by one buffer learns of it instead of losing its disk.
   drainBytesMax: 64 * MIB,
   // The kernel client's default queue depth.
   inFlightMax: 128,
+  // Two of the largest requests, or the whole queue depth at 512 KiB.
+  inFlightBytesMax: 64 * MIB,
   // One largest reply, and a batch of ordinary ones behind it, keep a link busy.
   queuedBytesMax: 8 * MIB,
   // The largest payload still gets through a link of 3 Mbit/s.
   stallMs: 120_000,
+  // Longer than TCP takes to send a lost segment again, a few times over.
+  contendedStallMs: 10_000,
   lingerMs: 2_000,
   handshakeDrainMs: 1_000,
 };

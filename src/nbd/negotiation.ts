@@ -1,10 +1,11 @@
 import { assert } from '../common/assert.js';
+import { Agreement } from './agreement.js';
 import { NbdProtocolError } from './errors.js';
 import { termsOf } from './export.js';
 import type { ExportTable, ExportTerms, NbdExport } from './export.js';
 import type { NbdLimits } from './limits.js';
 import { OPTIONS } from './options.js';
-import type { OptionContext, OptionEntry } from './options.js';
+import type { OptionContext, OptionEntry, TlsStance } from './options.js';
 import {
   CLIENT_FLAGS_BYTES,
   EXPORT_NAME_REPLY_BYTES,
@@ -30,6 +31,11 @@ export interface NegotiationHandler {
   answered(option: number, reply: OptionReply): void;
   /** The client has entered the transmission phase. Bytes that {@link Negotiation.receive} left belong to it. */
   chosen(item: NbdExport, terms: ExportTerms): void;
+  /**
+   * STARTTLS is acknowledged: this handshake is over, with all that was agreed on in it. Bytes that
+   * {@link Negotiation.receive} left came behind STARTTLS in plain text, and must not be used.
+   */
+  startTls(): void;
   /** The connection is to be closed: the client aborted (null), or broke a rule. */
   ended(error: NbdProtocolError | null): void;
 }
@@ -40,6 +46,7 @@ export interface NegotiationOptions {
   /** What the server can carry in one request. */
   readonly payloadBytesMax: number;
   readonly handler: NegotiationHandler;
+  readonly tls?: TlsStance;
 }
 
 type State = 'clientFlags' | 'optionHeader' | 'optionData' | 'skip' | 'over';
@@ -67,6 +74,9 @@ const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
  */
 export class Negotiation implements OptionContext {
   readonly exports: ExportTable;
+  readonly tls: TlsStance;
+  readonly agreement = new Agreement();
+  readonly metaQueriesMax: number;
   readonly #limits: NbdLimits;
   readonly #handler: NegotiationHandler;
   readonly #payloadBytesMax: number;
@@ -80,9 +90,11 @@ export class Negotiation implements OptionContext {
   #itemFill = 0;
   #skipBytes = 0;
 
-  constructor({ exports, limits, payloadBytesMax, handler }: NegotiationOptions) {
+  constructor({ exports, limits, payloadBytesMax, handler, tls = 'off' }: NegotiationOptions) {
     this.exports = exports;
+    this.tls = tls;
     this.#limits = limits;
+    this.metaQueriesMax = limits.metaQueriesMax;
     this.#payloadBytesMax = payloadBytesMax;
     this.#handler = handler;
   }
@@ -96,6 +108,16 @@ export class Negotiation implements OptionContext {
     const greeting = Buffer.alloc(GREETING_BYTES);
     encodeGreeting(viewOf(greeting), 0, OFFERED_FLAGS);
     this.#handler.send(greeting);
+  }
+
+  /**
+   * Goes on where a handshake in plain text ended in STARTTLS, instead of {@link start}. Of that handshake only the
+   * client flags are left, for they are not sent again.
+   */
+  continueSecured(plain: Negotiation): void {
+    this.#noZeroes = plain.#noZeroes;
+    this.#shuttingDown = plain.#shuttingDown;
+    this.#expectOption();
   }
 
   /** From now on options get ERR_SHUTDOWN, and the client has to leave by itself. */
@@ -142,8 +164,12 @@ export class Negotiation implements OptionContext {
     this.reply(type, Buffer.from(message));
   }
 
-  termsOf(item: NbdExport): ExportTerms {
-    return termsOf(item, this.#payloadBytesMax);
+  termsOf(item: NbdExport, name: string): ExportTerms {
+    const { agreement } = this;
+    return termsOf(item, this.#payloadBytesMax, {
+      replyStyle: agreement.replyStyle,
+      contexts: agreement.contextsFor(name),
+    });
   }
 
   sendExportNameReply(terms: ExportTerms): void {
@@ -158,6 +184,12 @@ export class Negotiation implements OptionContext {
   choose(item: NbdExport, terms: ExportTerms): void {
     this.#enter('over');
     this.#handler.chosen(item, terms);
+  }
+
+  startTls(): void {
+    this.reply(OptionReply.ACK);
+    this.#enter('over');
+    this.#handler.startTls();
   }
 
   end(error: NbdProtocolError | null): void {
@@ -204,6 +236,8 @@ export class Negotiation implements OptionContext {
     const dataBytes = header.getUint32(12);
     const facts = { option: optionName(this.#option), dataBytes };
     this.#optionCount++;
+    // "Issuing this command replaces all previously-set metadata contexts (including when this command fails)".
+    if (this.#option === NbdOption.SET_META_CONTEXT) this.agreement.dropContexts();
     if (this.#optionCount > this.#limits.optionsMax) {
       this.end(new NbdProtocolError('nbd-too-many-options', 'the handshake does not end', facts));
     } else if (dataBytes > this.#limits.optionSkipBytesMax) {
@@ -219,6 +253,7 @@ export class Negotiation implements OptionContext {
   }
 
   #optionData(data: Buffer): void {
+    if (this.#refusedWithoutTls()) return;
     const { handle } = OPTIONS[this.#option] ?? UNKNOWN_OPTION;
     if (!this.#shuttingDown || this.#option === NbdOption.ABORT) handle(this, data);
     else if (this.#option === NbdOption.EXPORT_NAME) this.end(null);
@@ -226,7 +261,23 @@ export class Negotiation implements OptionContext {
     if (!this.isOver) this.#expectOption();
   }
 
+  /** FORCEDTLS: whatever comes before STARTTLS, ABORT excepted, "MUST reply with NBD_REP_ERR_TLS_REQD". */
+  #refusedWithoutTls(): boolean {
+    if (this.tls !== 'required') return false;
+    if (this.#option === NbdOption.STARTTLS || this.#option === NbdOption.ABORT) return false;
+    if (this.#option === NbdOption.EXPORT_NAME) {
+      this.end(
+        new NbdProtocolError('nbd-tls-required', 'the client asked for an export without TLS'),
+      );
+    } else {
+      this.refuse(OptionReply.ERR_TLS_REQD, 'this server serves nothing without TLS');
+      this.#expectOption();
+    }
+    return true;
+  }
+
   #refuseSkipped(): void {
+    if (this.#refusedWithoutTls()) return;
     const entry = OPTIONS[this.#option];
     if (entry === undefined) UNKNOWN_OPTION.handle(this, EMPTY);
     else if (entry.tooLong === 'end') {

@@ -1,6 +1,9 @@
 import { writeSafeU64 } from '../common/u64.js';
+import type { Agreement } from './agreement.js';
 import { NbdProtocolError } from './errors.js';
 import type { ExportTable, ExportTerms, NbdExport } from './export.js';
+import { listMetaContexts, setMetaContexts } from './meta-contexts.js';
+import { printable, stringOf } from './strings.js';
 import {
   INFO_BLOCK_SIZE_BYTES,
   INFO_EXPORT_BYTES,
@@ -10,18 +13,32 @@ import {
   STRING_BYTES_MAX,
 } from './wire.js';
 
+/**
+ * Where a handshake stands with TLS (proto.md, "TLS support"): the server has none (NOTLS), has it for whoever asks
+ * (SELECTIVETLS), insists on it (FORCEDTLS); or it is there.
+ */
+export type TlsStance = 'off' | 'offered' | 'required' | 'secured';
+
 /** What an option's handler may do to the handshake that it is part of. */
 export interface OptionContext {
   readonly exports: ExportTable;
+  readonly tls: TlsStance;
+  /** What the options have agreed on so far. */
+  readonly agreement: Agreement;
+  /** Queries that one metadata context option may have. */
+  readonly metaQueriesMax: number;
   /** Sends one reply to the option at hand. */
   reply(type: OptionReply, data?: Uint8Array): void;
   /** Sends an error reply with a message for people. */
   refuse(type: OptionReply, message: string): void;
-  termsOf(item: NbdExport): ExportTerms;
+  /** `name` as the client wrote it. */
+  termsOf(item: NbdExport, name: string): ExportTerms;
   /** EXPORT_NAME's reply, which has a format of its own. */
   sendExportNameReply(terms: ExportTerms): void;
   /** Enters the transmission phase. */
   choose(item: NbdExport, terms: ExportTerms): void;
+  /** Acknowledges STARTTLS. This handshake is over then, and a new one begins on the secured connection. */
+  startTls(): void;
   /** Closes the connection; null when the client wanted that. */
   end(error: NbdProtocolError | null): void;
 }
@@ -46,19 +63,28 @@ export const OPTIONS: Readonly<Partial<Record<number, OptionEntry>>> = {
   [NbdOption.ABORT]: { handle: abort, tooLong: 'ignore' },
   [NbdOption.LIST]: { handle: list, tooLong: 'refuse' },
   [NbdOption.PEEK_EXPORT]: { handle: unsupported, tooLong: 'refuse' },
-  [NbdOption.STARTTLS]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.STARTTLS]: { handle: startTls, tooLong: 'refuse' },
   [NbdOption.INFO]: { handle: info, tooLong: 'refuse' },
   [NbdOption.GO]: { handle: go, tooLong: 'refuse' },
-  [NbdOption.STRUCTURED_REPLY]: { handle: unsupported, tooLong: 'refuse' },
-  [NbdOption.LIST_META_CONTEXT]: { handle: unsupported, tooLong: 'refuse' },
-  [NbdOption.SET_META_CONTEXT]: { handle: unsupported, tooLong: 'refuse' },
-  [NbdOption.EXTENDED_HEADERS]: { handle: unsupported, tooLong: 'refuse' },
+  [NbdOption.STRUCTURED_REPLY]: { handle: structuredReply, tooLong: 'refuse' },
+  [NbdOption.LIST_META_CONTEXT]: { handle: listMetaContexts, tooLong: 'refuse' },
+  [NbdOption.SET_META_CONTEXT]: { handle: setMetaContexts, tooLong: 'refuse' },
+  [NbdOption.EXTENDED_HEADERS]: { handle: extendedHeaders, tooLong: 'refuse' },
 };
 
 function exportName(context: OptionContext, data: Buffer): void {
+  if (context.agreement.replyStyle === 'extended') {
+    context.end(
+      new NbdProtocolError(
+        'nbd-export-name-extended',
+        'the client sent NBD_OPT_EXPORT_NAME after NBD_OPT_EXTENDED_HEADERS, which forbids it',
+      ),
+    );
+    return;
+  }
   const name = data.length > STRING_BYTES_MAX ? null : stringOf(data);
   const item = name === null ? null : context.exports.lookup(name);
-  if (item === null) {
+  if (name === null || item === null) {
     context.end(
       new NbdProtocolError(
         'nbd-unknown-export',
@@ -70,7 +96,7 @@ function exportName(context: OptionContext, data: Buffer): void {
     );
     return;
   }
-  const terms = context.termsOf(item);
+  const terms = context.termsOf(item, name);
   context.sendExportNameReply(terms);
   context.choose(item, terms);
 }
@@ -107,6 +133,41 @@ function go(context: OptionContext, data: Buffer): void {
   context.choose(found.item, found.terms);
 }
 
+function structuredReply(context: OptionContext, data: Buffer): void {
+  if (data.length > 0) {
+    context.refuse(OptionReply.ERR_INVALID, 'NBD_OPT_STRUCTURED_REPLY takes no data');
+  } else if (context.agreement.replyStyle === 'extended') {
+    context.refuse(
+      OptionReply.ERR_EXT_HEADER_REQD,
+      'extended headers are agreed on, and take precedence over structured replies',
+    );
+  } else {
+    context.agreement.useStructuredReplies();
+    context.reply(OptionReply.ACK);
+  }
+}
+
+function extendedHeaders(context: OptionContext, data: Buffer): void {
+  if (data.length > 0) {
+    context.refuse(OptionReply.ERR_INVALID, 'NBD_OPT_EXTENDED_HEADERS takes no data');
+    return;
+  }
+  context.agreement.useExtendedHeaders();
+  context.reply(OptionReply.ACK);
+}
+
+function startTls(context: OptionContext, data: Buffer): void {
+  if (context.tls === 'off') {
+    context.refuse(OptionReply.ERR_UNSUP, 'this server is set up without TLS');
+  } else if (context.tls === 'secured') {
+    context.refuse(OptionReply.ERR_INVALID, 'the connection uses TLS already');
+  } else if (data.length > 0) {
+    context.refuse(OptionReply.ERR_INVALID, 'NBD_OPT_STARTTLS takes no data');
+  } else {
+    context.startTls();
+  }
+}
+
 function unsupported(context: OptionContext): void {
   context.refuse(OptionReply.ERR_UNSUP, 'this server does not carry out the option');
 }
@@ -123,10 +184,15 @@ function describe(
   }
   const item = context.exports.lookup(request.name);
   if (item === null) {
-    context.refuse(OptionReply.ERR_UNKNOWN, `there is no export "${request.name}"`);
+    // A client without TLS learns no more of an export that needs it than of one that does not exist.
+    if (context.tls === 'offered' && context.exports.hasTlsOnly === true) {
+      context.refuse(OptionReply.ERR_TLS_REQD, 'without TLS there is no such export');
+    } else {
+      context.refuse(OptionReply.ERR_UNKNOWN, `there is no export "${request.name}"`);
+    }
     return null;
   }
-  const terms = context.termsOf(item);
+  const terms = context.termsOf(item, request.name);
   context.reply(OptionReply.INFO, exportInfo(terms));
   const { types } = request;
   if (types.has(InfoType.NAME)) context.reply(OptionReply.INFO, textInfo(InfoType.NAME, item.name));
@@ -186,21 +252,4 @@ function blockSizeInfo(terms: ExportTerms): Uint8Array {
   view.setUint32(6, terms.preferredBytes);
   view.setUint32(10, terms.payloadBytesMax);
   return bytes;
-}
-
-const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
-
-/** A protocol string, or null for one that proto.md forbids. */
-function stringOf(bytes: Buffer): string | null {
-  if (bytes.includes(0)) return null;
-  try {
-    return utf8.decode(bytes);
-  } catch {
-    return null;
-  }
-}
-
-/** The beginning of a string of the client's for a log. */
-function printable(bytes: Buffer): string {
-  return JSON.stringify(bytes.toString('utf8', 0, Math.min(bytes.length, 80)));
 }

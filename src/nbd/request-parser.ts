@@ -1,4 +1,9 @@
-import { REQUEST_BYTES, decodeRequest } from './wire.js';
+import {
+  EXTENDED_REQUEST_BYTES,
+  REQUEST_BYTES,
+  decodeExtendedRequest,
+  decodeRequest,
+} from './wire.js';
 import type { RequestHeader } from './wire.js';
 
 /** Receives what a {@link RequestParser} finds. */
@@ -21,6 +26,8 @@ type Phase = 'header' | 'take' | 'skip' | 'stopped';
  */
 export class RequestParser {
   readonly #handler: RequestParserHandler;
+  readonly #headerBytes: number;
+  readonly #decode: (view: DataView, at: number, out: RequestHeader) => void;
   readonly #header: RequestHeader = {
     magic: 0,
     flags: 0,
@@ -34,15 +41,18 @@ export class RequestParser {
   };
   #phase: Phase = 'header';
   /** A header that arrives in pieces. */
-  readonly #partial = Buffer.alloc(REQUEST_BYTES);
+  readonly #partial = Buffer.alloc(EXTENDED_REQUEST_BYTES);
   readonly #partialView = new DataView(this.#partial.buffer, this.#partial.byteOffset);
   #partialFill = 0;
   #payloadTarget: Buffer | null = null;
   #payloadAt = 0;
   #payloadLeft = 0;
 
-  constructor(handler: RequestParserHandler) {
+  constructor(handler: RequestParserHandler, headers: 'compact' | 'extended' = 'compact') {
     this.#handler = handler;
+    const isExtended = headers === 'extended';
+    this.#headerBytes = isExtended ? EXTENDED_REQUEST_BYTES : REQUEST_BYTES;
+    this.#decode = isExtended ? decodeExtendedRequest : decodeRequest;
   }
 
   /** A message has begun to arrive, and is not whole. */
@@ -98,18 +108,19 @@ export class RequestParser {
   /** Returns the bytes taken, or -1 when the handler did not accept the header. */
   #takeHeader(bytes: Buffer, view: DataView, position: number, end: number): number {
     const header = this.#header;
-    if (this.#partialFill === 0 && end - position >= REQUEST_BYTES) {
-      decodeRequest(view, position, header);
-      return this.#handler.requestArrived(header) ? REQUEST_BYTES : -1;
+    const headerBytes = this.#headerBytes;
+    if (this.#partialFill === 0 && end - position >= headerBytes) {
+      this.#decode(view, position, header);
+      return this.#handler.requestArrived(header) ? headerBytes : -1;
     }
-    const taken = Math.min(REQUEST_BYTES - this.#partialFill, end - position);
+    const taken = Math.min(headerBytes - this.#partialFill, end - position);
     bytes.copy(this.#partial, this.#partialFill, position, position + taken);
-    if (this.#partialFill + taken < REQUEST_BYTES) {
+    if (this.#partialFill + taken < headerBytes) {
       this.#partialFill += taken;
       return taken;
     }
     // A header that is not accepted keeps its earlier pieces here, and its last ones with the caller.
-    decodeRequest(this.#partialView, 0, header);
+    this.#decode(this.#partialView, 0, header);
     if (!this.#handler.requestArrived(header)) return -1;
     this.#partialFill = 0;
     return taken;

@@ -1,7 +1,14 @@
 import { BlockRequest } from '../block/device.js';
 import type { Flushable } from '../common/data-socket.js';
 import type { BufferSlot } from '../common/slab.js';
-import { NbdErrno, SIMPLE_REPLY_BYTES } from './wire.js';
+import type { ReadJob } from './chunked-reads.js';
+import { MESSAGE_BYTES_MAX } from './refusals.js';
+import type { Refusal } from './refusals.js';
+import { CHUNK_OFFSET_BYTES, ERROR_BYTES, EXTENDED_CHUNK_BYTES, NbdCommand } from './wire.js';
+
+/** The longest reply that is put together outside a slot: an error with offset and message. */
+export const REPLY_AREA_BYTES =
+  EXTENDED_CHUNK_BYTES + ERROR_BYTES + MESSAGE_BYTES_MAX + CHUNK_OFFSET_BYTES;
 
 /** Whoever is told that a request's reply has left. */
 export interface RequestOwner {
@@ -17,14 +24,24 @@ export class NbdRequest extends BlockRequest implements Flushable {
   flags = 0;
   cookieHigh = 0;
   cookieLow = 0;
-  /** The error of a request that never reaches the device. */
-  refusal: NbdErrno = NbdErrno.OK;
-  /** The data, of a READ or a WRITE that was not refused. */
+  /** The client's offset as it came, which extended replies repeat. */
+  startHigh = 0;
+  startLow = 0;
+  /** Why the request never reaches the device. */
+  refusal: Refusal | null = null;
+  /** Bytes that follow the header. */
+  payloadBytes = 0;
+  /** The data of a READ or a WRITE that was not refused, or the reply to a BLOCK_STATUS. */
   slot: BufferSlot | null = null;
   /** The reply's length while it is queued. */
   replyBytes = 0;
-  /** Where a reply without data is put together. */
+  /** A chunk of a READ that is answered in several: what it is part of, and whether it is the last. */
+  job: ReadJob | null = null;
+  isLastChunk = true;
+  /** Where a reply without data is put together, and the payload of a BLOCK_STATUS is received. */
   readonly header: Buffer;
+  /** The start of it, as long as a reply that only says that all is well. */
+  readonly shortReply: Buffer;
   readonly headerView: DataView;
   readonly headerAt: number;
   readonly #owner: RequestOwner;
@@ -37,13 +54,18 @@ export class NbdRequest extends BlockRequest implements Flushable {
   ) {
     super(done);
     this.#owner = owner;
-    this.header = headers.bytes.subarray(headerAt, headerAt + SIMPLE_REPLY_BYTES);
+    this.header = headers.bytes.subarray(headerAt, headerAt + REPLY_AREA_BYTES);
+    this.shortReply = this.header.subarray(0, headers.shortReplyBytes);
     this.headerView = headers.view;
     this.headerAt = headerAt;
   }
 
   flushed(): void {
     this.#owner.replyFlushed(this);
+  }
+
+  get isRead(): boolean {
+    return this.command === NbdCommand.READ;
   }
 
   releaseSlot(): void {
@@ -59,6 +81,13 @@ export class NbdRequest extends BlockRequest implements Flushable {
 interface HeaderArea {
   readonly bytes: Buffer;
   readonly view: DataView;
+  readonly shortReplyBytes: number;
+}
+
+export interface RequestPoolOptions {
+  readonly capacity: number;
+  /** What a reply without data or words takes. */
+  readonly shortReplyBytes: number;
 }
 
 /** A connection's requests: made on first use, `capacity` at most, and kept. */
@@ -70,14 +99,19 @@ export class RequestPool {
   readonly #free: NbdRequest[] = [];
   #madeCount = 0;
 
-  constructor(owner: RequestOwner, done: (request: BlockRequest) => void, capacity: number) {
+  constructor(
+    owner: RequestOwner,
+    done: (request: BlockRequest) => void,
+    { capacity, shortReplyBytes }: RequestPoolOptions,
+  ) {
     this.capacity = capacity;
     this.#owner = owner;
     this.#done = done;
-    const bytes = Buffer.alloc(capacity * SIMPLE_REPLY_BYTES);
+    const bytes = Buffer.alloc(capacity * REPLY_AREA_BYTES);
     this.#headers = {
       bytes,
       view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
+      shortReplyBytes,
     };
   }
 
@@ -90,7 +124,7 @@ export class RequestPool {
     const request = this.#free.pop();
     if (request !== undefined) return request;
     if (this.#madeCount === this.capacity) return null;
-    const at = this.#madeCount++ * SIMPLE_REPLY_BYTES;
+    const at = this.#madeCount++ * REPLY_AREA_BYTES;
     return new NbdRequest(this.#owner, this.#done, this.#headers, at);
   }
 

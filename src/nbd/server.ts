@@ -1,4 +1,3 @@
-import type { Socket } from 'node:net';
 import type { Clock } from '../common/clock.js';
 import { DataSocket } from '../common/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
@@ -11,8 +10,10 @@ import { fixedExports } from './export.js';
 import type { ExportTable, NbdExport } from './export.js';
 import { DEFAULT_LIMITS } from './limits.js';
 import type { NbdLimits } from './limits.js';
+import { addressKey } from './network.js';
 import { openListener } from './socket.js';
-import type { Listener, NbdAddress } from './socket.js';
+import type { AcceptedSocket, Listener, ListenAddress, NbdAddress } from './socket.js';
+import type { TlsGate } from './tls.js';
 
 export interface NbdServerOptions {
   /** A fixed set, or a table that whoever made it may change. */
@@ -23,6 +24,10 @@ export interface NbdServerOptions {
   readonly clock: Clock;
   readonly counters: CounterSet;
   readonly limits?: Partial<NbdLimits>;
+  /** What a client gets that asks for the export "", of a fixed set; see {@link fixedExports}. */
+  readonly defaultExport?: string | null;
+  /** Null for a server without TLS. */
+  readonly tls?: TlsGate | null;
 }
 
 /** Serves exports to NBD clients on any number of TCP and Unix sockets. */
@@ -34,27 +39,40 @@ export class NbdServer {
   readonly #services: ConnectionServices;
   readonly #listeners: Listener[] = [];
   readonly #connections = new Set<Connection>();
+  /** How many there are of each IP address, by {@link addressKey}. */
+  readonly #addressCounts = new Map<string, number>();
   #connectionNumber = 0;
   #closing: Promise<void> | null = null;
   /** Set while {@link close} waits: called whenever a connection has changed. */
   #changed: (() => void) | null = null;
 
-  /** @throws ConfigError when two exports have one name. */
-  constructor({ exports, pool, log, clock, counters, limits }: NbdServerOptions) {
+  /** @throws ConfigError when two exports have one name, or none the default's. */
+  constructor(options: NbdServerOptions) {
+    const {
+      exports,
+      pool,
+      log,
+      clock,
+      counters,
+      limits,
+      defaultExport = null,
+      tls = null,
+    } = options;
     this.#log = log;
     this.#clock = clock;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#counters = new ServerCounters(counters);
     this.#services = {
-      exports: 'lookup' in exports ? exports : fixedExports(exports),
+      exports: 'lookup' in exports ? exports : fixedExports(exports, defaultExport),
       pool,
       limits: this.#limits,
       payloadBytesMax: Math.min(this.#limits.payloadBytesMax, pool.requestBytesMax),
       clock,
       counters,
       serverCounters: this.#counters,
+      tls,
       connectionChanged: (connection) => {
-        if (connection.isReleased) this.#connections.delete(connection);
+        if (connection.isReleased) this.#forget(connection);
         this.#changed?.();
       },
     };
@@ -70,9 +88,9 @@ export class NbdServer {
    * @returns the address as it was bound.
    * @throws ConfigError when the address is taken or cannot be had.
    */
-  async listen(address: NbdAddress): Promise<NbdAddress> {
+  async listen(address: ListenAddress): Promise<NbdAddress> {
     const listener = await openListener(address, {
-      onAccept: (socket) => this.#accept(socket),
+      onAccept: (accepted) => this.#accept(accepted),
       onError: (error) => this.#log.error({ reason: error.message }, 'accepting a client'),
     });
     if (this.#closing === null) this.#listeners.push(listener);
@@ -122,20 +140,41 @@ export class NbdServer {
     });
   }
 
-  #accept(socket: Socket): void {
-    if (this.#closing !== null || this.#connections.size >= this.#limits.connectionsMax) {
+  #accept({ socket, address }: AcceptedSocket): void {
+    const refusal = this.#refusal(address);
+    if (refusal !== null) {
       this.#counters.refused.add();
-      this.#log.warn(
-        { connectionsMax: this.#limits.connectionsMax },
-        'too many clients; refusing one',
-      );
+      this.#log.warn({ ...refusal, remote: address ?? 'unix' }, 'too many clients; refusing one');
       socket.destroy();
       return;
     }
     this.#counters.accepted.add();
     const conn = ++this.#connectionNumber;
-    const connection = new Connection(this.#services, this.#log.child({ conn }));
+    const connection = new Connection(this.#services, address, this.#log.child({ conn }));
     this.#connections.add(connection);
+    if (address !== null) this.#count(address, 1);
     connection.open(DataSocket.adopt(socket, connection));
+  }
+
+  /** The limit that the next connection from there would exceed, if any. */
+  #refusal(address: string | null): Readonly<Record<string, number>> | null {
+    const { connectionsMax, connectionsPerAddressMax } = this.#limits;
+    if (this.#closing !== null) return {};
+    if (this.#connections.size >= connectionsMax) return { connectionsMax };
+    if (address === null) return null;
+    const count = this.#addressCounts.get(addressKey(address)) ?? 0;
+    return count >= connectionsPerAddressMax ? { connectionsPerAddressMax } : null;
+  }
+
+  #forget(connection: Connection): void {
+    if (!this.#connections.delete(connection)) return;
+    if (connection.address !== null) this.#count(connection.address, -1);
+  }
+
+  #count(address: string, change: 1 | -1): void {
+    const key = addressKey(address);
+    const count = (this.#addressCounts.get(key) ?? 0) + change;
+    if (count === 0) this.#addressCounts.delete(key);
+    else this.#addressCounts.set(key, count);
   }
 }

@@ -1,4 +1,4 @@
-import { lstat, unlink } from 'node:fs/promises';
+import { chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { ConfigError, messageOf } from '../common/errors.js';
@@ -6,6 +6,36 @@ import { ConfigError, messageOf } from '../common/errors.js';
 /** Where NBD is served: a TCP address, whose port 0 means any free one, or the path of a Unix socket. */
 export type NbdAddress =
   { readonly host: string; readonly port: number } | { readonly path: string };
+
+/** A Unix socket to make, and who may connect to it: by its file's permission bits and owner. */
+export interface UnixSocketAddress {
+  readonly path: string;
+  /** Permission bits; null for what the umask leaves. */
+  readonly mode?: number | null;
+  readonly owner?: SocketOwner | null;
+}
+
+/** Numeric ids; -1 leaves one as it is. */
+export interface SocketOwner {
+  readonly uid: number;
+  readonly gid: number;
+}
+
+/** A socket that somebody else has opened and listens on, and handed to this process (socket activation). */
+export interface InheritedSocket {
+  readonly fd: number;
+  /** What to call it where it is no TCP socket. */
+  readonly path: string;
+}
+
+export type ListenAddress =
+  { readonly host: string; readonly port: number } | UnixSocketAddress | InheritedSocket;
+
+/** A client that has connected, with its IP address; null for a Unix socket. */
+export interface AcceptedSocket {
+  readonly socket: Socket;
+  readonly address: string | null;
+}
 
 /** Linux's `sun_path` without its NUL. */
 const SOCKET_PATH_BYTES_MAX = 107;
@@ -20,7 +50,7 @@ export interface Listener {
 
 export interface ListenerHandler {
   /** A client, not read from yet; for {@link DataSocket.adopt}. */
-  onAccept(socket: Socket): void;
+  onAccept(accepted: AcceptedSocket): void;
   /** Accepting failed; the listener goes on. */
   onError(error: Error): void;
 }
@@ -30,52 +60,105 @@ export interface ListenerHandler {
  * @throws ConfigError when the address is taken or cannot be had.
  */
 export async function openListener(
-  address: NbdAddress,
+  address: ListenAddress,
   handler: ListenerHandler,
 ): Promise<Listener> {
-  if ('path' in address) checkPath(address.path);
-  let server = serverFor(handler);
+  if (isUnix(address)) checkPath(address.path);
+  let server = newServer();
   try {
     await listening(server, address);
   } catch (error) {
-    if (!('path' in address) || codeOf(error) !== 'EADDRINUSE') throw asConfigError(error, address);
+    if (!isUnix(address) || codeOf(error) !== 'EADDRINUSE') throw asConfigError(error, address);
     await removeStale(address.path);
-    server = serverFor(handler);
+    server = newServer();
     try {
       await listening(server, address);
     } catch (again) {
       throw asConfigError(again, address);
     }
   }
+  const bound = boundAddress(server, address);
+  serve(server, 'path' in bound, handler);
+  if (isUnix(address)) await giveAway(address, server);
+  return { address: bound, close: () => closed(server) };
+}
+
+function isUnix(address: ListenAddress): address is UnixSocketAddress {
+  return 'path' in address && !('fd' in address);
+}
+
+function newServer(): Server {
+  return createServer({ pauseOnConnect: true, allowHalfOpen: true });
+}
+
+function serve(server: Server, isLocal: boolean, handler: ListenerHandler): void {
+  server.on('connection', (socket) => {
+    // A TCP client that has gone already has no address any more; it must not pass for a local one.
+    handler.onAccept({ socket, address: isLocal ? null : (socket.remoteAddress ?? '') });
+  });
   server.on('error', (error) => handler.onError(error));
-  return { address: boundAddress(server, address), close: () => closed(server) };
 }
 
-function serverFor(handler: ListenerHandler): Server {
-  const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
-  server.on('connection', (socket) => handler.onAccept(socket));
-  return server;
-}
-
-function listening(server: Server, address: NbdAddress): Promise<void> {
+function listening(server: Server, address: ListenAddress): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
-    server.listen(address, () => {
+    const done = (): void => {
       server.off('error', reject);
       resolve();
-    });
+    };
+    if ('fd' in address) server.listen({ fd: address.fd }, done);
+    else if ('host' in address) server.listen({ host: address.host, port: address.port }, done);
+    else listenOnPath(server, address, done);
   });
+}
+
+/** The file has its permission bits from the start: between making and changing it, anybody could connect. */
+function listenOnPath(
+  server: Server,
+  { path, mode = null }: UnixSocketAddress,
+  done: () => void,
+): void {
+  if (mode === null) {
+    server.listen({ path }, done);
+    return;
+  }
+  const usual = process.umask(0o777 & ~mode);
+  try {
+    // Binding happens inside the call.
+    server.listen({ path }, done);
+  } finally {
+    process.umask(usual);
+  }
+}
+
+/** Changes the owner of a socket's file. */
+async function giveAway({ path, owner = null }: UnixSocketAddress, server: Server): Promise<void> {
+  if (owner === null) return;
+  try {
+    await chown(path, owner.uid, owner.gid);
+  } catch (error) {
+    await closed(server);
+    const why = codeOf(error) === 'EPERM' ? 'only root may' : messageOf(error);
+    throw new ConfigError(
+      'listen-owner',
+      `cannot give ${path} to user ${owner.uid} and group ${owner.gid}: ${why}`,
+      { path, ...owner },
+      error,
+    );
+  }
 }
 
 function closed(server: Server): Promise<void> {
   return new Promise((resolve) => server.close(() => resolve()));
 }
 
-function boundAddress(server: Server, asked: NbdAddress): NbdAddress {
-  if ('path' in asked) return asked;
+function boundAddress(server: Server, asked: ListenAddress): NbdAddress {
   const bound = server.address();
-  const port = bound !== null && typeof bound === 'object' ? bound.port : asked.port;
-  return { host: asked.host, port };
+  const isTcp = bound !== null && typeof bound === 'object';
+  if ('fd' in asked)
+    return isTcp ? { host: bound.address, port: bound.port } : { path: asked.path };
+  if ('path' in asked) return { path: asked.path };
+  return { host: asked.host, port: isTcp ? bound.port : asked.port };
 }
 
 /** Removes the file of a socket that refuses connections, which a killed server leaves behind. */
@@ -120,19 +203,20 @@ function checkPath(path: string): void {
   );
 }
 
-function asConfigError(error: unknown, address: NbdAddress): ConfigError {
+function asConfigError(error: unknown, address: ListenAddress): ConfigError {
   const where = 'path' in address ? address.path : `${address.host}:${address.port}`;
+  const facts = 'path' in address ? { path: address.path } : { ...address };
   const code = codeOf(error);
   if (code === 'EADDRINUSE') {
     return new ConfigError(
       'listen-in-use',
       `another program listens on ${where}; stop it, or choose another address`,
-      { ...address },
+      facts,
       error,
     );
   }
   const reason = REASONS[code] ?? messageOf(error);
-  return new ConfigError('listen', `cannot listen on ${where}: ${reason}`, { ...address }, error);
+  return new ConfigError('listen', `cannot listen on ${where}: ${reason}`, facts, error);
 }
 
 const REASONS: Readonly<Partial<Record<string, string>>> = {

@@ -1,26 +1,39 @@
 import { BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockRequest } from '../block/device.js';
 import type { Flushable } from '../common/data-socket.js';
-import type { SlabPool } from '../common/slab.js';
-import { safeFromHalves } from '../common/u64.js';
+import type { SlotSource } from '../common/slab.js';
+import { readSafeU64, safeFromHalves } from '../common/u64.js';
+import { answerBlockStatus, extentCountMax } from './block-status.js';
 import { Carry } from './carry.js';
-import { blockOpOf, checkRequest, modifies } from './commands.js';
+import { ChunkedReads } from './chunked-reads.js';
+import {
+  blockOpOf,
+  checkRequest,
+  checkStatusPayload,
+  lengthOf,
+  modifies,
+  payloadBytesOf,
+} from './commands.js';
 import type { ExportCounters } from './counters.js';
-import { NbdProtocolError, errnoOf } from './errors.js';
+import { NbdProtocolError, errnoOf, messageOfStatus } from './errors.js';
 import type { ExportTerms } from './export.js';
-import { CARRY_BYTES_MAX } from './limits.js';
+import { CARRY_BYTES_MAX, DEFAULT_PAYLOAD_BYTES } from './limits.js';
 import type { NbdLimits } from './limits.js';
+import { Refusal } from './refusals.js';
+import { ChunkFormat, simpleFormat } from './replies.js';
+import type { ReplyFormat } from './replies.js';
+import { ReplyQueue } from './reply-queue.js';
+import type { TransmissionTrace } from './reply-queue.js';
 import { RequestParser } from './request-parser.js';
 import type { RequestParserHandler } from './request-parser.js';
 import { RequestPool } from './request.js';
 import type { NbdRequest, RequestOwner } from './request.js';
 import {
   CommandFlag,
+  EXTENDED_REQUEST_MAGIC,
   NbdCommand,
   NbdErrno,
   REQUEST_MAGIC,
-  SIMPLE_REPLY_BYTES,
-  encodeSimpleReply,
 } from './wire.js';
 import type { RequestHeader } from './wire.js';
 
@@ -37,24 +50,21 @@ export interface TransmissionSink {
   idle(): void;
 }
 
-/** Sees each request and each reply, when somebody traces them. */
-export interface TransmissionTrace {
-  requested(request: NbdRequest, header: RequestHeader): void;
-  replied(request: NbdRequest, errno: NbdErrno): void;
-}
-
 export interface TransmissionOptions {
   readonly device: BlockDevice;
   readonly terms: ExportTerms;
   readonly limits: NbdLimits;
-  readonly pool: SlabPool;
+  readonly pool: SlotSource;
   readonly counters: ExportCounters;
   readonly sink: TransmissionSink;
   readonly trace: TransmissionTrace | null;
 }
 
-/** Why parsing has stopped for now: no free request, no buffer slot, or too many replies that the client leaves. */
-type Stall = 'none' | 'requests' | 'slot' | 'queue';
+/**
+ * Why parsing has stopped for now: no free request, no buffer slot, too many replies that the client leaves, or a
+ * long READ that is still being cut.
+ */
+type Stall = 'none' | 'requests' | 'slot' | 'queue' | 'cut';
 
 /**
  * The server's half of the transmission phase, without its socket: bytes in, block requests out; completions in,
@@ -62,6 +72,7 @@ type Stall = 'none' | 'requests' | 'slot' | 'queue';
  *
  *      receive ──> parser ──> requestArrived ──┬──> payloadArrived ──> device ──> reply ──> replyFlushed
  *                                              ├──> device (no payload) ──────────^
+ *                                              ├──> ChunkedReads, answerBlockStatus ──^
  *                                              └──> (payload skipped) ──> refusal ─^
  *
  * A request is started only when it has a pooled {@link NbdRequest} and, for data, a buffer slot. Without one, the
@@ -71,13 +82,20 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   readonly #device: BlockDevice;
   readonly #terms: ExportTerms;
   readonly #limits: NbdLimits;
-  readonly #pool: SlabPool;
+  readonly #pool: SlotSource;
   readonly #counters: ExportCounters;
   readonly #sink: TransmissionSink;
   readonly #trace: TransmissionTrace | null;
   readonly #requests: RequestPool;
+  readonly #queue: ReplyQueue;
+  /** What a client needs structured replies or extended headers for; null without them. */
+  readonly #chunkFormat: ChunkFormat | null = null;
+  readonly #reads: ChunkedReads | null = null;
+  readonly #chunkBytes: number;
+  readonly #magic: number;
+  readonly #extentsMax: number;
 
-  readonly #parser = new RequestParser(this);
+  readonly #parser: RequestParser;
   /** The request whose payload is arriving. */
   #arriving: NbdRequest | null = null;
 
@@ -91,8 +109,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   readonly #parse = (bytes: Buffer, view: DataView, start: number, end: number): number =>
     this.#parser.parse(bytes, view, start, end);
 
-  #queuedBytes = 0;
-  #progress = 0;
+  #messageCount = 0;
   #peerEnded = false;
   #isDraining = false;
   #isAborted = false;
@@ -106,8 +123,34 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#counters = options.counters;
     this.#sink = options.sink;
     this.#trace = options.trace;
+    const { limits, terms, sink, counters, trace } = options;
+    let format: ReplyFormat = simpleFormat;
+    if (terms.replyStyle !== 'simple')
+      format = this.#chunkFormat = new ChunkFormat(terms.replyStyle);
+    const send = (bytes: Buffer, owner: Flushable): void => sink.send(bytes, owner);
+    this.#queue = new ReplyQueue({ format, counters, trace, send });
+    this.#chunkBytes = Math.min(limits.readChunkBytes, terms.payloadBytesMax);
+    this.#extentsMax = Math.min(limits.extentsMax, Math.floor(terms.payloadBytesMax / 16) - 1);
     const done = (request: BlockRequest): void => this.#completed(request as NbdRequest);
-    this.#requests = new RequestPool(this, done, options.limits.inFlightMax);
+    const { shortReplyBytes } = format;
+    this.#requests = new RequestPool(this, done, { capacity: limits.inFlightMax, shortReplyBytes });
+    const isExtended = terms.replyStyle === 'extended';
+    this.#magic = isExtended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC;
+    this.#parser = new RequestParser(this, isExtended ? 'extended' : 'compact');
+    if (this.#chunkFormat !== null) this.#reads = this.#chunkedReads(options, this.#chunkFormat);
+  }
+
+  #chunkedReads(options: TransmissionOptions, format: ChunkFormat): ChunkedReads {
+    return new ChunkedReads({
+      ...options,
+      format,
+      queue: this.#queue,
+      chunkBytes: this.#chunkBytes,
+      cut: () => {
+        if (this.#stall === 'cut') this.#unstall();
+      },
+      finished: (request) => this.#finished(request),
+    });
   }
 
   /** Requests that are being read, carried out or answered. */
@@ -120,18 +163,18 @@ export class Transmission implements RequestOwner, RequestParserHandler {
    * sends one now and then would keep a buffer that others wait for.
    */
   get progress(): number {
-    return this.#progress;
+    return this.#messageCount + this.#queue.progress;
   }
 
   /** The client is in the middle of a message to us, or has replies to take. */
   get awaitsPeer(): boolean {
-    if (this.#queuedBytes > 0) return true;
+    if (this.#queue.queuedBytes > 0) return true;
     return this.#stall === 'none' && this.#parser.isMidMessage;
   }
 
   /** Takes `bytes[start .. end)`, borrowed until the call returns. */
   receive(bytes: Buffer, start: number, end: number): void {
-    if (!this.#parser.isMidMessage) this.#progress++;
+    if (!this.#parser.isMidMessage) this.#messageCount++;
     if (this.#parser.isStopped) return;
     let position = start;
     if (this.#stall === 'none') {
@@ -155,6 +198,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   /** The server is stopping: what is in flight is finished, further requests get ESHUTDOWN. */
   drain(): void {
     this.#isDraining = true;
+    this.#reads?.drain();
     this.#unstall();
     this.#checkIdle();
   }
@@ -164,27 +208,22 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#isAborted = true;
     this.#stall = 'none';
     this.#carry.clear();
+    this.#reads?.abort();
     this.#finishInput();
   }
 
   /** The reply has left, or never will: see {@link NbdRequest}. */
   replyFlushed(request: NbdRequest): void {
-    this.#progress++;
-    this.#queuedBytes -= request.replyBytes;
-    this.#free(request);
-    if (this.#stall === 'requests') this.#unstall();
-    else if (this.#stall === 'queue' && this.#queuedBytes <= this.#limits.queuedBytesMax / 2) {
-      this.#unstall();
-    }
-    this.#checkIdle();
+    this.#queue.flushed(request);
+    this.#finished(request);
   }
 
   // RequestParserHandler
 
   /** False when the request has to wait; nothing has changed then. */
   requestArrived(header: RequestHeader): boolean {
-    if (header.magic !== REQUEST_MAGIC) {
-      this.#violate('nbd-request-magic', 'a request does not begin with NBD_REQUEST_MAGIC', {
+    if (header.magic !== this.#magic) {
+      this.#violate('nbd-request-magic', 'a request does not begin with the magic number', {
         magic: `0x${header.magic.toString(16)}`,
       });
       return true;
@@ -194,53 +233,102 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       this.#finishInput();
       return true;
     }
-    const refusal = this.#isDraining ? NbdErrno.ESHUTDOWN : checkRequest(header, this.#terms);
-    if (refusal !== NbdErrno.OK && !this.#canDrain(header)) return true;
-    if (this.#queuedBytes >= this.#limits.queuedBytesMax) return this.#stallFor('queue');
+    const refusal = this.#isDraining ? Refusal.shutdown : checkRequest(header, this.#terms);
+    const payloadBytes = payloadBytesOf(header, this.#terms);
+    if (!this.#canTake(payloadBytes, refusal)) return true;
+    if (this.#queue.queuedBytes >= this.#limits.queuedBytesMax) return this.#stallFor('queue');
+    if (this.#reads?.isCutting === true) return this.#stallFor('cut');
     const request = this.#requests.acquire();
     if (request === null) return this.#stallFor('requests');
-    if (refusal === NbdErrno.OK && !this.#takeSlot(request, header)) {
+    this.#fill(request, header, payloadBytes, refusal);
+    if (refusal === null && !this.#takeSlot(request)) {
       this.#requests.release(request);
       return this.#stallFor('slot');
     }
-    this.#fill(request, header, refusal);
+    this.#counters.requests(header.command).value++;
+    if (this.#trace !== null) this.#trace.requested(request, header);
     this.#dispatch(request);
     return true;
   }
 
   payloadArrived(): void {
-    this.#progress++;
+    this.#messageCount++;
     const request = this.#arriving;
     if (request === null) return;
     this.#arriving = null;
-    if (request.refusal !== NbdErrno.OK) {
-      // A refused write is answered once its payload is out of the way.
-      this.#reply(request, request.refusal);
-      return;
+    if (request.refusal === null && request.command === NbdCommand.BLOCK_STATUS) {
+      this.#statusPayloadArrived(request);
     }
-    this.#counters.writtenBytes.value += request.length;
-    this.#device.submit(request);
+    // A refused request is answered once its payload is out of the way.
+    if (request.refusal !== null) this.#refuse(request, request.refusal);
+    else if (request.command === NbdCommand.BLOCK_STATUS) void this.#tellStatus(request);
+    else {
+      this.#counters.writtenBytes.value += request.length;
+      this.#device.submit(request);
+    }
   }
 
   // Starting requests.
 
-  /** Whether what follows a refused request can be skipped; if not, the connection ends. */
-  #canDrain(header: RequestHeader): boolean {
-    if (header.command !== NbdCommand.WRITE) return true;
-    if (header.lengthLow <= this.#limits.drainBytesMax) return true;
-    this.#violate('nbd-write-length', 'the payload of a refused write is too long to be skipped', {
-      lengthBytes: header.lengthLow,
-    });
+  /**
+   * Whether what follows a request can be taken, or skipped to stay in step; if not, the connection ends. With
+   * extended headers proto.md wants it to end above the maximum payload, the default one at least.
+   */
+  #canTake(payloadBytes: number, refusal: Refusal | null): boolean {
+    if (refusal === null || payloadBytes === 0) return true;
+    const { drainBytesMax } = this.#limits;
+    const isExtended = this.#terms.replyStyle === 'extended';
+    const bytesMax = isExtended
+      ? Math.max(this.#terms.payloadBytesMax, DEFAULT_PAYLOAD_BYTES)
+      : drainBytesMax;
+    if (payloadBytes >= 0 && payloadBytes <= Math.min(bytesMax, drainBytesMax)) return true;
+    this.#violate(
+      'nbd-write-length',
+      'the payload of a refused request is too long to be skipped',
+      {
+        lengthBytes: payloadBytes,
+      },
+    );
     return false;
   }
 
-  /** Gets the buffer of a READ or a WRITE; false when there is none now. */
-  #takeSlot(request: NbdRequest, header: RequestHeader): boolean {
-    const isData = header.command === NbdCommand.READ || header.command === NbdCommand.WRITE;
-    if (!isData || header.lengthLow === 0) return true;
-    const slot = this.#pool.acquire(header.lengthLow);
+  #fill(
+    request: NbdRequest,
+    header: RequestHeader,
+    payloadBytes: number,
+    refusal: Refusal | null,
+  ): void {
+    const { command, flags } = header;
+    request.command = command;
+    request.flags = flags;
+    request.cookieHigh = header.cookieHigh;
+    request.cookieLow = header.cookieLow;
+    request.startHigh = header.offsetHigh;
+    request.startLow = header.offsetLow;
+    request.refusal = refusal;
+    request.payloadBytes = payloadBytes;
+    request.op = blockOpOf(command);
+    request.offset = safeFromHalves(header.offsetHigh, header.offsetLow);
+    request.length = lengthOf(header);
+    // FUA may come with every command; it means something only where data is written.
+    request.forceUnitAccess = (flags & CommandFlag.FUA) !== 0 && modifies(command);
+    request.noHole = (flags & CommandFlag.NO_HOLE) !== 0;
+    request.fastOnly = (flags & CommandFlag.FAST_ZERO) !== 0;
+  }
+
+  /** A READ that is answered in chunks, which get their buffers one by one. */
+  #isChunked({ command, flags, length }: NbdRequest): boolean {
+    const isLong = command === NbdCommand.READ && length > this.#chunkBytes;
+    return isLong && this.#reads !== null && (flags & CommandFlag.DF) === 0;
+  }
+
+  /** Gets the buffer of a request that needs one; false when there is none now. */
+  #takeSlot(request: NbdRequest): boolean {
+    const lengthBytes = this.#slotBytes(request);
+    if (lengthBytes === 0) return true;
+    const slot = this.#pool.acquire(lengthBytes);
     if (slot === null) {
-      this.#waitForSlot(header.lengthLow);
+      this.#waitForSlot(lengthBytes);
       return false;
     }
     request.slot = slot;
@@ -249,76 +337,86 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     return true;
   }
 
-  #fill(request: NbdRequest, header: RequestHeader, refusal: NbdErrno): void {
-    const { command, flags } = header;
-    request.command = command;
-    request.flags = flags;
-    request.cookieHigh = header.cookieHigh;
-    request.cookieLow = header.cookieLow;
-    request.refusal = refusal;
-    request.op = blockOpOf(command);
-    request.offset = safeFromHalves(header.offsetHigh, header.offsetLow);
-    request.length = header.lengthLow;
-    // FUA may come with every command; it means something only where data is written.
-    request.forceUnitAccess = (flags & CommandFlag.FUA) !== 0 && modifies(command);
-    request.noHole = (flags & CommandFlag.NO_HOLE) !== 0;
-    request.fastOnly = (flags & CommandFlag.FAST_ZERO) !== 0;
-    this.#counters.requests(command).value++;
-    if (this.#trace !== null) this.#trace.requested(request, header);
+  #slotBytes(request: NbdRequest): number {
+    switch (request.command) {
+      case NbdCommand.READ:
+        return this.#isChunked(request) ? 0 : request.length;
+      case NbdCommand.WRITE:
+        return request.length;
+      case NbdCommand.BLOCK_STATUS: {
+        // One extent has room in the request's own reply area.
+        const count = extentCountMax(request, this.#extentsMax);
+        return count > 1 ? (this.#chunkFormat?.statusBytes(count) ?? 0) : 0;
+      }
+      default:
+        return 0;
+    }
   }
 
   /** Sends a request where it belongs: to its payload, the device, or straight to its reply. */
   #dispatch(request: NbdRequest): void {
-    if (request.command === NbdCommand.WRITE && request.length > 0) {
-      this.#arriving = request;
-      if (request.slab === null) this.#parser.skipPayload(request.length);
-      else this.#parser.takePayload(request.slab.bytes, request.slabOffset, request.length);
-    } else if (request.refusal !== NbdErrno.OK) {
-      this.#reply(request, request.refusal);
-    } else if (request.length === 0 && request.command !== NbdCommand.FLUSH) {
-      this.#reply(request, NbdErrno.OK);
-    } else {
-      this.#device.submit(request);
+    if (request.payloadBytes > 0) this.#takePayload(request);
+    else if (request.refusal !== null) this.#refuse(request, request.refusal);
+    else if (request.command === NbdCommand.BLOCK_STATUS) void this.#tellStatus(request);
+    else if (request.length === 0 && request.command !== NbdCommand.FLUSH) {
+      this.#queue.succeed(request);
+    } else if (this.#reads !== null && this.#isChunked(request)) this.#reads.start(request);
+    else this.#device.submit(request);
+  }
+
+  #takePayload(request: NbdRequest): void {
+    const { payloadBytes, slot } = request;
+    this.#arriving = request;
+    if (request.refusal !== null) this.#parser.skipPayload(payloadBytes);
+    else if (request.command === NbdCommand.BLOCK_STATUS) {
+      this.#parser.takePayload(request.header, 0, payloadBytes);
+    } else if (slot !== null) {
+      this.#parser.takePayload(slot.slab.bytes, slot.offset, payloadBytes);
     }
+  }
+
+  // Block status.
+
+  #statusPayloadArrived(request: NbdRequest): void {
+    const { headerView, headerAt, payloadBytes, offset } = request;
+    request.refusal = checkStatusPayload(headerView, headerAt, payloadBytes, offset, this.#terms);
+    request.length = readSafeU64(headerView, headerAt);
+  }
+
+  async #tellStatus(request: NbdRequest): Promise<void> {
+    if (this.#chunkFormat === null) return;
+    const format = this.#chunkFormat;
+    const answer = await answerBlockStatus(request, this.#device, format, this.#extentsMax);
+    if (this.#isAborted) this.#finished(request);
+    else if ('bytes' in answer) this.#queue.finish(request, answer.bytes, NbdErrno.OK);
+    else this.#queue.fail(request, NbdErrno.EIO, answer.message);
   }
 
   // Replies.
 
   #completed(request: NbdRequest): void {
-    if (this.#isAborted) {
-      this.#free(request);
-      this.#checkIdle();
-      return;
-    }
-    const { status } = request;
-    if (status === BlockStatus.ok) this.#reply(request, NbdErrno.OK);
-    else this.#reply(request, errnoOf(status, request.command, request.flags));
+    const { status, command, flags } = request;
+    if (this.#isAborted) this.#finished(request);
+    else if (status === BlockStatus.ok) this.#queue.succeed(request);
+    else this.#queue.fail(request, errnoOf(status, command, flags), messageOfStatus(status));
   }
 
-  /** Header and data of a READ leave as one piece, from the slot; everything else is a header alone. */
-  #reply(request: NbdRequest, errno: NbdErrno): void {
-    const { slot, cookieHigh, cookieLow } = request;
-    let bytes = request.header;
-    if (slot !== null && request.command === NbdCommand.READ && errno === NbdErrno.OK) {
-      const at = slot.offset - SIMPLE_REPLY_BYTES;
-      encodeSimpleReply(slot.slab.view, at, errno, cookieHigh, cookieLow);
-      bytes = slot.slab.bytes.subarray(at, slot.offset + request.length);
-      this.#counters.readBytes.value += request.length;
-    } else {
-      request.releaseSlot();
-      encodeSimpleReply(request.headerView, request.headerAt, errno, cookieHigh, cookieLow);
-    }
-    if (errno !== NbdErrno.OK) this.#counters.errors.value++;
-    if (this.#trace !== null) this.#trace.replied(request, errno);
-    this.#progress++;
-    request.replyBytes = bytes.length;
-    this.#queuedBytes += bytes.length;
-    this.#sink.send(bytes, request);
+  #refuse(request: NbdRequest, { errno, message }: Refusal): void {
+    this.#queue.fail(request, errno, message);
   }
 
-  #free(request: NbdRequest): void {
+  /** Nobody has the request any more. */
+  #finished(request: NbdRequest): void {
     request.releaseSlot();
     this.#requests.release(request);
+    if (this.#stall === 'requests') this.#unstall();
+    else if (
+      this.#stall === 'queue' &&
+      this.#queue.queuedBytes <= this.#limits.queuedBytesMax / 2
+    ) {
+      this.#unstall();
+    }
+    this.#checkIdle();
   }
 
   // Holding the client back.
@@ -368,7 +466,10 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#stall = 'none';
     const request = this.#arriving;
     this.#arriving = null;
-    if (request !== null) this.#free(request);
+    if (request !== null) {
+      request.releaseSlot();
+      this.#requests.release(request);
+    }
     this.#checkIdle();
   }
 

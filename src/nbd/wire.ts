@@ -37,6 +37,7 @@
  *     ERROR             0 u32 error | 4 u16 message length | message
  *     ERROR_OFFSET      0 u32 error | 4 u16 message length | message | u64 offset
  */
+import { writeSafeU64 } from '../common/u64.js';
 
 /** The magic numbers of 64 bits, as halves, and their ASCII. */
 export const NBD_MAGIC = { high: 0x4e42444d, low: 0x41474943 } as const; // NBDMAGIC
@@ -62,6 +63,21 @@ export const EXTENDED_REQUEST_BYTES = 32;
 export const SIMPLE_REPLY_BYTES = 16;
 export const STRUCTURED_CHUNK_BYTES = 20;
 export const EXTENDED_CHUNK_BYTES = 32;
+/** Before the data of OFFSET_DATA. */
+export const CHUNK_OFFSET_BYTES = 8;
+export const OFFSET_HOLE_BYTES = 12;
+/** The largest hole that one OFFSET_HOLE tells of, down to a multiple of every block size. */
+export const HOLE_BYTES_MAX = 2 ** 31;
+/** ERROR without its message; ERROR_OFFSET has an offset behind the message. */
+export const ERROR_BYTES = 6;
+export const BLOCK_STATUS_BYTES = 4;
+export const BLOCK_STATUS_DESCRIPTOR_BYTES = 8;
+export const BLOCK_STATUS_EXT_BYTES = 8;
+export const BLOCK_STATUS_EXT_DESCRIPTOR_BYTES = 16;
+/** Before the metadata context ids in the payload of an extended BLOCK_STATUS request: the effect length. */
+export const STATUS_PAYLOAD_BYTES = 8;
+/** The option data of a metadata context reply, before its name. */
+export const META_CONTEXT_ID_BYTES = 4;
 
 /** "Where this document refers to a string ... MUST be no longer than 4096 bytes." */
 export const STRING_BYTES_MAX = 4096;
@@ -302,6 +318,40 @@ function encodeChunkStart(view: DataView, at: number, chunk: ChunkHeader): void 
   view.setUint16(at + 6, chunk.type);
   view.setUint32(at + 8, chunk.cookieHigh);
   view.setUint32(at + 12, chunk.cookieLow);
+}
+
+/** The payload of OFFSET_HOLE. */
+export function encodeOffsetHole(view: DataView, at: number, offset: number, bytes: number): void {
+  writeSafeU64(view, at, offset);
+  view.setUint32(at + 8, bytes);
+}
+
+/** The start of the payload of ERROR and ERROR_OFFSET; `messageBytes` of UTF-8 follow. */
+export function encodeError(
+  view: DataView,
+  at: number,
+  error: NbdErrno,
+  messageBytes: number,
+): void {
+  view.setUint32(at, error);
+  view.setUint16(at + 4, messageBytes);
+}
+
+/** One extent of BLOCK_STATUS, whose length must be below 2^32. */
+export function encodeDescriptor(view: DataView, at: number, bytes: number, state: number): void {
+  view.setUint32(at, bytes);
+  view.setUint32(at + 4, state);
+}
+
+/** One extent of BLOCK_STATUS_EXT. */
+export function encodeExtDescriptor(
+  view: DataView,
+  at: number,
+  bytes: number,
+  state: number,
+): void {
+  writeSafeU64(view, at, bytes);
+  writeSafeU64(view, at + 8, state);
 }
 
 function namesOf(

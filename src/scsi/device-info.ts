@@ -64,6 +64,7 @@ export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
     canTrim: !readOnly && abilities.trim !== 'none',
     canWriteZeroes: !readOnly,
     canCache: abilities.preFetch,
+    canFindZeroes: abilities.lbaStatus && unit.readZeroes,
     // A device may leave alone what is smaller than its allocation unit.
     trimReadsZeroes: unit.readZeroes && (unit.limits?.unmapGranularityBlocks ?? 0) <= 1,
     multiConnection: true,

@@ -75,13 +75,22 @@ describe('AligningDevice', () => {
     const before = pattern(4096, 7);
     disk.bytes.set(before);
     const fields = { op: BlockOp.writeZeroes, offset: 100, length: 2000, noHole: true };
-    expect(await submit(device, { ...fields, fastOnly: true, forceUnitAccess: true })).toBe(0);
+    expect(await submit(device, { ...fields, forceUnitAccess: true })).toBe(0);
     before.fill(0, 100, 2100);
     expect(Buffer.compare(disk.bytes.subarray(0, 4096), before)).toBe(0);
     const middle = disk.seen.find((request) => request.op === BlockOp.writeZeroes);
-    expect(middle).toMatchObject({ offset: 512, length: 1536, noHole: true, fastOnly: true });
+    expect(middle).toMatchObject({ offset: 512, length: 1536, noHole: true });
     const edges = disk.seen.filter((request) => request.op === BlockOp.write);
     expect(edges.map((edge) => edge.forceUnitAccess)).toEqual([true, true]);
+  });
+
+  it('refuses fast write zeroes that are not aligned, and changes nothing', async () => {
+    const { disk, device } = make();
+    const fields = { op: BlockOp.writeZeroes, fastOnly: true };
+    const status = await submit(device, { ...fields, offset: 100, length: 2000 });
+    expect(status).toBe(BlockStatus.notSupported);
+    expect(disk.seen).toEqual([]);
+    expect(await submit(device, { ...fields, offset: 512, length: 1024 })).toBe(BlockStatus.ok);
   });
 
   it('shrinks an unaligned trim to whole sectors, and to nothing if there is none', async () => {

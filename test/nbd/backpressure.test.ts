@@ -51,7 +51,8 @@ describe('a client that does not read', () => {
     for (let index = 0; index < COUNT; index++) client.send(read(index));
     await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
     for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
-    expect(bed.pool.usedCount).toBe(4);
+    // Half of what there is: the other half is for others.
+    expect(bed.pool.usedCount).toBe(2);
     expect(bed.device.seen.length).toBeLessThan(COUNT);
     client.socket.resume();
     await checkReads(client, COUNT);

@@ -34,7 +34,7 @@ function check(
     lengthHigh: 0,
     lengthLow: length,
   };
-  return checkRequest(header, terms);
+  return checkRequest(header, terms)?.errno ?? 0;
 }
 
 const RANGED = [CMD.read, CMD.write, CMD.trim, CMD.cache, CMD.writeZeroes];

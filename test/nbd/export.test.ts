@@ -91,6 +91,12 @@ describe('a fixed table of exports', () => {
     expect(fixedExports([]).lookup('')).toBeNull();
   });
 
+  it('has the default that it is told, unless one is named ""', () => {
+    expect(fixedExports([exportOf('a'), exportOf('b')], 'b').lookup('')?.name).toBe('b');
+    expect(fixedExports([exportOf('a'), exportOf('')], 'a').lookup('')?.name).toBe('');
+    expect(() => fixedExports([exportOf('a')], 'b')).toThrow(/"b" is none of the exports/);
+  });
+
   it('refuses a name twice', () => {
     expect(() => fixedExports([exportOf('a'), exportOf('a')])).toThrow(/a is named twice/);
   });

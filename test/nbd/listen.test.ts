@@ -1,6 +1,6 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
-import { access, writeFile } from 'node:fs/promises';
+import { access, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
@@ -89,5 +89,37 @@ describe('listening', () => {
     await bed.server.listen({ path });
     await bed.server.close({ drainMs: 0 });
     await expect(access(path)).rejects.toThrow(/ENOENT/);
+  });
+});
+
+describe('a Unix socket', () => {
+  it('has the mode that was asked for, whatever the umask is', async () => {
+    const path = join(folder, 'mode.sock');
+    const usual = process.umask(0o077);
+    await bed.server.listen({ path, mode: 0o660 }).finally(() => process.umask(usual));
+    expect((await stat(path)).mode & 0o777).toBe(0o660);
+    expect(process.umask()).toBe(usual);
+    const client = await bed.attach({ path });
+    expect(await client.call({ command: CMD.flush })).toMatchObject({ error: 0 });
+  });
+
+  it('belongs to whom it was given, or there is none', async () => {
+    const path = join(folder, 'owner.sock');
+    const [uid, gid] = [process.getuid?.() ?? 0, process.getgid?.() ?? 0];
+    await bed.server.listen({ path, owner: { uid, gid: -1 } });
+    expect(await stat(path)).toMatchObject({ uid, gid });
+    if (uid !== 0) {
+      const other = join(folder, 'other.sock');
+      const error = await refusal(bed.server.listen({ path: other, owner: { uid: 0, gid: 0 } }));
+      expect(error.message).toMatch(/only root/);
+      await expect(access(other)).rejects.toThrow(/ENOENT/);
+    }
+  });
+});
+
+describe('a socket that somebody else listens on', () => {
+  it('that is none is refused', async () => {
+    const error = await refusal(bed.server.listen({ fd: 9999, path: 'nothing#9999' }));
+    expect(error.code).toBe('listen');
   });
 });

@@ -53,6 +53,7 @@ class Bed {
           this.chosen = item;
           this.terms = terms;
         },
+        startTls: () => undefined,
         ended: (error) => (this.end = error),
       },
     });
@@ -251,7 +252,7 @@ describe.each([
 });
 
 describe('any other option', () => {
-  it.each([0, 4, 5, 8, 9, 10, 11, 12, 1000, 0xffffffff])('%i is unsupported', (number) => {
+  it.each([0, 4, 5, 12, 1000, 0xffffffff])('%i is unsupported', (number) => {
     const bed = Bed.ready();
     for (const length of [0, 3, 16384, 16385, MIB]) {
       const replies = bed.ask(number, Buffer.alloc(length));

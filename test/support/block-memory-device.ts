@@ -72,6 +72,7 @@ export class MemoryBlockDevice implements BlockDevice {
       canTrim: true,
       canWriteZeroes: true,
       canCache: true,
+      canFindZeroes: true,
       trimReadsZeroes: true,
       multiConnection: true,
       rotational: false,

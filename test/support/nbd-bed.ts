@@ -8,6 +8,7 @@ import { NbdExport } from '../../src/nbd/export.js';
 import type { NbdLimits } from '../../src/nbd/limits.js';
 import { NbdServer } from '../../src/nbd/server.js';
 import type { NbdAddress } from '../../src/nbd/socket.js';
+import type { TlsGate } from '../../src/nbd/tls.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
 import type { Logger } from '../../src/observe/log.js';
@@ -24,6 +25,8 @@ export interface NbdBedOptions {
   readonly classes?: readonly SizeClass[];
   readonly exports?: readonly NbdExport[];
   readonly log?: Logger;
+  readonly tls?: TlsGate;
+  readonly defaultExport?: string;
 }
 
 /** A server on real sockets, with a clock that only the test moves. */
@@ -36,7 +39,7 @@ export class NbdBed {
   readonly #clients: NbdTestClient[] = [];
   #folder: string | null = null;
 
-  constructor({ limits, classes, exports, log }: NbdBedOptions = {}) {
+  constructor({ limits, classes, exports, log, tls, defaultExport }: NbdBedOptions = {}) {
     this.device = new RamDevice(1024 * 1024);
     this.pool = new SlabPool(classes);
     this.server = new NbdServer({
@@ -45,6 +48,8 @@ export class NbdBed {
       log: log ?? silentLogger,
       clock: this.clock,
       counters: this.counters,
+      tls: tls ?? null,
+      defaultExport: defaultExport ?? null,
       ...(limits === undefined ? {} : { limits }),
     });
   }

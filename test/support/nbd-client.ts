@@ -1,5 +1,7 @@
 import { connect } from 'node:net';
 import type { NetConnectOpts, Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import type { ConnectionOptions } from 'node:tls';
 
 /**
  * A slow and obvious NBD client for tests. It knows the protocol from proto.md by itself, and shares nothing with
@@ -28,12 +30,34 @@ export function hex(text: string): Buffer {
   return Buffer.from(text.replace(/[\s|]/g, ''), 'hex');
 }
 
-export const CMD = { read: 0, write: 1, disc: 2, flush: 3, trim: 4, cache: 5, writeZeroes: 6 };
-export const OPT = { exportName: 1, abort: 2, list: 3, startTls: 5, info: 6, go: 7, structured: 8 };
+export const CMD = {
+  read: 0,
+  write: 1,
+  disc: 2,
+  flush: 3,
+  trim: 4,
+  cache: 5,
+  writeZeroes: 6,
+  blockStatus: 7,
+};
+export const OPT = {
+  exportName: 1,
+  abort: 2,
+  list: 3,
+  startTls: 5,
+  info: 6,
+  go: 7,
+  structured: 8,
+  listMeta: 9,
+  setMeta: 10,
+  extended: 11,
+};
 export const FUA = 1;
 export const NO_HOLE = 2;
 export const DF = 4;
+export const REQ_ONE = 8;
 export const FAST_ZERO = 16;
+export const PAYLOAD_LEN = 32;
 
 export function option(number: number, data: Uint8Array = Buffer.alloc(0)): Buffer {
   return Buffer.concat([Buffer.from('IHAVEOPT'), u32(number), u32(data.length), data]);
@@ -44,10 +68,21 @@ export function infoData(name: string, types: readonly number[] = []): Buffer {
   return Buffer.concat([u32(bytes.length), bytes, u16(types.length), ...types.map(u16)]);
 }
 
+export function metaData(exportName: string, queries: readonly string[] = []): Buffer {
+  const name = Buffer.from(exportName);
+  const strings = queries.map((query) => Buffer.from(query));
+  return Buffer.concat([
+    u32(name.length),
+    name,
+    u32(queries.length),
+    ...strings.flatMap((query) => [u32(query.length), query]),
+  ]);
+}
+
 export interface RequestFields {
   readonly command: number;
   readonly offset?: number | bigint;
-  readonly length?: number;
+  readonly length?: number | bigint;
   readonly cookie?: bigint;
   readonly flags?: number;
   readonly data?: Uint8Array;
@@ -56,7 +91,15 @@ export interface RequestFields {
 export function request(fields: RequestFields): Buffer {
   const { command, offset = 0, flags = 0, cookie = 0n, data = Buffer.alloc(0) } = fields;
   const length = fields.length ?? data.length;
-  const head = [u32(0x25609513), u16(flags), u16(command), u64(cookie), u64(offset), u32(length)];
+  const head = [u32(0x25609513), u16(flags), u16(command), u64(cookie), u64(offset)];
+  return Buffer.concat([...head, u32(Number(length)), data]);
+}
+
+/** With an extended header; a write says PAYLOAD_LEN unless its flags are given. */
+export function extendedRequest(fields: RequestFields): Buffer {
+  const { command, offset = 0, cookie = 0n, data = Buffer.alloc(0) } = fields;
+  const { flags = command === CMD.write ? PAYLOAD_LEN : 0, length = data.length } = fields;
+  const head = [u32(0x21e41c71), u16(flags), u16(command), u64(cookie), u64(offset), u64(length)];
   return Buffer.concat([...head, data]);
 }
 
@@ -143,6 +186,18 @@ export class NbdTestClient {
     return client;
   }
 
+  /** The client's half of a TLS handshake, on a connection whose STARTTLS was acknowledged. */
+  async secure(options: ConnectionOptions): Promise<NbdTestClient> {
+    this.socket.removeAllListeners('data');
+    const secured = connectTls({ ...options, socket: this.socket });
+    await new Promise<void>((resolve, reject) => {
+      secured.once('secureConnect', resolve);
+      secured.once('error', reject);
+      secured.once('close', () => reject(new Error('closed during the TLS handshake')));
+    });
+    return new NbdTestClient(secured);
+  }
+
   send(...parts: Uint8Array[]): void {
     this.socket.write(Buffer.concat(parts));
   }
@@ -187,7 +242,7 @@ export class NbdTestClient {
   async call(fields: RequestFields): Promise<{ readonly error: number; readonly data: Buffer }> {
     this.send(request(fields));
     const { error } = await this.simpleReply();
-    const bytes = fields.command === CMD.read && error === 0 ? (fields.length ?? 0) : 0;
+    const bytes = fields.command === CMD.read && error === 0 ? Number(fields.length ?? 0) : 0;
     return { error, data: await this.read(bytes) };
   }
 

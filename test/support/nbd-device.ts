@@ -23,12 +23,16 @@ const KIB = 1024;
  * says so. It does not check ranges: the server in front of it has to.
  */
 export class RamDevice implements BlockDevice {
-  readonly info: BlockDeviceInfo;
+  /** Replaced when the disk changes its size. */
+  info: BlockDeviceInfo;
   readonly bytes: Buffer;
   readonly seen: SeenRequest[] = [];
   /** Kept back until {@link complete}. */
   readonly held: BlockRequest[] = [];
   holds = false;
+  readonly queries: { readonly offset: number; readonly lengthBytes: number }[] = [];
+  /** How many extents one query tells of. */
+  extentsMax = Infinity;
   /** What requests end with. */
   status: BlockStatus = BlockStatus.ok;
   #due: BlockRequest[] = [];
@@ -56,6 +60,7 @@ export class RamDevice implements BlockDevice {
       canTrim: true,
       canWriteZeroes: true,
       canCache: true,
+      canFindZeroes: false,
       trimReadsZeroes: true,
       multiConnection: true,
       rotational: false,
@@ -87,8 +92,21 @@ export class RamDevice implements BlockDevice {
     while (this.held.length > 0) this.complete();
   }
 
-  queryExtents(_offset: number, lengthBytes: number): Promise<readonly BlockExtent[]> {
-    return Promise.resolve([{ lengthBytes, hole: false, zero: false }]);
+  /** By 512 bytes, without joining neighbours, when the disk can find zeroes. */
+  queryExtents(offset: number, lengthBytes: number): Promise<readonly BlockExtent[]> {
+    this.queries.push({ offset, lengthBytes });
+    if (this.status !== BlockStatus.ok) return Promise.reject(new Error('the device has failed'));
+    if (!this.info.canFindZeroes) {
+      return Promise.resolve([{ lengthBytes, hole: false, zero: false }]);
+    }
+    const extents: BlockExtent[] = [];
+    for (let at = offset; at < offset + lengthBytes && extents.length < this.extentsMax;) {
+      const end = Math.min(at + 512 - (at % 512), offset + lengthBytes);
+      const isZero = this.bytes.subarray(at, end).every((byte) => byte === 0);
+      extents.push({ lengthBytes: end - at, hole: isZero, zero: isZero });
+      at = end;
+    }
+    return Promise.resolve(extents);
   }
 
   close(): Promise<void> {

@@ -5,10 +5,11 @@ import type { SizeClass } from '../../src/common/slab.js';
 import { ExportCounters } from '../../src/nbd/counters.js';
 import type { NbdProtocolError } from '../../src/nbd/errors.js';
 import { NbdExport, termsOf } from '../../src/nbd/export.js';
+import type { Agreed } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import type { NbdLimits } from '../../src/nbd/limits.js';
 import { Transmission } from '../../src/nbd/transmission.js';
-import type { TransmissionTrace } from '../../src/nbd/transmission.js';
+import type { TransmissionTrace } from '../../src/nbd/reply-queue.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { parseSimpleReply } from './nbd-client.js';
 import type { SimpleReply } from './nbd-client.js';
@@ -28,6 +29,7 @@ export interface TransmissionBedOptions {
   readonly limits?: Partial<NbdLimits>;
   readonly classes?: readonly SizeClass[];
   readonly trace?: TransmissionTrace;
+  readonly agreed?: Agreed;
 }
 
 /** A transmission with a held device and a sink that flushes when told. */
@@ -36,6 +38,8 @@ export class TransmissionBed {
   readonly pool: SlabPool;
   readonly counters = new CounterSet();
   readonly transmission: Transmission;
+  /** The metadata contexts that the client has selected. */
+  readonly contexts: readonly number[];
   readonly sent: { bytes: Buffer; owner: Flushable }[] = [];
   pauses = 0;
   isPaused = false;
@@ -44,15 +48,22 @@ export class TransmissionBed {
   /** All that was sent, as it was when it was flushed. */
   output = Buffer.alloc(0);
 
-  constructor({ info = {}, limits = {}, classes = slots(64), trace }: TransmissionBedOptions = {}) {
+  constructor({
+    info = {},
+    limits = {},
+    classes = slots(64),
+    trace,
+    agreed,
+  }: TransmissionBedOptions = {}) {
     this.device = new RamDevice(SIZE, info);
     for (let at = 0; at < SIZE; at += 4) this.device.bytes.writeUInt32BE(at, at);
     this.device.holds = true;
     this.pool = new SlabPool(classes);
+    this.contexts = agreed?.contexts ?? [];
     const item = new NbdExport({ name: 'x', device: this.device });
     this.transmission = new Transmission({
       device: this.device,
-      terms: termsOf(item, this.pool.requestBytesMax),
+      terms: termsOf(item, this.pool.requestBytesMax, agreed),
       limits: { ...DEFAULT_LIMITS, ...limits },
       pool: this.pool,
       counters: new ExportCounters(this.counters, 'x'),

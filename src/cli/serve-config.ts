@@ -1,0 +1,128 @@
+import { ConfigError } from '../common/errors.js';
+import { accessRule } from '../gateway/access-config.js';
+import { inheritedSockets } from '../gateway/activation.js';
+import { readConfigFile } from '../gateway/config.js';
+import type { ConfigFile } from '../gateway/config.js';
+import { loadCredentials } from '../gateway/credentials.js';
+import type { CredentialSources } from '../gateway/credentials.js';
+import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway.js';
+import { defaultInitiatorName } from '../gateway/lun.js';
+import { unixSocketAddress } from '../gateway/unix-socket.js';
+import { parseExportUrl, parseListenAddress } from '../gateway/url.js';
+import type { AccessRule } from '../nbd/access.js';
+import { credentialSources, once } from './options.js';
+import type { ChapArguments } from './options.js';
+import { tlsSettings } from './tls-options.js';
+import type { TlsArguments } from './tls-options.js';
+
+export const DEFAULT_LISTEN = '127.0.0.1:10809';
+export const LAB_EXPORT = 'lab=memory:256M';
+
+/** What `serve` was given on its command line. */
+export interface ServeArguments extends ChapArguments, TlsArguments {
+  config?: string | undefined;
+  export?: string[] | undefined;
+  listen?: string[] | undefined;
+  unix?: string[] | undefined;
+  'unix-mode'?: string | undefined;
+  'unix-owner'?: string | undefined;
+  'default-export'?: string | undefined;
+  'read-only': boolean;
+  'initiator-name'?: string | undefined;
+}
+
+/**
+ * Puts command line, configuration file and inherited sockets together: lists add up, and of single values the
+ * command line's wins. @throws ConfigError
+ */
+export function serveConfig(argv: ServeArguments): GatewayConfig {
+  const configPath = once(argv.config, 'config');
+  const file = configPath === null ? null : readConfigFile(configPath);
+  const exports = exportsOf(argv, file);
+  if (exports.length === 0) throw new ConfigError('exports', 'no exports: add --export NAME=URL');
+  return {
+    exports,
+    defaultExport: once(argv['default-export'], 'default-export') ?? file?.default ?? null,
+    listen: listenersOf(argv, file),
+    tls: tlsSettings(argv, file?.tls),
+    limits: file?.limits ?? {},
+    initiatorName:
+      once(argv['initiator-name'], 'initiator-name') ??
+      file?.initiatorName ??
+      defaultInitiatorName(),
+  };
+}
+
+function listenersOf(argv: ServeArguments, file: ConfigFile | null): ListenConfig[] {
+  const mode = once(argv['unix-mode'], 'unix-mode') ?? undefined;
+  const owner = once(argv['unix-owner'], 'unix-owner') ?? undefined;
+  const unix = [...(file?.unix ?? []), ...(argv.unix ?? [])].map((item) =>
+    unixSocketAddress({ mode, owner, ...(typeof item === 'string' ? { path: item } : item) }),
+  );
+  if (unix.length === 0 && (mode ?? owner) !== undefined) {
+    throw new ConfigError('unix', '--unix-mode and --unix-owner are for --unix, which is missing');
+  }
+  const tcp = [...(file?.listen ?? []), ...(argv.listen ?? [])].map(parseListenAddress);
+  const listen: ListenConfig[] = [...inheritedSockets(), ...tcp, ...unix];
+  return listen.length > 0 ? listen : [parseListenAddress(DEFAULT_LISTEN)];
+}
+
+function exportsOf(argv: ServeArguments, file: ConfigFile | null): ExportConfig[] {
+  const sources = credentialSources(argv);
+  const named = argv.export ?? (file === null ? [LAB_EXPORT] : []);
+  return [
+    ...(file?.exports ?? []).map((item) => exportFromFile(item, sources)),
+    ...named.map((text) => exportFromOption(text, sources)),
+  ].map((item) => (argv['read-only'] ? { ...item, readOnly: true } : item));
+}
+
+function exportFromOption(text: string, sources: CredentialSources): ExportConfig {
+  const separator = text.indexOf('=');
+  if (separator <= 0) {
+    throw new ConfigError('export', `--export ${text}: expected NAME=URL, as in ${LAB_EXPORT}`);
+  }
+  const name = text.slice(0, separator);
+  return exportConfig(
+    name,
+    text.slice(separator + 1),
+    { description: '', readOnly: false, allow: null },
+    sources,
+  );
+}
+
+function exportFromFile(
+  item: ConfigFile['exports'][number],
+  sources: CredentialSources,
+): ExportConfig {
+  return exportConfig(
+    item.name,
+    item.url,
+    { ...item, allow: accessRule(item.allow) },
+    {
+      user: item.chapUser ?? sources.user,
+      secretFile: item.chapSecretFile ?? sources.secretFile,
+      mutualUser: item.mutualChapUser ?? sources.mutualUser,
+      mutualSecretFile: item.mutualChapSecretFile ?? sources.mutualSecretFile,
+    },
+  );
+}
+
+interface ServedAs {
+  readonly description: string;
+  readonly readOnly: boolean;
+  readonly allow: AccessRule | null;
+}
+
+function exportConfig(
+  name: string,
+  urlText: string,
+  { description, readOnly, allow }: ServedAs,
+  sources: CredentialSources,
+): ExportConfig {
+  const url = parseExportUrl(urlText);
+  const credentials =
+    url.kind === 'embedded'
+      ? null
+      : loadCredentials({ ...sources, user: url.user ?? sources.user }, process.env);
+  return { name, url, description, readOnly, allow, credentials };
+}

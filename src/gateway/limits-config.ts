@@ -1,0 +1,68 @@
+import { z } from 'zod';
+import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../common/slab.js';
+import type { NbdLimits } from '../nbd/limits.js';
+import { parseSize } from '../target/lun-spec.js';
+
+const MIB = 1024 * 1024;
+/** Two slots of every size class: the least with which nobody has to wait for ever. */
+const BUFFER_BYTES_MIN = 80 * MIB;
+
+const count = (max: number) => z.int().min(1).max(max).optional();
+const seconds = z.number().min(0.1).max(86_400).optional();
+const size = (min: number) =>
+  z
+    .string()
+    .transform((text, context) => {
+      const bytes = parseSize(text);
+      if (bytes !== null && bytes >= min) return bytes;
+      context.addIssue(`expected a size such as 64M, at least ${min / MIB}M`);
+      return z.NEVER;
+    })
+    .optional();
+
+/** `limits` of the configuration: what a server takes on. */
+export const limitsSchema = z.strictObject({
+  /** Connections at a time, in all and from one address. */
+  connections: count(65_536),
+  connectionsPerAddress: count(65_536),
+  handshakeSeconds: seconds,
+  /** How long a client may stop within a message; and if others wait for the buffers that it holds. */
+  stallSeconds: seconds,
+  contendedStallSeconds: seconds,
+  /** Of one connection. */
+  requestsInFlight: count(65_536),
+  bytesInFlight: size(MIB),
+  /** Of all connections: the memory that requests' data lives in. */
+  bytesInFlightTotal: size(BUFFER_BYTES_MIN),
+});
+
+export type LimitsConfig = z.infer<typeof limitsSchema>;
+
+/** The limits that are set; the others keep their defaults. */
+export function nbdLimits(config: LimitsConfig = {}): Partial<NbdLimits> {
+  const ms = (value: number | undefined): number | undefined =>
+    value === undefined ? undefined : value * 1000;
+  return withoutUndefined({
+    connectionsMax: config.connections,
+    connectionsPerAddressMax: config.connectionsPerAddress,
+    handshakeMs: ms(config.handshakeSeconds),
+    stallMs: ms(config.stallSeconds),
+    contendedStallMs: ms(config.contendedStallSeconds),
+    inFlightMax: config.requestsInFlight,
+    inFlightBytesMax: config.bytesInFlight,
+  });
+}
+
+/** The buffers of NBD requests. */
+export function bufferPool({ bytesInFlightTotal }: LimitsConfig = {}): SlabPool {
+  return new SlabPool(
+    bytesInFlightTotal === undefined ? DEFAULT_SIZE_CLASSES : sizeClassesWithin(bytesInFlightTotal),
+  );
+}
+
+type Defined<T> = { [K in keyof T]?: Exclude<T[K], undefined> };
+
+function withoutUndefined<T extends object>(values: T): Defined<T> {
+  const defined = Object.entries(values).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(defined) as Defined<T>;
+}

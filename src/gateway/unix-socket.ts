@@ -1,0 +1,69 @@
+import { readFileSync } from 'node:fs';
+import { ConfigError } from '../common/errors.js';
+import type { SocketOwner, UnixSocketAddress } from '../nbd/socket.js';
+
+/** What a Unix socket is asked to be, as options and configuration have it. */
+export interface UnixSocketOptions {
+  readonly path: string;
+  /** Permission bits in octal, `0660`. */
+  readonly mode?: string | undefined;
+  /** `USER`, `USER:GROUP` or `:GROUP`, each a name or a number. */
+  readonly owner?: string | undefined;
+}
+
+/** Where names are looked up. Only these files are: a user of a directory service is given by number. */
+export interface AccountFiles {
+  readonly passwd: string;
+  readonly group: string;
+}
+
+const ACCOUNT_FILES: AccountFiles = { passwd: '/etc/passwd', group: '/etc/group' };
+/** Leaves the id as it is (chown(2)). */
+const UNCHANGED = -1;
+const ID_MAX = 0xffff_fffe;
+
+/** @throws ConfigError for a mode or an owner that does not exist. */
+export function unixSocketAddress(
+  { path, mode, owner }: UnixSocketOptions,
+  files: AccountFiles = ACCOUNT_FILES,
+): UnixSocketAddress {
+  return {
+    path,
+    mode: mode === undefined ? null : parseMode(mode),
+    owner: owner === undefined ? null : parseOwner(owner, files),
+  };
+}
+
+function parseMode(text: string): number {
+  if (!/^0?[0-7]{3}$/.test(text)) {
+    throw new ConfigError(
+      'unix-mode',
+      `${JSON.stringify(text)} is no mode of a socket; write it in octal, as in 0660`,
+    );
+  }
+  return parseInt(text, 8);
+}
+
+function parseOwner(text: string, files: AccountFiles): SocketOwner {
+  const [user = '', group = '', ...rest] = text.split(':');
+  if (rest.length > 0 || user + group === '') {
+    throw new ConfigError(
+      'unix-owner',
+      `${JSON.stringify(text)} is no owner; write USER, USER:GROUP or :GROUP`,
+    );
+  }
+  return {
+    uid: user === '' ? UNCHANGED : idOf('user', user, files.passwd),
+    gid: group === '' ? UNCHANGED : idOf('group', group, files.group),
+  };
+}
+
+/** Both files have the name first and the id third. */
+function idOf(what: string, name: string, path: string): number {
+  if (/^\d+$/.test(name) && Number(name) <= ID_MAX) return Number(name);
+  for (const line of readFileSync(path, 'utf8').split('\n')) {
+    const [found, , id] = line.split(':');
+    if (found === name && id !== undefined && /^\d+$/.test(id)) return Number(id);
+  }
+  throw new ConfigError('unix-owner', `there is no ${what} ${name} in ${path}; give its number`);
+}

@@ -1,0 +1,65 @@
+import type { ExportTable, NbdExport } from './export.js';
+import type { TlsStance } from './options.js';
+import { isInNetwork } from './network.js';
+import type { Network } from './network.js';
+
+/**
+ * Who may use an export. Where names are given, a client has to prove one of them, by a certificate or by a
+ * pre-shared key; where networks are given, it has to come from one of them; where both are, both.
+ */
+export interface AccessRule {
+  /** Names in client certificates: a common name, or a subject alternative name (DNS, e-mail, URI, IP address). */
+  readonly certificates: readonly string[] | null;
+  /** Identities of pre-shared keys. */
+  readonly psk: readonly string[] | null;
+  readonly networks: readonly Network[] | null;
+}
+
+/** What is known of a client. Names are here only once they are proven. */
+export interface Peer {
+  /** The IP address; null for a Unix socket. */
+  readonly address: string | null;
+  readonly certificateNames: readonly string[];
+  readonly pskIdentity: string | null;
+}
+
+/** Whether a client may know of an export at all. */
+export function mayUse(rule: AccessRule | null, peer: Peer): boolean {
+  if (rule === null) return true;
+  return isNamed(rule, peer) && isFromNetwork(rule, peer);
+}
+
+/** Only clients with TLS can fulfil the rule. */
+export function asksForTls(rule: AccessRule | null): boolean {
+  return rule !== null && (rule.certificates !== null || rule.psk !== null);
+}
+
+/**
+ * The exports as one client sees them: those that it may not use do not exist for it. The default export is the
+ * same for everybody, or nothing.
+ */
+export function visibleExports(table: ExportTable, peer: Peer, stance: TlsStance): ExportTable {
+  const isVisible = (item: NbdExport): boolean => mayUse(item.allow, peer);
+  return {
+    lookup: (name) => {
+      const item = table.lookup(name);
+      return item !== null && isVisible(item) ? item : null;
+    },
+    list: () => [...table.list()].filter(isVisible),
+    get hasTlsOnly() {
+      return stance === 'offered' && [...table.list()].some(({ allow }) => asksForTls(allow));
+    },
+  };
+}
+
+function isNamed({ certificates, psk }: AccessRule, peer: Peer): boolean {
+  if (certificates === null && psk === null) return true;
+  if (certificates !== null && peer.certificateNames.some((name) => certificates.includes(name))) {
+    return true;
+  }
+  return psk !== null && peer.pskIdentity !== null && psk.includes(peer.pskIdentity);
+}
+
+function isFromNetwork({ networks }: AccessRule, { address }: Peer): boolean {
+  return networks === null || networks.some((network) => isInNetwork(network, address));
+}

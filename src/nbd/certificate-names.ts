@@ -1,0 +1,33 @@
+/** What node:tls tells of a peer's certificate, as far as names go. */
+export interface NamedCertificate {
+  readonly subject?: { readonly CN?: string | readonly string[] };
+  readonly subjectaltname?: string | undefined;
+}
+
+/**
+ * The names that a certificate gives its holder: common names, and the subject alternative names that are DNS names,
+ * e-mail addresses, URIs or IP addresses.
+ */
+export function certificateNames({ subject, subjectaltname }: NamedCertificate): readonly string[] {
+  const common = subject?.CN ?? [];
+  const names = typeof common === 'string' ? [common] : [...common];
+  if (subjectaltname !== undefined) names.push(...alternativeNames(subjectaltname));
+  return names;
+}
+
+/**
+ * Takes `DNS:a.example, email:b@example` apart. OpenSSL does not escape; node puts a value that could be mistaken
+ * for several into quotes, as a JSON string (CVE-2021-44532). Such a value is no name that anybody is called by.
+ */
+function alternativeNames(text: string): string[] {
+  const names: string[] = [];
+  const entry = /(DNS|email|URI|IP Address|[^:,"]+):("(?:[^"\\]|\\.)*"|[^,"]*)(?:, |$)/y;
+  for (;;) {
+    const match = entry.exec(text);
+    if (match === null) return names;
+    const [, kind = '', value = ''] = match;
+    const isName = ['DNS', 'email', 'URI', 'IP Address'].includes(kind);
+    if (isName && value !== '' && !value.startsWith('"')) names.push(value);
+    if (entry.lastIndex >= text.length) return names;
+  }
+}

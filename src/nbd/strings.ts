@@ -1,0 +1,16 @@
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+
+/** A protocol string (proto.md, "Conventions"), or null for one with a NUL or that is no UTF-8. */
+export function stringOf(bytes: Buffer): string | null {
+  if (bytes.includes(0)) return null;
+  try {
+    return utf8.decode(bytes);
+  } catch {
+    return null;
+  }
+}
+
+/** The beginning of a string of the client's for a log. */
+export function printable(bytes: Buffer): string {
+  return JSON.stringify(bytes.toString('utf8', 0, Math.min(bytes.length, 80)));
+}

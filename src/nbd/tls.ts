@@ -1,0 +1,171 @@
+import { X509Certificate, constants } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import type { Socket } from 'node:net';
+import { createSecureContext, createServer } from 'node:tls';
+import type { TLSSocket, TlsOptions } from 'node:tls';
+import { ConfigError, messageOf } from '../common/errors.js';
+import { certificateNames } from './certificate-names.js';
+import { parsePskFile } from './psk-file.js';
+
+/** What TLS is set up with: a certificate and its key, or pre-shared keys, or both. Paths of PEM and key files. */
+export interface TlsFiles {
+  readonly certificate: string | null;
+  readonly key: string | null;
+  /** Where set, a client without a pre-shared key has to have a certificate that one of these has issued. */
+  readonly ca: string | null;
+  readonly psk: string | null;
+}
+
+/** What a TLS handshake has proven of the client. */
+export interface TlsIdentity {
+  readonly certificateNames: readonly string[];
+  readonly pskIdentity: string | null;
+}
+
+/** TLS 1.3, and of TLS 1.2 what has forward secrecy; the last three are for pre-shared keys. */
+const CIPHERS = [
+  'TLS_AES_128_GCM_SHA256',
+  'TLS_AES_256_GCM_SHA384',
+  'TLS_CHACHA20_POLY1305_SHA256',
+  'ECDHE-ECDSA-AES128-GCM-SHA256',
+  'ECDHE-RSA-AES128-GCM-SHA256',
+  'ECDHE-ECDSA-AES256-GCM-SHA384',
+  'ECDHE-RSA-AES256-GCM-SHA384',
+  'ECDHE-ECDSA-CHACHA20-POLY1305',
+  'ECDHE-RSA-CHACHA20-POLY1305',
+  'ECDHE-PSK-CHACHA20-POLY1305',
+  'ECDHE-PSK-AES256-CBC-SHA384',
+  'ECDHE-PSK-AES128-CBC-SHA256',
+].join(':');
+
+interface Material {
+  readonly options: TlsOptions;
+  readonly keys: ReadonlyMap<string, Buffer> | null;
+}
+
+/** The server's half of TLS handshakes, and the files that it needs for them. */
+export class TlsGate {
+  readonly isRequired: boolean;
+  readonly #files: TlsFiles;
+  #material: Material;
+
+  /** @throws ConfigError when a file is missing, unreadable, or does not belong to the others. */
+  constructor({ required, files }: { readonly required: boolean; readonly files: TlsFiles }) {
+    this.isRequired = required;
+    this.#files = files;
+    this.#material = load(files);
+  }
+
+  /**
+   * Reads the files again, for handshakes from now on.
+   * @throws ConfigError as the constructor does; what was there before stays in use then.
+   */
+  reload(): void {
+    this.#material = load(this.#files);
+  }
+
+  /**
+   * Carries out the handshake on a socket whose next bytes are the client's. `secured` is called when it has
+   * succeeded and, where certificates are asked for, the client's is good; otherwise `plain` is destroyed with the
+   * reason. The caller has the deadline.
+   */
+  secure(plain: Socket, secured: (stream: TLSSocket, identity: TlsIdentity) => void): void {
+    const { options, keys } = this.#material;
+    let offeredIdentity: string | null = null;
+    // A server of its own, without a socket, is how node:tls tells one connection's outcome from another's.
+    const server = createServer({
+      ...options,
+      ...(keys === null
+        ? {}
+        : {
+            pskCallback: (_socket: TLSSocket, identity: string) => {
+              const key = keys.get(identity) ?? null;
+              if (key !== null) offeredIdentity = identity;
+              return key;
+            },
+          }),
+    });
+    server.on('secureConnection', (stream) => secured(stream, identityOf(stream, offeredIdentity)));
+    server.on('tlsClientError', (error, stream) => {
+      // The types have an error here; node has a code such as UNABLE_TO_VERIFY_LEAF_SIGNATURE, or null.
+      const refusal: unknown = stream.authorizationError;
+      const reason = typeof refusal === 'string' ? refusal : messageOf(error);
+      plain.destroy(new Error(`the TLS handshake failed: ${reason}`));
+    });
+    server.emit('connection', plain);
+  }
+}
+
+function identityOf(stream: TLSSocket, offeredIdentity: string | null): TlsIdentity {
+  if (offeredIdentity !== null && usedPsk(stream)) {
+    return { certificateNames: [], pskIdentity: offeredIdentity };
+  }
+  const names = stream.authorized ? certificateNames(stream.getPeerCertificate()) : [];
+  return { certificateNames: names, pskIdentity: null };
+}
+
+/**
+ * Whether the handshake rests on a pre-shared key. That a client offered an identity proves nothing: it may go on
+ * with a certificate instead. TLS 1.2 says it by the cipher. In TLS 1.3 a pre-shared key is a session that is
+ * resumed, and there are no others here, for this server gives out no tickets.
+ */
+function usedPsk(stream: TLSSocket): boolean {
+  if (stream.getProtocol() === 'TLSv1.3') return stream.isSessionReused();
+  return stream.getCipher().name.includes('PSK');
+}
+
+function load({ certificate, key, ca, psk }: TlsFiles): Material {
+  if (certificate === null && psk === null) {
+    throw new ConfigError(
+      'tls',
+      'TLS needs a certificate (--tls-cert and --tls-key) or pre-shared keys (--tls-psk)',
+    );
+  }
+  if ((certificate === null) !== (key === null)) {
+    throw new ConfigError('tls', 'a TLS certificate and its key go together; give both');
+  }
+  if (ca !== null && certificate === null) {
+    throw new ConfigError('tls', '--tls-ca is for certificates; give --tls-cert and --tls-key too');
+  }
+  const options: TlsOptions = {
+    minVersion: 'TLSv1.2',
+    ciphers: CIPHERS,
+    // No tickets: see usedPsk.
+    secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
+    ...(certificate === null ? {} : { cert: read('certificate', certificate) }),
+    ...(key === null ? {} : { key: read('key', key) }),
+    ...(ca === null ? {} : { ca: readCa(ca), requestCert: true, rejectUnauthorized: true }),
+  };
+  try {
+    createSecureContext(options);
+  } catch (error) {
+    throw new ConfigError(
+      'tls-cert',
+      `the TLS certificate ${certificate ?? ''} and key ${key ?? ''} cannot be used: ${messageOf(error)}`,
+    );
+  }
+  return { options, keys: psk === null ? null : parsePskFile(read('psk', psk).toString(), psk) };
+}
+
+function readCa(path: string): Buffer {
+  const text = read('ca', path);
+  try {
+    // node:tls takes a file without a certificate, and then trusts nobody.
+    void new X509Certificate(text);
+  } catch (error) {
+    throw new ConfigError(
+      'tls-ca',
+      `${path} holds no certificate in PEM form: ${messageOf(error)}`,
+      { path },
+    );
+  }
+  return text;
+}
+
+function read(what: string, path: string): Buffer {
+  try {
+    return readFileSync(path);
+  } catch (error) {
+    throw new ConfigError('tls-file', `cannot read the TLS ${what}: ${messageOf(error)}`, { path });
+  }
+}

@@ -1,0 +1,4 @@
+import { declareFuzz } from './fuzz-engine.js';
+import { fuzzTransmission } from './nbd-transmission.js';
+
+declareFuzz('nbd-transmission', fuzzTransmission);
