@@ -1,6 +1,6 @@
 // Brings a checkout to where it can run: dependencies as the lock file has them, and the compiled program.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readdirSync, statSync } from 'node:fs';
+import { existsSync, lstatSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -24,6 +24,13 @@ export function installDependencies() {
     modifiedMs(installed) >= modifiedMs(join(root, 'package-lock.json'))
   ) {
     return;
+  }
+  const folder = join(root, 'node_modules');
+  if (existsSync(folder) && lstatSync(folder).isSymbolicLink()) {
+    console.error(
+      'node_modules is a link, and installing would empty the folder behind it: remove the link first',
+    );
+    process.exit(1);
   }
   console.error('installing dependencies');
   run('npm', ['ci', '--no-audit', '--no-fund', '--loglevel=error']);

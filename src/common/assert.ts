@@ -3,7 +3,10 @@ export class InvariantError extends Error {
   override readonly name = 'InvariantError';
 }
 
-/** Throws {@link InvariantError} unless `condition` holds. For bugs only; input is checked with typed errors. */
+/**
+ * Throws {@link InvariantError} unless `condition` holds. For bugs only; input is checked with typed errors. On the data
+ * path `message` is a constant: a template would be built each time, whether it is needed or not.
+ */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);
 }

@@ -58,7 +58,7 @@ export class SlotTable<T> {
 
   /** Gives back a tag that {@link acquire} returned and nobody gave back yet. */
   release(tag: number): void {
-    assert(this.get(tag) !== undefined, `release of slot tag ${tag} that is not in use`);
+    assert(this.get(tag) !== undefined, 'release of a slot tag that is not in use');
     const index = tag & INDEX_MASK;
     this.#used[index] = 0;
     this.#generations[index] = ((this.#generations[index] ?? 0) + 1) % GENERATION_LIMIT;

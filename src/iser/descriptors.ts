@@ -128,8 +128,10 @@ export class TxDescriptor {
   prependWorkRequest(): SendWorkRequest {
     const request = this.#registrationRequests[this.#registrationCount];
     assert(request !== undefined, 'descriptor has no room for another work request');
-    const before = this.#registrationRequests[this.#registrationCount - 1];
-    if (before !== undefined) before.next = request;
+    if (this.#registrationCount > 0) {
+      const before = this.#registrationRequests[this.#registrationCount - 1];
+      if (before !== undefined) before.next = request;
+    }
     request.next = this.sendRequest;
     this.#registrationCount++;
     return request;

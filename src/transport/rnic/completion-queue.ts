@@ -105,7 +105,7 @@ export class SoftCompletionQueue implements CompletionQueue {
   }
 
   #claim(): CompletionEntry {
-    assert(this.#count < this.depth, `completion queue of ${this.depth} overflowed`);
+    assert(this.#count < this.depth, 'completion queue overflow');
     if (this.#count === this.#entries.length) this.#grow();
     const entry = this.#entries[(this.#head + this.#count) % this.#entries.length];
     assert(entry !== undefined, 'completion queue has no such entry');
