@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { statSync } from 'node:fs';
+import { renameSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
@@ -49,11 +49,12 @@ describe.skipIf(!hasInfo)('a server that is handed its sockets', () => {
       });
     });
     expect(said).toBe(`ready nbd://127.0.0.1:${port}/a\nready nbd+unix:///a?socket=${path}\n`);
-    // The child has descriptors of its own.
-    await new Promise((resolve) => tcp.close(resolve));
+    // The child has descriptors of its own, and alone may accept now. Closing removes the Unix socket's first name.
+    const renamed = folder.path('renamed.sock');
+    renameSync(path, renamed);
+    for (const server of [tcp, unix]) await new Promise((resolve) => server.close(resolve));
     expect(await mustRun('nbdinfo', '--size', `nbd://127.0.0.1:${port}/a`)).toBe('1048576\n');
-    expect(await mustRun('nbdinfo', '--size', `nbd+unix:///a?socket=${path}`)).toBe('1048576\n');
-    unix.close();
+    expect(await mustRun('nbdinfo', '--size', `nbd+unix:///a?socket=${renamed}`)).toBe('1048576\n');
   });
 });
 
