@@ -1,6 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// Two suites: "unit" needs nothing but node; "interop" drives the built program with real clients.
+// Three suites: "unit" needs nothing but node; "interop" drives the built program with real clients; "kernel" drives it
+// against Linux kernels in virtual machines.
 export default defineConfig({
   test: {
     projects: [
@@ -18,6 +19,17 @@ export default defineConfig({
           include: ['test/interop/**/*.test.ts'],
           testTimeout: 180_000,
           hookTimeout: 60_000,
+          fileParallelism: false,
+        },
+      },
+      {
+        test: {
+          name: 'kernel',
+          include: ['test/kernel/**/*.test.ts'],
+          globalSetup: ['test/kernel/global-setup.ts'],
+          testTimeout: 240_000,
+          hookTimeout: 120_000,
+          // A guest takes two processors and two gigabytes.
           fileParallelism: false,
         },
       },
