@@ -397,7 +397,9 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
 
   /** `iser_conn_terminate`. */
   #terminate(error: IserConnectionError | null): void {
-    if (error !== null) this.#log.warn({ code: error.code }, error.message);
+    // A peer that just closes may do so for good reason, a logout: the session knows, and says so if it was a loss.
+    const level = error?.code === 'iser-disconnected' ? 'info' : 'warn';
+    if (error !== null) this.#log[level]({ code: error.code }, error.message);
     this.#machine.enter('terminating');
     this.rdma.isUsable = false;
     this.#teardown.begin(error);
