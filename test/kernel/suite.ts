@@ -17,6 +17,8 @@ export interface KernelSuite {
   kernelMaySay(...patterns: RegExp[]): void;
 }
 
+const REPORTED_LINES_MAX = 200;
+
 type Options = Omit<GuestOptions, 'kernel' | 'initramfs'>;
 
 /** A `describe` with a guest; skipped where there is no lab (global-setup.ts says why). */
@@ -98,9 +100,9 @@ class Suite implements KernelSuite {
     const kernel = this.guest.log.since(this.#logPosition).map(({ text }) => text);
     return [
       `--- ${test}: the guest's kernel said`,
-      ...kernel,
+      ...kernel.slice(-REPORTED_LINES_MAX),
       '--- our programs said, last started first',
-      ...said,
+      ...said.join('\n').split('\n').slice(-REPORTED_LINES_MAX),
     ].join('\n');
   }
 }

@@ -34,6 +34,7 @@ export async function runLab(): Promise<void> {
     const interrupted = Promise.race([once(process, 'SIGINT'), once(process, 'SIGTERM')]);
     await Promise.race([interrupted, shell(guest), guest.lost]);
   } finally {
+    process.stdin.destroy();
     await guest.stop();
   }
 }

@@ -44,7 +44,7 @@ export async function makeInitramfs(kernel: Kernel): Promise<string> {
       copyFileSync(path, join(tree, 'modules', `${order}-${basename(path)}`));
     });
     await archive(tree, partial);
-    const path = join(cacheFolder, `initramfs-${kernel.version}.img`);
+    const path = join(cacheFolder, 'initramfs.img');
     renameSync(partial, path);
     return path;
   } finally {

@@ -23,6 +23,8 @@ const NOISE: readonly RegExp[] = [
   /^block nbd\d+: shutting down sockets$/,
   // The unit attention of a session's first command.
   /^sd \S+: Power-on or device reset occurred$/,
+  // LIO does not know GET LBA STATUS, and cannot say so before it is asked.
+  /^Unsupported SA: 0x12$/,
   /hrtimer: interrupt took|Spectre|RETBleed|clocksource|\btsc\b/i,
 ];
 

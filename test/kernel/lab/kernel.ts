@@ -31,13 +31,15 @@ interface Candidate {
 
 const ARCHIVES = 'archives';
 const MANIFEST = 'kernel.json';
+/** Ends the name of a folder that is still being made. */
+const PARTIAL = '.partial';
 
 /**
  * The kernel of this Debian's newest kernel package, from the cache or downloaded and built into it. A newer package
  * replaces the cached one. Nothing of it is installed but the kernel headers, which are needed to build siw.
  */
 export async function prepareKernel(say: (line: string) => void): Promise<Kernel> {
-  const cached = newestCached();
+  const cached = cachedKernel();
   const wanted = (await candidate()) ?? (await candidateAfterUpdate());
   if (wanted === null) {
     if (cached !== null) return cached;
@@ -65,13 +67,18 @@ function kernelIn(folder: string): Kernel {
   };
 }
 
-function newestCached(): Kernel | null {
-  if (!existsSync(cacheFolder)) return null;
-  const folders = readdirSync(cacheFolder)
+/** There is one; a new kernel replaces it. */
+function cachedKernel(): Kernel | null {
+  const [folder] = cachedFolders();
+  return folder === undefined ? null : kernelIn(folder);
+}
+
+function cachedFolders(): string[] {
+  if (!existsSync(cacheFolder)) return [];
+  return readdirSync(cacheFolder)
+    .filter((name) => !name.endsWith(PARTIAL))
     .map((name) => join(cacheFolder, name))
     .filter((folder) => existsSync(join(folder, MANIFEST)));
-  const [newest] = folders.sort((a, b) => b.localeCompare(a, 'en', { numeric: true }));
-  return newest === undefined ? null : kernelIn(newest);
 }
 
 /** The kernel that linux-image-amd64 stands for; null where apt knows none. */
@@ -89,7 +96,7 @@ async function candidateAfterUpdate(): Promise<Candidate | null> {
 }
 
 async function build({ release, version }: Candidate, folder: string): Promise<void> {
-  const work = `${folder}.partial`;
+  const work = `${folder}${PARTIAL}`;
   const archives = join(work, ARCHIVES);
   rmSync(work, { recursive: true, force: true });
   mkdirSync(archives, { recursive: true });
@@ -106,7 +113,7 @@ async function build({ release, version }: Candidate, folder: string): Promise<v
   await mustRunOnHost('depmod', ['-b', work, release]);
   rmSync(archives, { recursive: true });
   writeFileSync(join(work, MANIFEST), `${JSON.stringify({ release, version })}\n`);
-  rmSync(folder, { recursive: true, force: true });
+  for (const old of cachedFolders()) rmSync(old, { recursive: true, force: true });
   renameSync(work, folder);
 }
 
