@@ -9,6 +9,8 @@ export interface Case {
   /** Requests in flight on each connection. */
   readonly depth: number;
   readonly connections: number;
+  /** How long the client waits between an answer and its next request. */
+  readonly thinkUs: number;
 }
 
 const KIB = 1024;
@@ -41,14 +43,21 @@ export const ALL_CASES: readonly Case[] = [
   ),
 ];
 
+/** Clients that are slow in asking, for the price of polling; only when `--cases think` asks for them. */
+const THINK_CASES: readonly Case[] = [20, 100, 1000].map((thinkUs) => ({
+  ...one('randread', 4 * KIB, 1),
+  name: `4k-randread-think-${thinkUs}us`,
+  thinkUs,
+}));
+
 export function selectCases({ quick, cases }: BenchOptions): readonly Case[] {
-  const from = quick && cases === null ? CORE_CASES : ALL_CASES;
-  if (cases === null) return from;
+  if (cases === null) return quick ? CORE_CASES : ALL_CASES;
+  const from = [...ALL_CASES, ...THINK_CASES];
   // Whole words of the name only: qd32 is not qd3, and c1 not c16.
   return from.filter(({ name }) => cases.some((part) => `-${name}-`.includes(`-${part}-`)));
 }
 
-export function titleOf({ pattern, blockBytes, depth, connections }: Case): string {
+export function titleOf({ pattern, blockBytes, depth, connections, thinkUs }: Case): string {
   const size = blockBytes >= MIB ? `${blockBytes / MIB}M` : `${blockBytes / KIB}k`;
   const what = {
     randread: 'randread',
@@ -58,7 +67,8 @@ export function titleOf({ pattern, blockBytes, depth, connections }: Case): stri
     write: 'seq write',
   }[pattern];
   const many = connections === 1 ? '' : ` × ${connections} connections`;
-  return `${size} ${what} QD${depth}${many}`;
+  const slow = thinkUs === 0 ? '' : `, ${thinkUs} µs of thinking`;
+  return `${size} ${what} QD${depth}${many}${slow}`;
 }
 
 function one(pattern: Case['pattern'], blockBytes: number, depth: number, connections = 1): Case {
@@ -69,5 +79,6 @@ function one(pattern: Case['pattern'], blockBytes: number, depth: number, connec
     blockBytes,
     depth,
     connections,
+    thinkUs: 0,
   };
 }

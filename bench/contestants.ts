@@ -47,6 +47,7 @@ export const CONTESTANTS: readonly Contestant[] = [
   embedded('embedded', 'embedded', (bed) => bed.program),
   overIwarp('iwarp', 'over iWARP', 'off', (bed) => bed.program),
   overIwarp('iwarp-crc', 'over iWARP, CRC', 'on', (bed) => bed.program),
+  embedded('embedded-sleep', 'embedded, without polling', (bed) => bed.program, ['--poll-us=0']),
   embedded('base-embedded', 'embedded, baseline', baseline),
   overIwarp('base-iwarp', 'over iWARP, baseline', 'off', baseline),
 ];
@@ -123,9 +124,14 @@ async function tgtadm(control: string, args: readonly string[], tgtd: Child): Pr
   }
 }
 
-function embedded(name: string, title: string, program: (bed: Bed) => string): Contestant {
+function embedded(
+  name: string,
+  title: string,
+  program: (bed: Bed) => string,
+  more: readonly string[] = [],
+): Contestant {
   const start = async (bed: Bed): Promise<Running> => {
-    const serve = await startServe(bed, name, program(bed), `memory:${bed.options.lunMib}M`);
+    const serve = await startServe(bed, name, program(bed), `memory:${bed.options.lunMib}M`, more);
     return running(serve.uri, [serve.child], 'serve');
   };
   return { name, title, isOurs: !name.startsWith('base-'), start };
@@ -149,12 +155,18 @@ function overIwarp(
   return { name, title, isOurs: !name.startsWith('base-'), start };
 }
 
-async function startServe(bed: Bed, name: string, program: string, url: string) {
+async function startServe(
+  bed: Bed,
+  name: string,
+  program: string,
+  url: string,
+  more: readonly string[] = [],
+) {
   const { serverCpus, serveArgs } = bed.options;
   const listen =
     bed.socket === 'tcp' ? ['--listen', '127.0.0.1:0'] : ['--unix', join(bed.folder, name)];
-  const args = ['serve', '--log-level', 'warn', ...listen, '--export', `lab=${url}`, ...serveArgs];
-  const child = startNode(bed, 'serve', program, args, serverCpus);
+  const args = ['serve', '--log-level', 'warn', ...listen, '--export', `lab=${url}`, ...more];
+  const child = startNode(bed, 'serve', program, [...args, ...serveArgs], serverCpus);
   const [, uri = ''] = await child.printed(/ready (nbd\S+)/);
   return { child, uri };
 }

@@ -33,6 +33,7 @@ export async function runFio(
       `--bs=${load.blockBytes}`,
       `--iodepth=${load.depth}`,
       `--numjobs=${load.connections}`,
+      ...(load.thinkUs > 0 ? [`--thinktime=${load.thinkUs}us`] : []),
       '--time_based',
       `--runtime=${Math.round(seconds * 1000)}ms`,
       `--ramp_time=${Math.round(rampSeconds * 1000)}ms`,

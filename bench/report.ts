@@ -1,6 +1,7 @@
 /** bench/results.json, and the generated part of docs/performance.md with its plots. */
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DEFAULT_POLL_US } from '../src/gateway/config.js';
 import { titleOf } from './cases.js';
 import { plotsOf } from './report-plots.js';
 import type { Criterion } from './criteria.js';
@@ -93,9 +94,10 @@ function extraArguments({ serveArgs, targetArgs, nodeArgs }: BenchOptions): stri
   const texts = given
     .filter(([, args]) => args.length > 0)
     .map(([name, args]) => `\`${name} ${args.join(' ')}\``);
+  const polling = `\`serve --poll-us ${DEFAULT_POLL_US}\`, targets without polling`;
   return texts.length === 0
-    ? 'Our programs ran with their defaults.'
-    : `Our programs ran with ${texts.join(', ')}.`;
+    ? `Our programs ran with their defaults: ${polling}.`
+    : `Our programs ran with ${texts.join(', ')}; otherwise with their defaults (${polling}).`;
 }
 
 function noise({ sessions, options }: BenchResults): string {

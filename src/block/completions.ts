@@ -1,3 +1,4 @@
+import { soon } from '../common/microtask.js';
 import type { BlockRequest, BlockStatus } from './device.js';
 import { RequestQueue } from './request-queue.js';
 
@@ -15,7 +16,7 @@ export class Completions {
     this.#queue.push(request);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    queueMicrotask(this.#drain);
+    soon(this.#drain);
   }
 
   #run(): void {

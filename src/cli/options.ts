@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import { POLL_US_MAX } from '../common/busy-poll.js';
 import { ConfigError } from '../common/errors.js';
 import { LOG_LEVELS } from '../observe/log.js';
 import type { LogLevel } from '../observe/log.js';
@@ -11,6 +12,28 @@ export function withLogLevel<T>(argv: Argv<T>, level: LogLevel = 'info') {
     default: level,
     describe: 'what to log on standard error: lines for people on a terminal, JSON otherwise',
   });
+}
+
+/** What a server takes. */
+export function withPolling<T>(argv: Argv<T>, defaultUs: number) {
+  return argv.option('poll-us', {
+    type: 'string',
+    describe:
+      'how many microseconds to poll for more after bytes have arrived, before sleeping; ' +
+      `0 turns it off, at most ${POLL_US_MAX} [${defaultUs}]`,
+  });
+}
+
+/** @throws ConfigError */
+export function pollUs(text: string | undefined): number | null {
+  const given = once(text, 'poll-us');
+  if (given === null) return null;
+  const value = /^\d{1,9}$/.test(given) ? Number(given) : Infinity;
+  if (value <= POLL_US_MAX) return value;
+  throw new ConfigError(
+    'option',
+    `--poll-us ${given}: expected whole microseconds from 0 to ${POLL_US_MAX}`,
+  );
 }
 
 /** What a command that logs in takes. */

@@ -1,7 +1,7 @@
 import { ConfigError } from '../common/errors.js';
 import { accessRule } from '../gateway/access-config.js';
 import { inheritedSockets } from '../gateway/activation.js';
-import { readConfigFile } from '../gateway/config.js';
+import { DEFAULT_POLL_US, readConfigFile } from '../gateway/config.js';
 import type { ConfigFile } from '../gateway/config.js';
 import { loadCredentials } from '../gateway/credentials.js';
 import type { CredentialSources } from '../gateway/credentials.js';
@@ -10,7 +10,7 @@ import { defaultInitiatorName } from '../gateway/lun.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';
 import { parseExportUrl, parseListenAddress } from '../gateway/url.js';
 import type { AccessRule } from '../nbd/access.js';
-import { credentialSources, once } from './options.js';
+import { credentialSources, once, pollUs } from './options.js';
 import type { ChapArguments } from './options.js';
 import { tlsSettings } from './tls-options.js';
 import type { TlsArguments } from './tls-options.js';
@@ -28,6 +28,7 @@ export interface ServeArguments extends ChapArguments, TlsArguments {
   'unix-owner'?: string | undefined;
   'default-export'?: string | undefined;
   'read-only': boolean;
+  'poll-us'?: string | undefined;
   'initiator-name'?: string | undefined;
 }
 
@@ -46,6 +47,7 @@ export function serveConfig(argv: ServeArguments): GatewayConfig {
     listen: listenersOf(argv, file),
     tls: tlsSettings(argv, file?.tls),
     limits: file?.limits ?? {},
+    pollUs: pollUs(argv['poll-us']) ?? file?.pollUs ?? DEFAULT_POLL_US,
     initiatorName:
       once(argv['initiator-name'], 'initiator-name') ??
       file?.initiatorName ??

@@ -1,15 +1,16 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { systemClock } from '../common/clock.js';
+import { DEFAULT_POLL_US } from '../gateway/config.js';
 import { Gateway } from '../gateway/gateway.js';
 import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
-import { withInitiator, withLogLevel } from './options.js';
+import { withInitiator, withLogLevel, withPolling } from './options.js';
 import { DEFAULT_LISTEN, LAB_EXPORT, serveConfig } from './serve-config.js';
 import { onHangup, stopRequested } from './signals.js';
 import { withTls } from './tls-options.js';
 
 const options = (argv: Argv) =>
-  withTls(withLogLevel(withInitiator(argv)))
+  withTls(withPolling(withLogLevel(withInitiator(argv)), DEFAULT_POLL_US))
     .option('config', {
       type: 'string',
       describe: 'YAML file with listen, unix, exports, tls and limits',

@@ -1,4 +1,5 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
+import { busyPoller } from '../common/busy-poll.js';
 import { systemClock } from '../common/clock.js';
 import { loadCredentials } from '../gateway/credentials.js';
 import { ISCSI_PORT, formatAddress, parseListenAddress } from '../gateway/url.js';
@@ -8,14 +9,16 @@ import { TargetPortal } from '../target/portal.js';
 import { openStore } from '../target/open-store.js';
 import type { Store } from '../target/store.js';
 import { IwarpTransport } from '../transport/iwarp/transport.js';
-import { credentialSources, once, withLogLevel } from './options.js';
+import { credentialSources, once, pollUs, withLogLevel, withPolling } from './options.js';
 import { stopRequested } from './signals.js';
 
 const DEFAULT_LISTEN = `127.0.0.1:${ISCSI_PORT}`;
+/** A lab's target shares its machine with those that it serves. */
+const DEFAULT_POLL_US = 0;
 const DEFAULT_NAME = 'iqn.2026-11.io.example:lab';
 
 const options = (argv: Argv) =>
-  withLogLevel(argv)
+  withPolling(withLogLevel(argv), DEFAULT_POLL_US)
     .option('listen', { type: 'string', describe: `HOST:PORT [${DEFAULT_LISTEN}]` })
     .option('name', { type: 'string', describe: `the target's iSCSI name [${DEFAULT_NAME}]` })
     .option('lun', {
@@ -50,6 +53,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const address = parseListenAddress(once(argv.listen, 'listen') ?? DEFAULT_LISTEN);
   const name = once(argv.name, 'name') ?? DEFAULT_NAME;
   const chap = loadCredentials(credentialSources(argv), process.env);
+  busyPoller.windowUs = pollUs(argv['poll-us']) ?? DEFAULT_POLL_US;
   const luns: Store[] = [];
   for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text)));
   const portal = new TargetPortal({

@@ -1,6 +1,8 @@
 import { Socket } from 'node:net';
 import type { NetConnectOpts } from 'node:net';
 import { assert } from './assert.js';
+import { busyPoller } from './busy-poll.js';
+import { PollRecord } from './poll-policy.js';
 
 /** Receives a {@link DataSocket}'s events. */
 export interface DataSocketHandler {
@@ -52,6 +54,7 @@ export class DataSocket {
   #batch: Flushable[] = [];
   readonly #batchesInFlight: Flushable[][] = [];
   #remoteName: string | null = null;
+  readonly #pollRecord = new PollRecord();
   #flushScheduled = false;
   #wantsDrain = false;
   /** Between the plain stream and the one on top of it. */
@@ -228,7 +231,9 @@ export class DataSocket {
   }
 
   #received(buffer: Buffer, length: number): void {
-    if (!this.#closed && !this.#socket.destroyed) this.#handler.onBytes(buffer, length);
+    if (this.#closed || this.#socket.destroyed) return;
+    busyPoller.arrived(this.#pollRecord);
+    this.#handler.onBytes(buffer, length);
   }
 
   #flushBatch(): void {

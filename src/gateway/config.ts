@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
+import { POLL_US_MAX } from '../common/busy-poll.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { allowSchema } from './access-config.js';
 import { limitsSchema } from './limits-config.js';
@@ -25,6 +26,9 @@ const unixSocket = z.union([
   }),
 ]);
 
+/** What `serve` polls for unless it is told. */
+export const DEFAULT_POLL_US = 100;
+
 /** A serve configuration file: YAML. What the command line has as well has the same name there. */
 const configFile = z.strictObject({
   listen: z.array(z.string()).default([]),
@@ -32,6 +36,8 @@ const configFile = z.strictObject({
   default: z.string().optional(),
   tls: tls.optional(),
   limits: limitsSchema.optional(),
+  /** Microseconds to poll for more after bytes have arrived, before sleeping. */
+  pollUs: z.int().min(0).max(POLL_US_MAX).optional(),
   initiatorName: z.string().optional(),
   exports: z
     .array(

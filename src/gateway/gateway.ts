@@ -1,3 +1,4 @@
+import { busyPoller } from '../common/busy-poll.js';
 import type { Clock } from '../common/clock.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { SlabPool } from '../common/slab.js';
@@ -44,6 +45,8 @@ export interface GatewayConfig {
   readonly listen: readonly ListenConfig[];
   readonly tls?: TlsSettings | null;
   readonly limits?: LimitsConfig;
+  /** Microseconds to poll for more after bytes have arrived; of this thread, not of one gateway. */
+  readonly pollUs?: number;
   readonly initiatorName: string;
 }
 
@@ -85,6 +88,7 @@ export class Gateway {
     const { defaultExport = null, tls: tlsSettings = null } = config;
     const tls = tlsSettings === null ? null : new TlsGate(tlsSettings);
     const { log, clock, counters } = services;
+    if (config.pollUs !== undefined) busyPoller.windowUs = config.pollUs;
     // The devices have buffers of their own: a request that waits for one must not wait for other requests' ends.
     const pool = bufferPool(config.limits);
     const { initiatorName } = config;

@@ -28,6 +28,10 @@ describe('a configuration file', () => {
     expect(readConfigFile(configFile(''))).toEqual({ listen: [], unix: [], exports: [] });
   });
 
+  it('says for how long to poll', () => {
+    expect(readConfigFile(configFile('pollUs: 0')).pollUs).toBe(0);
+  });
+
   it('is what deploy/serve.yaml shows', () => {
     const text = readFileSync(new URL('../../deploy/serve.yaml', import.meta.url), 'utf8');
     const shown = readConfigFile(configFile(text.replaceAll('# chap', 'chap')));
@@ -41,6 +45,9 @@ describe('a configuration file', () => {
     ['exports: [{name: a}]', /exports\.0\.url/],
     ['exports: [{name: a, urll: x}]', /urll/],
     ['listen: [1]', /listen\.0/],
+    ['pollUs: 1001', /pollUs/],
+    ['pollUs: -1', /pollUs/],
+    ['pollUs: 1.5', /pollUs/],
   ])('is refused in one line that names the place: %j', (text, words) => {
     const path = configFile(text);
     expect(() => readConfigFile(path)).toThrow(ConfigError);

@@ -73,6 +73,8 @@ describe('a mistake ends in one line and a non-zero status', () => {
       /a is named twice/,
     ],
     ['bad size', () => ['info', 'memory:lots'], /memory:lots/],
+    ['window of polling', () => ['serve', '--poll-us', '1e9'], /--poll-us 1e9.*0 to 1000/],
+    ['no polling for one-shot tools', () => ['info', 'memory:1M', '--poll-us', '1'], /poll-us/],
     ['listen address', () => ['serve', '--listen', 'nowhere'], /HOST:PORT/],
     [
       'port in use',
