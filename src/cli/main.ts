@@ -4,6 +4,7 @@ import { hideBin } from 'yargs/helpers';
 import { discoverCommand } from './discover.js';
 import { fail, refuseUsage } from './failure.js';
 import { infoCommand } from './info.js';
+import { serveWorkerCommand } from './serve-worker.js';
 import { serveCommand } from './serve.js';
 import { targetCommand } from './target.js';
 import { version } from './version.js';
@@ -14,6 +15,7 @@ const parser = yargs(hideBin(process.argv))
     '$0 COMMAND\n\nServes iSER LUNs (iSCSI over RDMA, or over iWARP on plain TCP) as NBD exports.',
   )
   .command(serveCommand)
+  .command(serveWorkerCommand)
   .command(targetCommand)
   .command(discoverCommand)
   .command(infoCommand)

@@ -9,6 +9,7 @@ import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gatew
 import { defaultInitiatorName } from '../gateway/lun.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';
 import { parseExportUrl, parseListenAddress } from '../gateway/url.js';
+import { WORKERS_MAX } from '../gateway/workers/limits.js';
 import type { AccessRule } from '../nbd/access.js';
 import { credentialSources, once, pollUs } from './options.js';
 import type { ChapArguments } from './options.js';
@@ -30,6 +31,7 @@ export interface ServeArguments extends ChapArguments, TlsArguments {
   'read-only': boolean;
   'poll-us'?: string | undefined;
   'initiator-name'?: string | undefined;
+  workers?: string | undefined;
 }
 
 /**
@@ -52,7 +54,16 @@ export function serveConfig(argv: ServeArguments): GatewayConfig {
       once(argv['initiator-name'], 'initiator-name') ??
       file?.initiatorName ??
       defaultInitiatorName(),
+    workers: workersOf(argv) ?? file?.workers ?? 1,
   };
+}
+
+function workersOf(argv: ServeArguments): number | null {
+  const text = once(argv.workers, 'workers');
+  if (text === null) return null;
+  const workers = /^\d{1,4}$/.test(text) ? Number(text) : 0;
+  if (workers >= 1 && workers <= WORKERS_MAX) return workers;
+  throw new ConfigError('workers', `--workers ${text}: expected a number from 1 to ${WORKERS_MAX}`);
 }
 
 function listenersOf(argv: ServeArguments, file: ConfigFile | null): ListenConfig[] {

@@ -1,12 +1,19 @@
+import { fileURLToPath } from 'node:url';
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { systemClock } from '../common/clock.js';
 import { DEFAULT_POLL_US } from '../gateway/config.js';
 import { Gateway } from '../gateway/gateway.js';
+import type { GatewayConfig } from '../gateway/gateway.js';
+import type { Serving } from '../gateway/serving.js';
+import { processSpawner } from '../gateway/workers/worker-process.js';
+import { WorkerGateway } from '../gateway/workers/worker-gateway.js';
 import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
+import type { LogLevel, Logger } from '../observe/log.js';
 import { withInitiator, withLogLevel, withPolling } from './options.js';
 import { DEFAULT_LISTEN, LAB_EXPORT, serveConfig } from './serve-config.js';
-import { onHangup, stopRequested } from './signals.js';
+import { WORKER_COMMAND } from './serve-worker.js';
+import { onCountsAsked, onHangup, stopRequested } from './signals.js';
 import { withTls } from './tls-options.js';
 
 const options = (argv: Argv) =>
@@ -49,6 +56,12 @@ const options = (argv: Argv) =>
       default: false,
       describe: 'refuse writes on every export',
     })
+    .option('workers', {
+      type: 'string',
+      describe:
+        'processes that share the connections; with more than 1, requests must be of whole sectors ' +
+        '(docs/workers.md) [1]',
+    })
     .example('$0 serve', 'an embedded memory LUN on nbd://127.0.0.1:10809/lab')
     .example(
       '$0 serve --export disk=iser://192.0.2.1/iqn.2026-11.io.example:lab/0',
@@ -69,14 +82,11 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   const isLab = argv.export === undefined && argv.config === undefined;
   const config = serveConfig(argv);
   // From the start, for a hangup would end the process otherwise.
-  const reload: { now: () => void } = { now: () => log.info('nothing to reload yet') };
-  onHangup(() => reload.now());
-  const gateway = await Gateway.start(config, {
-    log,
-    clock: systemClock,
-    counters: new CounterSet(),
-  });
-  reload.now = () => gateway.reload(log);
+  let serving: Serving | null = null;
+  onHangup(() => (serving === null ? log.info('nothing to reload yet') : serving.reload(log)));
+  onCountsAsked(() => void serving?.report().then((counts) => log.info(counts, 'counters')));
+  const gateway = await startServing(config, log, argv['log-level']);
+  serving = gateway;
   for (const uri of gateway.uris) process.stdout.write(`ready ${uri}\n`);
   const [uri] = gateway.uris;
   if (isLab && uri?.startsWith('nbd:') === true) process.stdout.write(howToAttach(uri));
@@ -84,6 +94,14 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   log.info({ signal }, 'stopping: requests in flight finish first');
   await gateway.stop(log);
   log.info('stopped');
+}
+
+function startServing(config: GatewayConfig, log: Logger, logLevel: LogLevel): Promise<Serving> {
+  const services = { log, clock: systemClock, counters: new CounterSet() };
+  if (config.workers === 1) return Gateway.start(config, services);
+  const main = fileURLToPath(new URL('main.js', import.meta.url));
+  const spawn = processSpawner(main, [WORKER_COMMAND]);
+  return WorkerGateway.start(config, { ...services, spawn, logLevel });
 }
 
 /** For a person who has just typed `npm start`. */

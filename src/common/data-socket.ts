@@ -27,8 +27,11 @@ export interface Flushable {
 /** One read buffer is enough: bytes are parsed before the next read (measured: 256 KiB is the best size). */
 const RECEIVE_BUFFER_BYTES = 256 * 1024;
 
-interface SocketHandle {
-  reading?: boolean;
+/** What is behind a connected Socket. Without the Socket, it can be passed to another process, or be adopted. */
+export interface SocketHandle {
+  readonly reading?: boolean;
+  /** Lets go of it here; a connection that another process has as well stays open. */
+  close(): void;
 }
 
 /** The fields of node:net's Socket that the server side of onread needs, which its types do not show. */
@@ -86,23 +89,25 @@ export class DataSocket {
   }
 
   /**
-   * Takes over a socket that a server with `pauseOnConnect` and `allowHalfOpen` accepted, and starts to read.
+   * Takes over a socket that a server with `pauseOnConnect` and `allowHalfOpen` accepted, here or (as a handle) in
+   * another process, and starts to read.
    */
-  static adopt(accepted: Socket, handler: DataSocketHandler): DataSocket {
-    const handle = takeHandle(accepted);
-    if (handle === null) {
-      const self = new DataSocket(accepted, handler, true);
-      accepted.resume();
-      return self;
-    }
+  static adopt(accepted: Socket | SocketHandle, handler: DataSocketHandler): DataSocket {
+    if (!(accepted instanceof Socket)) return DataSocket.#adoptHandle(accepted, handler);
+    const handle = detachHandle(accepted);
+    if (handle !== null) return DataSocket.#adoptHandle(handle, handler);
+    const self = new DataSocket(accepted, handler, true);
+    accepted.resume();
+    return self;
+  }
+
+  static #adoptHandle(handle: SocketHandle, handler: DataSocketHandler): DataSocket {
     const options = {
       handle,
       allowHalfOpen: true,
       ...onreadOption((buffer, length) => self.#received(buffer, length)),
     };
     const socket = new Socket(options);
-    // What is left of the accepted socket has to go too: the listening server counts it until then.
-    accepted.destroy();
     const self: DataSocket = new DataSocket(socket, handler, false);
     socket.resume();
     return self;
@@ -285,7 +290,17 @@ function onreadOption(received: (buffer: Buffer, length: number) => void): objec
   };
 }
 
-/** Separates an accepted socket from its handle; null where this Node's sockets are not built that way. */
+/**
+ * Separates a socket that a server with `pauseOnConnect` accepted from its handle, which is the caller's then. Nothing
+ * was read from it yet. Null where this Node's sockets are not built that way; the socket is as it was then.
+ */
+export function detachHandle(accepted: Socket): SocketHandle | null {
+  const handle = takeHandle(accepted);
+  // What is left of the accepted socket has to go too: the listening server counts it until then.
+  if (handle !== null) accepted.destroy();
+  return handle;
+}
+
 function takeHandle(accepted: Socket): SocketHandle | null {
   const inner = accepted as unknown as SocketWithHandle;
   const handle = inner._handle;

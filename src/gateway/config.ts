@@ -5,6 +5,7 @@ import { POLL_US_MAX } from '../common/busy-poll.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { allowSchema } from './access-config.js';
 import { limitsSchema } from './limits-config.js';
+import { WORKERS_MAX } from './workers/limits.js';
 
 const tls = z.strictObject({
   mode: z.enum(['off', 'on', 'require']).optional(),
@@ -39,6 +40,8 @@ const configFile = z.strictObject({
   /** Microseconds to poll for more after bytes have arrived, before sleeping. */
   pollUs: z.int().min(0).max(POLL_US_MAX).optional(),
   initiatorName: z.string().optional(),
+  /** Processes that share the connections. */
+  workers: z.int().min(1).max(WORKERS_MAX).optional(),
   exports: z
     .array(
       z.strictObject({

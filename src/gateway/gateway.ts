@@ -1,23 +1,25 @@
 import { busyPoller } from '../common/busy-poll.js';
 import type { Clock } from '../common/clock.js';
-import { ConfigError, messageOf } from '../common/errors.js';
+import { messageOf } from '../common/errors.js';
 import { SlabPool } from '../common/slab.js';
 import type { AccessRule } from '../nbd/access.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
 import { IserModule } from '../iser/module.js';
 import { NbdExport } from '../nbd/export.js';
 import { NbdServer } from '../nbd/server.js';
-import type { ListenAddress, NbdAddress } from '../nbd/socket.js';
+import type { Client, ListenAddress } from '../nbd/socket.js';
 import { TlsGate } from '../nbd/tls.js';
-import type { TlsFiles } from '../nbd/tls.js';
+import type { TlsContents, TlsFiles } from '../nbd/tls.js';
+import { nonZero, readingsOf } from '../observe/counter-sums.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
-import { checkRule } from './access-config.js';
 import { bufferPool, nbdLimits } from './limits-config.js';
 import type { LimitsConfig } from './limits-config.js';
 import { openLun } from './lun.js';
 import type { InitiatorContext, OpenLun } from './lun.js';
-import { formatAddress } from './url.js';
+import { DRAIN_MS, checkExports, urisOf } from './serving.js';
+import type { CountReport, Serving } from './serving.js';
+import { reloadTls } from './tls-reload.js';
 import type { ExportUrl } from './url.js';
 
 export interface ExportConfig {
@@ -48,6 +50,18 @@ export interface GatewayConfig {
   /** Microseconds to poll for more after bytes have arrived; of this thread, not of one gateway. */
   readonly pollUs?: number;
   readonly initiatorName: string;
+  /** How many processes serve; 1, or nothing, is this one alone. See workers/. */
+  readonly workers?: number;
+}
+
+/** For a gateway that is one of several processes over the same LUNs: what it has from the others, and tells them. */
+export interface WorkerPlace {
+  /** What is in the files of TLS. */
+  readonly tlsContents: TlsContents | null;
+  /** A client that came by {@link Gateway.serve} is gone. */
+  onReleased(conn: number): void;
+  /** Writes that had been answered may be lost; see {@link Gateway.loseWrites}. */
+  onWritesLost(exportName: string, reason: string): void;
 }
 
 export interface GatewayServices {
@@ -56,37 +70,40 @@ export interface GatewayServices {
   readonly counters: CounterSet;
 }
 
-/** How long a stop waits for requests in flight before it cuts connections. */
-const DRAIN_MS = 30_000;
-
 /** The composition: exports over LUNs, and the NBD server in front of them. */
-export class Gateway {
-  /** One per export and listener, as a client would write it. */
+export class Gateway implements Serving {
   readonly uris: readonly string[];
   readonly #server: NbdServer;
-  readonly #luns: readonly OpenLun[];
+  readonly #luns: ReadonlyMap<string, OpenLun>;
   readonly #tls: TlsGate | null;
+  readonly #counters: CounterSet;
 
-  private constructor(
-    server: NbdServer,
-    luns: readonly OpenLun[],
-    tls: TlsGate | null,
-    uris: readonly string[],
-  ) {
-    this.#server = server;
-    this.#luns = luns;
-    this.#tls = tls;
-    this.uris = uris;
+  private constructor(parts: {
+    server: NbdServer;
+    luns: ReadonlyMap<string, OpenLun>;
+    tls: TlsGate | null;
+    counters: CounterSet;
+    uris: readonly string[];
+  }) {
+    this.#server = parts.server;
+    this.#luns = parts.luns;
+    this.#tls = parts.tls;
+    this.#counters = parts.counters;
+    this.uris = parts.uris;
   }
 
   /**
-   * Logs in to every export's LUN, then listens.
+   * Logs in to every export's LUN, then listens. With a `place`, it is one of several over these LUNs.
    * @throws IserNbdError for the first thing that cannot be had; nothing is left open then.
    */
-  static async start(config: GatewayConfig, services: GatewayServices): Promise<Gateway> {
+  static async start(
+    config: GatewayConfig,
+    services: GatewayServices,
+    place: WorkerPlace | null = null,
+  ): Promise<Gateway> {
     checkExports(config);
-    const { defaultExport = null, tls: tlsSettings = null } = config;
-    const tls = tlsSettings === null ? null : new TlsGate(tlsSettings);
+    const { defaultExport = null } = config;
+    const tls = tlsGate(config, place);
     const { log, clock, counters } = services;
     if (config.pollUs !== undefined) busyPoller.windowUs = config.pollUs;
     // The devices have buffers of their own: a request that waits for one must not wait for other requests' ends.
@@ -98,32 +115,27 @@ export class Gateway {
       log,
       clock,
       initiatorName,
+      sharesLuns: place !== null,
     };
-    const luns: OpenLun[] = [];
+    const luns = new Map<string, OpenLun>();
     const exports: NbdExport[] = [];
     let server: NbdServer | null = null;
     try {
       for (const item of config.exports) {
         const lun = await openExport(item, context);
-        luns.push(lun);
-        exports.push(
-          new NbdExport({
-            name: item.name,
-            description: item.description,
-            device: lun.device,
-            readOnly: item.readOnly,
-            allow: item.allow ?? null,
-          }),
-        );
+        luns.set(item.name, lun);
+        lun.disk.onWritesLost = (reason) => place?.onWritesLost(item.name, reason);
+        const { name, description, readOnly, allow = null } = item;
+        exports.push(new NbdExport({ name, description, device: lun.device, readOnly, allow }));
       }
-      const limits = nbdLimits(config.limits);
-      server = new NbdServer({ exports, defaultExport, pool, log, clock, counters, limits, tls });
+      server = new NbdServer({
+        ...{ exports, defaultExport, pool, log, clock, counters, tls },
+        limits: nbdLimits(config.limits),
+        onReleased: (conn) => place?.onReleased(conn),
+      });
       const uris: string[] = [];
-      for (const where of config.listen) {
-        const bound = await server.listen(where);
-        for (const { name } of config.exports) uris.push(uriOf(bound, name, tlsSettings));
-      }
-      return new Gateway(server, luns, tls, uris);
+      for (const where of config.listen) uris.push(...urisOf(await server.listen(where), config));
+      return new Gateway({ server, luns, tls, counters, uris });
     } catch (error) {
       await server?.close({ drainMs: 0 });
       await closeAll(luns, log);
@@ -131,28 +143,40 @@ export class Gateway {
     }
   }
 
-  /** Reads the files of TLS again; when they cannot be used, the ones from before stay. */
   reload(log: Logger): void {
-    if (this.#tls === null) {
-      log.info('nothing to reload: this server is without TLS');
-      return;
-    }
-    try {
-      this.#tls.reload();
-      log.info('certificates and keys are read again; connections from now on use them');
-    } catch (error) {
-      log.error(
-        { reason: messageOf(error) },
-        'reloading; the certificates and keys stay as they were',
-      );
-    }
+    reloadTls(this.#tls, log);
   }
 
-  /** Requests in flight finish, clients see an orderly close, then the sessions log out. */
+  report(): Promise<CountReport> {
+    const counters = nonZero(readingsOf(this.#counters));
+    return Promise.resolve({ counters, connections: this.#server.connectionCount });
+  }
+
+  // For a gateway with a place among others.
+
+  /** Serves a client that another process has accepted. */
+  serve(client: Client, conn: number): void {
+    this.#server.serve(client, conn);
+  }
+
+  /** Handshakes from now on use these. */
+  renewTls(contents: TlsContents): void {
+    this.#tls?.reload(contents);
+  }
+
+  /** Another process has learnt that writes to the export's LUN may be lost; a flush must not succeed here either. */
+  loseWrites(exportName: string, reason: string): void {
+    this.#luns.get(exportName)?.disk.loseWrites(reason);
+  }
+
   async stop(log: Logger): Promise<void> {
     await this.#server.close({ drainMs: DRAIN_MS });
     await closeAll(this.#luns, log);
   }
+}
+
+function tlsGate({ tls = null }: GatewayConfig, place: WorkerPlace | null): TlsGate | null {
+  return tls === null ? null : new TlsGate({ ...tls, contents: place?.tlsContents ?? undefined });
 }
 
 function openExport(item: ExportConfig, context: InitiatorContext): Promise<OpenLun> {
@@ -160,38 +184,9 @@ function openExport(item: ExportConfig, context: InitiatorContext): Promise<Open
   return openLun(item.url, item.credentials, { ...context, log });
 }
 
-async function closeAll(luns: readonly OpenLun[], log: Logger): Promise<void> {
-  for (const result of await Promise.allSettled(luns.map((lun) => lun.close()))) {
+async function closeAll(luns: ReadonlyMap<string, OpenLun>, log: Logger): Promise<void> {
+  for (const result of await Promise.allSettled(Array.from(luns.values(), (lun) => lun.close()))) {
     if (result.status === 'rejected')
       log.warn({ reason: messageOf(result.reason) }, 'closing a LUN');
   }
-}
-
-/** What can be known to be wrong before anything is opened. */
-function checkExports({ exports, defaultExport = null, tls = null }: GatewayConfig): void {
-  const seen = new Set<string>();
-  for (const { name, allow } of exports) {
-    checkRule(name, allow ?? null, tls?.files ?? null);
-    if (seen.has(name)) {
-      throw new ConfigError(
-        'export-twice',
-        `export ${name} is named twice; give each a name of its own`,
-      );
-    }
-    seen.add(name);
-  }
-  if (defaultExport !== null && !seen.has(defaultExport)) {
-    throw new ConfigError(
-      'default-export',
-      `the default export ${defaultExport} is none of the exports`,
-    );
-  }
-}
-
-/** The NBD URI (the NBD project's uri.md). */
-function uriOf(where: NbdAddress, exportName: string, tls: TlsSettings | null): string {
-  const name = encodeURIComponent(exportName);
-  const scheme = tls?.required === true ? 'nbds' : 'nbd';
-  if ('path' in where) return `${scheme}+unix:///${name}?socket=${encodeURI(where.path)}`;
-  return `${scheme}://${formatAddress(where)}/${name}`;
 }

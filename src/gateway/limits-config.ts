@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { ConfigError } from '../common/errors.js';
 import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../common/slab.js';
 import type { NbdLimits } from '../nbd/limits.js';
 import { parseSize } from '../target/lun-spec.js';
@@ -51,6 +52,24 @@ export function nbdLimits(config: LimitsConfig = {}): Partial<NbdLimits> {
     inFlightMax: config.requestsInFlight,
     inFlightBytesMax: config.bytesInFlight,
   });
+}
+
+/**
+ * The limits of one of several workers: of the memory for requests, an equal share; all others, also those on the
+ * number of connections, which their primary keeps to, are as they are. @throws ConfigError
+ */
+export function limitsOfWorker(config: LimitsConfig = {}, workers: number): LimitsConfig {
+  const { bytesInFlightTotal } = config;
+  if (bytesInFlightTotal === undefined) return config;
+  const share = Math.floor(bytesInFlightTotal / workers);
+  if (share < BUFFER_BYTES_MIN) {
+    const leastMib = (workers * BUFFER_BYTES_MIN) / MIB;
+    throw new ConfigError(
+      'limits',
+      `limits.bytesInFlightTotal is too small for ${workers} workers; they need at least ${leastMib}M`,
+    );
+  }
+  return { ...config, bytesInFlightTotal: share };
 }
 
 /** The buffers of NBD requests. */

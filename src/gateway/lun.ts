@@ -26,6 +26,8 @@ export interface InitiatorContext {
   readonly log: Logger;
   readonly clock: Clock;
   readonly initiatorName: string;
+  /** Other processes serve the same LUNs to the same clients. */
+  readonly sharesLuns?: boolean;
 }
 
 /** A logged-in path to one LUN. */
@@ -36,7 +38,7 @@ export interface LunPath {
   close(): Promise<void>;
 }
 
-/** A LUN as a disk that takes any offset and length. */
+/** A LUN as a disk that takes any offset and length; of whole sectors only, when it is shared. */
 export interface OpenLun extends LunPath {
   readonly disk: ScsiDisk;
   readonly device: BlockDevice;
@@ -85,9 +87,11 @@ export async function openLun(
 ): Promise<OpenLun> {
   const path = await openPath(url, credentials, context);
   try {
-    const { pool, clock, log } = context;
-    const disk = await ScsiDisk.open(path.port, { pool, clock, log });
-    const device = new AligningDevice(new SplittingDevice(disk));
+    const { pool, clock, log, sharesLuns: isShared = false } = context;
+    const disk = await ScsiDisk.open(path.port, { pool, clock, log }, { isShared });
+    const split = new SplittingDevice(disk);
+    // Changing a part of a sector needs a lock on it, and that does not reach across processes.
+    const device = isShared ? split : new AligningDevice(split);
     return { ...path, disk, device, close: () => device.close().finally(() => path.close()) };
   } catch (error) {
     await path.close();

@@ -1,3 +1,4 @@
+import { Socket } from 'node:net';
 import type { Clock } from '../common/clock.js';
 import { DataSocket } from '../common/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
@@ -12,7 +13,7 @@ import { DEFAULT_LIMITS } from './limits.js';
 import type { NbdLimits } from './limits.js';
 import { addressKey } from './network.js';
 import { openListener } from './socket.js';
-import type { AcceptedSocket, Listener, ListenAddress, NbdAddress } from './socket.js';
+import type { Client, Listener, ListenAddress, NbdAddress } from './socket.js';
 import type { TlsGate } from './tls.js';
 
 export interface NbdServerOptions {
@@ -28,6 +29,8 @@ export interface NbdServerOptions {
   readonly defaultExport?: string | null;
   /** Null for a server without TLS. */
   readonly tls?: TlsGate | null;
+  /** A connection is over, by its number: no device has a request of it any more. */
+  readonly onReleased?: (conn: number) => void;
 }
 
 /** Serves exports to NBD clients on any number of TCP and Unix sockets. */
@@ -38,9 +41,11 @@ export class NbdServer {
   readonly #counters: ServerCounters;
   readonly #services: ConnectionServices;
   readonly #listeners: Listener[] = [];
-  readonly #connections = new Set<Connection>();
+  /** With their numbers. */
+  readonly #connections = new Map<Connection, number>();
   /** How many there are of each IP address, by {@link addressKey}. */
   readonly #addressCounts = new Map<string, number>();
+  readonly #onReleased: (conn: number) => void;
   #connectionNumber = 0;
   #closing: Promise<void> | null = null;
   /** Set while {@link close} waits: called whenever a connection has changed. */
@@ -57,7 +62,9 @@ export class NbdServer {
       limits,
       defaultExport = null,
       tls = null,
+      onReleased = () => undefined,
     } = options;
+    this.#onReleased = onReleased;
     this.#log = log;
     this.#clock = clock;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
@@ -90,7 +97,7 @@ export class NbdServer {
    */
   async listen(address: ListenAddress): Promise<NbdAddress> {
     const listener = await openListener(address, {
-      onAccept: (accepted) => this.#accept(accepted),
+      onAccept: (accepted) => this.serve(accepted, ++this.#connectionNumber),
       onError: (error) => this.#log.error({ reason: error.message }, 'accepting a client'),
     });
     if (this.#closing === null) this.#listeners.push(listener);
@@ -109,11 +116,12 @@ export class NbdServer {
 
   async #close(drainMs: number): Promise<void> {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
-    for (const connection of this.#connections) connection.drain();
+    for (const connection of this.#connections.keys()) connection.drain();
     if (await this.#allGone(drainMs)) return;
     this.#log.warn({ connections: this.#connections.size }, 'cutting off what did not finish');
-    for (const connection of this.#connections) connection.cut();
-    await this.#until(() => [...this.#connections].every((connection) => connection.isClosed));
+    for (const connection of this.#connections.keys()) connection.cut();
+    const connections = [...this.#connections.keys()];
+    await this.#until(() => connections.every((connection) => connection.isClosed));
   }
 
   /** Waits until every connection is gone; false when that takes longer than `withinMs`. */
@@ -140,18 +148,20 @@ export class NbdServer {
     });
   }
 
-  #accept({ socket, address }: AcceptedSocket): void {
+  /** Serves a client that was accepted elsewhere, unless there are too many; `conn` is what it is called in the log. */
+  serve({ socket, address }: Client, conn: number): void {
     const refusal = this.#refusal(address);
     if (refusal !== null) {
       this.#counters.refused.add();
       this.#log.warn({ ...refusal, remote: address ?? 'unix' }, 'too many clients; refusing one');
-      socket.destroy();
+      if (socket instanceof Socket) socket.destroy();
+      else socket.close();
+      this.#onReleased(conn);
       return;
     }
     this.#counters.accepted.add();
-    const conn = ++this.#connectionNumber;
     const connection = new Connection(this.#services, address, this.#log.child({ conn }));
-    this.#connections.add(connection);
+    this.#connections.set(connection, conn);
     if (address !== null) this.#count(address, 1);
     connection.open(DataSocket.adopt(socket, connection));
   }
@@ -167,8 +177,11 @@ export class NbdServer {
   }
 
   #forget(connection: Connection): void {
-    if (!this.#connections.delete(connection)) return;
+    const conn = this.#connections.get(connection);
+    if (conn === undefined) return;
+    this.#connections.delete(connection);
     if (connection.address !== null) this.#count(connection.address, -1);
+    this.#onReleased(conn);
   }
 
   #count(address: string, change: 1 | -1): void {

@@ -1,6 +1,7 @@
 import { chown, lstat, unlink } from 'node:fs/promises';
 import { connect, createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
+import type { SocketHandle } from '../common/data-socket.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 
 /** Where NBD is served: a TCP address, whose port 0 means any free one, or the path of a Unix socket. */
@@ -34,6 +35,12 @@ export type ListenAddress =
 /** A client that has connected, with its IP address; null for a Unix socket. */
 export interface AcceptedSocket {
   readonly socket: Socket;
+  readonly address: string | null;
+}
+
+/** The same, whoever has accepted it. */
+export interface Client {
+  readonly socket: Socket | SocketHandle;
   readonly address: string | null;
 }
 

@@ -16,6 +16,9 @@ export interface TlsFiles {
   readonly psk: string | null;
 }
 
+/** What is in them. */
+export type TlsContents = { readonly [file in keyof TlsFiles]: Buffer | null };
+
 /** What a TLS handshake has proven of the client. */
 export interface TlsIdentity {
   readonly certificateNames: readonly string[];
@@ -47,21 +50,40 @@ interface Material {
 export class TlsGate {
   readonly isRequired: boolean;
   readonly #files: TlsFiles;
+  #contents: TlsContents;
   #material: Material;
 
-  /** @throws ConfigError when a file is missing, unreadable, or does not belong to the others. */
-  constructor({ required, files }: { readonly required: boolean; readonly files: TlsFiles }) {
+  /**
+   * Reads the files, unless somebody else has.
+   * @throws ConfigError when a file is missing, unreadable, or does not belong to the others.
+   */
+  constructor({
+    required,
+    files,
+    contents,
+  }: {
+    readonly required: boolean;
+    readonly files: TlsFiles;
+    readonly contents?: TlsContents | undefined;
+  }) {
     this.isRequired = required;
     this.#files = files;
-    this.#material = load(files);
+    this.#contents = contents ?? readContents(files);
+    this.#material = load(files, this.#contents);
+  }
+
+  /** What is in use, for a gate in another process. */
+  get contents(): TlsContents {
+    return this.#contents;
   }
 
   /**
-   * Reads the files again, for handshakes from now on.
+   * Reads the files again, unless somebody else has, for handshakes from now on.
    * @throws ConfigError as the constructor does; what was there before stays in use then.
    */
-  reload(): void {
-    this.#material = load(this.#files);
+  reload(contents: TlsContents = readContents(this.#files)): void {
+    this.#material = load(this.#files, contents);
+    this.#contents = contents;
   }
 
   /**
@@ -122,7 +144,9 @@ function usedPsk(stream: TLSSocket): boolean {
   return stream.getCipher().name.includes('PSK');
 }
 
-function load({ certificate, key, ca, psk }: TlsFiles): Material {
+/** @throws ConfigError for files that do not go together or cannot be read. */
+function readContents(files: TlsFiles): TlsContents {
+  const { certificate, key, ca, psk } = files;
   if (certificate === null && psk === null) {
     throw new ConfigError(
       'tls',
@@ -135,15 +159,26 @@ function load({ certificate, key, ca, psk }: TlsFiles): Material {
   if (ca !== null && certificate === null) {
     throw new ConfigError('tls', '--tls-ca is for certificates; give --tls-cert and --tls-key too');
   }
+  return {
+    certificate: read('certificate', certificate),
+    key: read('key', key),
+    ca: read('ca', ca),
+    psk: read('psk', psk),
+  };
+}
+
+function load({ certificate, key, ca, psk }: TlsFiles, contents: TlsContents): Material {
   // Certificates are judged in `secure`: Node 24 itself would refuse a client with a pre-shared key for having none.
   const options: TlsOptions = {
     minVersion: 'TLSv1.2',
     ciphers: CIPHERS,
     // No tickets: see usedPsk.
     secureOptions: constants.SSL_OP_NO_TICKET | constants.SSL_OP_NO_RENEGOTIATION,
-    ...(certificate === null ? {} : { cert: read('certificate', certificate) }),
-    ...(key === null ? {} : { key: read('key', key) }),
-    ...(ca === null ? {} : { ca: readCa(ca), requestCert: true, rejectUnauthorized: false }),
+    ...(contents.certificate === null ? {} : { cert: contents.certificate }),
+    ...(contents.key === null ? {} : { key: contents.key }),
+    ...(contents.ca === null
+      ? {}
+      : { ca: checkedCa(contents.ca, ca ?? ''), requestCert: true, rejectUnauthorized: false }),
   };
   try {
     createSecureContext(options);
@@ -153,11 +188,11 @@ function load({ certificate, key, ca, psk }: TlsFiles): Material {
       `the TLS certificate ${certificate ?? ''} and key ${key ?? ''} cannot be used: ${messageOf(error)}`,
     );
   }
-  return { options, keys: psk === null ? null : parsePskFile(read('psk', psk).toString(), psk) };
+  const keys = contents.psk === null ? null : parsePskFile(contents.psk.toString(), psk ?? '');
+  return { options, keys };
 }
 
-function readCa(path: string): Buffer {
-  const text = read('ca', path);
+function checkedCa(text: Buffer, path: string): Buffer {
   try {
     // node:tls takes a file without a certificate, and then trusts nobody.
     void new X509Certificate(text);
@@ -171,7 +206,8 @@ function readCa(path: string): Buffer {
   return text;
 }
 
-function read(what: string, path: string): Buffer {
+function read(what: string, path: string | null): Buffer | null {
+  if (path === null) return null;
   try {
     return readFileSync(path);
   } catch (error) {

@@ -8,8 +8,13 @@ export type Logger = PinoLogger;
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 
-/** The process's logger, on standard error: for people on a terminal, JSON lines otherwise. */
-export function createLogger(level: LogLevel): Logger {
+/**
+ * The process's logger, on standard error: for people on a terminal, JSON lines otherwise. `facts` are on every line.
+ */
+export function createLogger(
+  level: LogLevel,
+  facts: Readonly<Record<string, string | number>> = {},
+): Logger {
   const isTerminal = process.stderr.isTTY;
   const stream = isTerminal
     ? PinoPretty({
@@ -20,7 +25,7 @@ export function createLogger(level: LogLevel): Logger {
         translateTime: 'SYS:HH:MM:ss.l',
       })
     : pino.destination({ dest: 2, sync: true });
-  return pino({ level, base: isTerminal ? null : { pid: process.pid } }, stream);
+  return pino({ level, base: isTerminal ? { ...facts } : { pid: process.pid, ...facts } }, stream);
 }
 
 /** For callers that do not care, and tests. */

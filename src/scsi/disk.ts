@@ -31,13 +31,15 @@ import { WriteLedger } from './write-ledger.js';
 export class ScsiDisk implements BlockDevice {
   /** Called when the device's size has changed; `info` has the new one. */
   onCapacityChange: ((info: BlockDeviceInfo) => void) | null = null;
+  /** Called once, when flushes have begun to fail because of something that happened here; see {@link loseWrites}. */
+  onWritesLost: ((reason: string) => void) | null = null;
 
   readonly #port: ScsiPort;
   readonly #services: ScsiServices;
   readonly #control: ControlChannel;
   readonly #steps: DiskSteps;
   readonly #completions = new Completions();
-  readonly #ledger = new WriteLedger();
+  readonly #ledger: WriteLedger;
   readonly #sense = new Sense();
   readonly #ios: DiskIo[] = [];
   #freeIos: DiskIo | null = null;
@@ -58,8 +60,9 @@ export class ScsiDisk implements BlockDevice {
     port: ScsiPort,
     services: ScsiServices,
     unit: LogicalUnit,
-    { steps, commandsMax }: { steps: DiskSteps; commandsMax: number },
+    { steps, commandsMax, isShared }: { steps: DiskSteps; commandsMax: number; isShared: boolean },
   ) {
+    this.#ledger = new WriteLedger(isShared);
     this.#port = port;
     this.#services = services;
     this.#control = new ControlChannel(port, services);
@@ -78,15 +81,20 @@ export class ScsiDisk implements BlockDevice {
 
   /**
    * Finds out what is behind `port` and makes a disk of it. The port stays its owner's, who closes it after the disk.
+   * `isShared`: flushes here must also cover what others wrote to the logical unit, so they fail when that may be lost.
    * @throws ScsiError when it is nothing that can be used as a disk
    */
-  static async open(port: ScsiPort, services: ScsiServices): Promise<ScsiDisk> {
+  static async open(
+    port: ScsiPort,
+    services: ScsiServices,
+    { isShared = false }: { readonly isShared?: boolean } = {},
+  ): Promise<ScsiDisk> {
     const unit = await inspectLogicalUnit(port, services);
     const commandsMax = Math.max(1, Math.min(port.queueDepth, DISK_COMMANDS_MAX));
     const steps = new DiskSteps(unit, commandsMax);
     const { vendor, product, sizeBytes, blockBytes } = unit;
     services.log.info({ lun: port.name, vendor, product, sizeBytes, blockBytes }, 'disk opened');
-    return new ScsiDisk(port, services, unit, { steps, commandsMax });
+    return new ScsiDisk(port, services, unit, { steps, commandsMax, isShared });
   }
 
   get info(): BlockDeviceInfo {
@@ -138,6 +146,15 @@ export class ScsiDisk implements BlockDevice {
     } finally {
       this.#leave();
     }
+  }
+
+  /** Somebody else who shares the logical unit has learnt that writes are lost: no flush may succeed here either. */
+  loseWrites(reason: string): void {
+    if (this.#ledger.hasLost) return;
+    this.#ledger.lose();
+    const facts = { lun: this.#port.name, reason };
+    const message = 'writes may be lost: flushes fail from now on, until the disk is opened again';
+    this.#services.log.error(facts, message);
   }
 
   close(): Promise<void> {
@@ -240,10 +257,8 @@ export class ScsiDisk implements BlockDevice {
   /** One line for a loss, however many flushes fail for it. */
   #loseWrites(reason: string): void {
     if (this.#ledger.hasLost) return;
-    this.#ledger.lose();
-    const facts = { lun: this.#port.name, reason };
-    const message = 'writes may be lost: flushes fail from now on, until the disk is opened again';
-    this.#services.log.error(facts, message);
+    this.loseWrites(reason);
+    this.onWritesLost?.(reason);
   }
 
   #failed(io: DiskIo): void {

@@ -5,13 +5,19 @@
  * medium. A device that failed a flush may also have dropped what it could not write, and call the next one good.
  */
 export class WriteLedger {
+  readonly #isShared: boolean;
   #writesDone = 0;
   #writesFlushed = 0;
   #hasLost = false;
 
-  /** Writes ended that no flush has covered yet. */
+  /** `isShared`: others write to the device whose flushes are ours too, and what they wrote is not known here. */
+  constructor(isShared = false) {
+    this.#isShared = isShared;
+  }
+
+  /** Writes ended that no flush has covered yet, or may have. */
   get isDirty(): boolean {
-    return this.#writesDone > this.#writesFlushed;
+    return this.#isShared || this.#writesDone > this.#writesFlushed;
   }
 
   writeDone(): void {

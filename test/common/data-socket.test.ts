@@ -2,7 +2,7 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { DataSocket } from '../../src/common/data-socket.js';
+import { DataSocket, detachHandle } from '../../src/common/data-socket.js';
 import type { DataSocketHandler, Flushable } from '../../src/common/data-socket.js';
 
 const KIB = 1024;
@@ -296,6 +296,32 @@ describe('the end', () => {
     expect(recorder.events).toEqual(['close']);
     expect(recorder.error).toMatchObject({ code: 'ECONNREFUSED' });
     expect(socket.isClosed).toBe(true);
+  });
+});
+
+describe('a handle without its socket', () => {
+  it('is adopted with all that had arrived before, and can be let go instead', async () => {
+    server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    for (const isAdopted of [true, false]) {
+      const accepted = new Promise<Socket>((resolve) => server.once('connection', resolve));
+      const clientSide = new Recorder();
+      const client = DataSocket.connect({ host: '127.0.0.1', port }, clientSide);
+      sockets.push(client);
+      client.write(Buffer.from('early'));
+      const handle = detachHandle(await accepted);
+      expect(handle?.reading).not.toBe(true);
+      if (handle === null) throw new Error('no handle');
+      if (isAdopted) {
+        const serverSide = new Recorder();
+        sockets.push(DataSocket.adopt(handle, serverSide));
+        await serverSide.until(() => serverSide.bytes.toString() === 'early');
+      } else {
+        handle.close();
+        await clientSide.until(() => clientSide.events.some((event) => event !== 'connect'));
+      }
+    }
   });
 });
 

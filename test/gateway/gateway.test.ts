@@ -1,7 +1,9 @@
+import { createServer } from 'node:net';
+import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/common/clock.js';
 import { Gateway } from '../../src/gateway/gateway.js';
-import type { ExportConfig, ListenConfig } from '../../src/gateway/gateway.js';
+import type { ExportConfig, ListenConfig, WorkerPlace } from '../../src/gateway/gateway.js';
 import { formatAddress, parseExportUrl } from '../../src/gateway/url.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
@@ -13,6 +15,7 @@ import { CMD, NbdTestClient } from '../support/nbd-client.js';
 const MIB = 1 << 20;
 const NAME = 'iqn.2026-11.io.example:lab';
 const EIO = 5;
+const EINVAL = 22;
 const services = { log: silentLogger, clock: systemClock, counters: new CounterSet() };
 const ends: (() => Promise<void>)[] = [];
 
@@ -95,5 +98,47 @@ describe('the gateway', () => {
   it('refuses two exports of one name', async () => {
     const twice = [exportOf('a', 'memory:1M'), exportOf('a', 'memory:1M')];
     await expect(start(twice)).rejects.toMatchObject({ code: 'export-twice' });
+  });
+});
+
+describe('a gateway that is one of several', () => {
+  it('serves clients that were accepted elsewhere, whole sectors only, and tells when they are gone', async () => {
+    const { url, portal } = await startTarget();
+    const released: number[] = [];
+    const place: WorkerPlace = {
+      tlsContents: null,
+      onReleased: (conn) => released.push(conn),
+      onWritesLost: () => undefined,
+    };
+    const gateway = await Gateway.start(
+      { exports: [exportOf('far', url)], listen: [], initiatorName: 'iqn.2026-11.io.example:i' },
+      { ...services, counters: new CounterSet() },
+      place,
+    );
+    ends.push(() => gateway.stop(silentLogger));
+    expect([gateway.uris, portal.sessionCount]).toEqual([[], 1]);
+    const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
+    ends.push(() => new Promise((resolve) => server.close(() => resolve())));
+    server.on('connection', (socket: Socket) =>
+      gateway.serve({ socket, address: '127.0.0.1' }, 77),
+    );
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    const { port } = server.address() as AddressInfo;
+    const client = await NbdTestClient.attach({ host: '127.0.0.1', port }, 'far');
+    const errorOf = async (offset: number, bytes: number): Promise<number> =>
+      (await client.call({ command: CMD.write, offset, data: Buffer.alloc(bytes) })).error;
+    expect([await errorOf(512, 512), await errorOf(1, 512), await errorOf(0, 100)]).toEqual([
+      0,
+      EINVAL,
+      EINVAL,
+    ]);
+    expect((await client.call({ command: CMD.flush })).error).toBe(0);
+    gateway.loseWrites('other', 'of no concern');
+    expect((await client.call({ command: CMD.flush })).error).toBe(0);
+    gateway.loseWrites('far', 'power on');
+    expect((await client.call({ command: CMD.flush })).error).toBe(EIO);
+    expect((await gateway.report()).counters['nbd_connections_total']).toBe(1);
+    await client.close();
+    await vi.waitFor(() => expect(released).toEqual([77]));
   });
 });

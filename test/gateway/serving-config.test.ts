@@ -5,7 +5,7 @@ import { afterAll, describe, expect, it } from 'vitest';
 import { accessRule, checkRule } from '../../src/gateway/access-config.js';
 import { readConfigFile } from '../../src/gateway/config.js';
 import type { ConfigFile } from '../../src/gateway/config.js';
-import { bufferPool, nbdLimits } from '../../src/gateway/limits-config.js';
+import { bufferPool, limitsOfWorker, nbdLimits } from '../../src/gateway/limits-config.js';
 import { isInNetwork } from '../../src/nbd/network.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'iser-nbd-'));
@@ -131,5 +131,23 @@ describe('deploy/serve.yaml', () => {
     expect(file.unix).toEqual([
       { path: '/run/iser-nbd/nbd.sock', mode: '0660', owner: 'root:disk' },
     ]);
+  });
+});
+
+describe('workers in the configuration', () => {
+  it('are a number of processes', () => {
+    expect(read('workers: 4').workers).toBe(4);
+    expect(read('').workers).toBeUndefined();
+  });
+
+  it.each(['0', '-1', '1.5', '33', 'many'])('are refused as %s', (text) => {
+    expect(() => read(`workers: ${text}`)).toThrow(/workers/);
+  });
+
+  it('share the memory for requests, and nothing else', () => {
+    const limits = { connections: 10, bytesInFlightTotal: 400 << 20 };
+    expect(limitsOfWorker(limits, 4)).toEqual({ connections: 10, bytesInFlightTotal: 100 << 20 });
+    expect(() => limitsOfWorker(limits, 6)).toThrow(/too small for 6 workers; .*at least 480M/);
+    expect(limitsOfWorker(undefined, 6)).toEqual({});
   });
 });

@@ -17,13 +17,15 @@ export interface Finished {
 /** A running `iser-nbd serve` or `target`, past its `ready` lines. */
 export class Program {
   readonly ready: readonly string[];
+  /** Its end, and all that it printed. */
+  readonly finished: Promise<Finished>;
   readonly #child: ChildProcess;
-  readonly #finished: Promise<Finished>;
+  #log = '';
 
   private constructor(child: ChildProcess, ready: readonly string[], finished: Promise<Finished>) {
     this.#child = child;
     this.ready = ready;
-    this.#finished = finished;
+    this.finished = finished;
   }
 
   /** Resolves after `readyCount` ready lines; rejects with what it printed when it ends before. */
@@ -37,6 +39,12 @@ export class Program {
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     const finished = collect(child);
+    let log = '';
+    child.stderr.on('data', (bytes: Buffer) => {
+      if (program === null) log += bytes.toString();
+      else program.#log += bytes.toString();
+    });
+    let program: Program | null = null;
     const ready = await new Promise<string[]>((resolve, reject) => {
       const lines: string[] = [];
       let partial = '';
@@ -52,17 +60,31 @@ export class Program {
         reject(new Error(`iser-nbd ${args.join(' ')} ended with ${status}: ${stderr}`)),
       );
     });
-    return new Program(child, ready, finished);
+    program = new Program(child, ready, finished);
+    program.#log = log;
+    return program;
   }
 
   get pid(): number {
     return this.#child.pid ?? 0;
   }
 
+  /** The lines of its log with this message, so far. */
+  logged(message: string | RegExp): Record<string, unknown>[] {
+    return this.#log
+      .split('\n')
+      .slice(0, -1)
+      .filter((line) => line.startsWith('{'))
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+      .filter(({ msg }) =>
+        typeof message === 'string' ? msg === message : message.test(String(msg)),
+      );
+  }
+
   /** Asks for an orderly end and waits for it. */
   stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<Finished> {
     this.#child.kill(signal);
-    return this.#finished;
+    return this.finished;
   }
 }
 

@@ -112,6 +112,28 @@ describe('ScsiDisk, writes that the device loses after it ended them', () => {
     expect(await submit(disk, FLUSH)).toBe(BlockStatus.ok);
   });
 
+  it('minds a power on also with nothing to flush, where others share the device’s cache', async () => {
+    const port = (await openDisk()).port;
+    const disk = await ScsiDisk.open(port, testServices(), { isShared: true });
+    const lost: string[] = [];
+    disk.onWritesLost = (reason) => lost.push(reason);
+    expect(await submit(disk, FLUSH)).toBe(BlockStatus.ok);
+    port.injectNext('READ(16)', check(SenseKey.unitAttention, Asc.powerOnOrReset));
+    await read(disk, 0, 512);
+    expect(await submit(disk, FLUSH)).toBe(BlockStatus.ioError);
+    expect(lost).toHaveLength(1);
+  });
+
+  it('fails flushes because another who shares the device says so, and does not pass that on', async () => {
+    const { disk, services } = await openDisk();
+    let told = 0;
+    disk.onWritesLost = () => told++;
+    disk.loseWrites('power on');
+    disk.loseWrites('power on');
+    expect(await submit(disk, FLUSH)).toBe(BlockStatus.ioError);
+    expect([told, services.lines.length]).toEqual([0, 1]);
+  });
+
   it('does not mind a power on when everything was flushed, or nothing is ever cached', async () => {
     for (const asc of [Asc.powerOnOrReset, Asc.powerOn]) {
       for (const writeCache of [true, false]) {

@@ -1,0 +1,60 @@
+import { ConfigError } from '../common/errors.js';
+import type { NbdAddress } from '../nbd/socket.js';
+import type { Logger } from '../observe/log.js';
+import { checkRule } from './access-config.js';
+import type { GatewayConfig, TlsSettings } from './gateway.js';
+import { formatAddress } from './url.js';
+
+/** What `serve` runs: one process that does everything, or several. */
+export interface Serving {
+  /** One per export and listener, as a client would write it. */
+  readonly uris: readonly string[];
+  /** Reads the files of TLS again; when they cannot be used, the ones from before stay. */
+  reload(log: Logger): void;
+  /** Requests in flight finish, clients see an orderly close, then the sessions log out. */
+  stop(log: Logger): Promise<void>;
+  /** What has been counted, for a person who asks; see {@link CountReport}. */
+  report(): Promise<CountReport>;
+}
+
+/** Counters that are not zero, by name and labels; with workers, also how many connections each has now. */
+export interface CountReport {
+  readonly counters: Readonly<Record<string, number>>;
+  readonly connections: Readonly<Record<string, number>> | number;
+}
+
+/** How long a stop waits for requests in flight before it cuts connections. */
+export const DRAIN_MS = 30_000;
+
+/** What can be known to be wrong before anything is opened. @throws ConfigError */
+export function checkExports({ exports, defaultExport = null, tls = null }: GatewayConfig): void {
+  const seen = new Set<string>();
+  for (const { name, allow } of exports) {
+    checkRule(name, allow ?? null, tls?.files ?? null);
+    if (seen.has(name)) {
+      throw new ConfigError(
+        'export-twice',
+        `export ${name} is named twice; give each a name of its own`,
+      );
+    }
+    seen.add(name);
+  }
+  if (defaultExport !== null && !seen.has(defaultExport)) {
+    throw new ConfigError(
+      'default-export',
+      `the default export ${defaultExport} is none of the exports`,
+    );
+  }
+}
+
+/** The NBD URIs (the NBD project's uri.md) of all exports at one address. */
+export function urisOf(where: NbdAddress, { exports, tls = null }: GatewayConfig): string[] {
+  return exports.map(({ name }) => uriOf(where, name, tls));
+}
+
+function uriOf(where: NbdAddress, exportName: string, tls: TlsSettings | null): string {
+  const name = encodeURIComponent(exportName);
+  const scheme = tls?.required === true ? 'nbds' : 'nbd';
+  if ('path' in where) return `${scheme}+unix:///${name}?socket=${encodeURI(where.path)}`;
+  return `${scheme}://${formatAddress(where)}/${name}`;
+}

@@ -1,0 +1,222 @@
+import type { Clock } from '../../common/clock.js';
+import type { SocketHandle } from '../../common/data-socket.js';
+import { ServerCounters } from '../../nbd/counters.js';
+import type { CounterSet } from '../../observe/counters.js';
+import type { Logger } from '../../observe/log.js';
+import { DRAIN_MS } from '../serving.js';
+import type { CountReport } from '../serving.js';
+import { CountCollector } from './count-collector.js';
+import type { WaitingClient } from './handover.js';
+import { ABANDON_MS, STOP_GRACE_MS } from './limits.js';
+import type { FromWorker, LostWrites, SpawnWorker, StartMessage, ToWorker } from './messages.js';
+import { Placement } from './placement.js';
+import type { PlacementLimits } from './placement.js';
+import { unpackError } from './start-failure.js';
+import { WorkerSeat } from './worker-seat.js';
+import type { SeatEnding, WorkerSeatHandler } from './worker-seat.js';
+
+export interface WorkerPoolOptions {
+  readonly workers: number;
+  readonly spawn: SpawnWorker;
+  readonly limits: PlacementLimits;
+  /** What a worker is started with now; the pool adds the rest. */
+  readonly startMessage: () => Omit<StartMessage, 'type' | 'worker' | 'lost'>;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly counters: CounterSet;
+}
+
+/**
+ * The worker processes: started, replaced when they end, given clients, and told what concerns all of them. What this
+ * decides is in `placement.ts`, `handover.ts` and `supervision.ts`.
+ */
+export class WorkerPool implements WorkerSeatHandler {
+  readonly #options: WorkerPoolOptions;
+  readonly #log: Logger;
+  readonly #seats: readonly WorkerSeat[];
+  readonly #placement: Placement;
+  readonly #serverCounters: ServerCounters;
+  readonly #counts: CountCollector;
+  readonly #lost = new Map<string, LostWrites>();
+  /** Clients for whom there is no worker at the moment. */
+  #waiting: WaitingClient[] = [];
+  #lastConn = 0;
+  /** While the workers start for the first time. */
+  #starting: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  #isStopping = false;
+  #onAllStopped: (() => void) | null = null;
+
+  constructor(options: WorkerPoolOptions) {
+    const { workers, clock, spawn, log, counters, limits } = options;
+    this.#options = options;
+    this.#log = log;
+    this.#placement = new Placement(limits);
+    this.#serverCounters = new ServerCounters(counters);
+    const numbers = Array.from({ length: workers }, (_, index) => index + 1);
+    this.#seats = numbers.map((number) => new WorkerSeat(number, { clock, spawn, handler: this }));
+    this.#counts = new CountCollector({ clock, own: counters, seats: this.#seats });
+  }
+
+  /** Resolves when all serve. Rejects with what the first one that cannot has said; none is left then. */
+  async start(): Promise<void> {
+    const started = new Promise<void>((resolve, reject) => (this.#starting = { resolve, reject }));
+    for (const seat of this.#seats) seat.begin();
+    try {
+      await started;
+    } catch (error) {
+      await this.#stop(ABANDON_MS);
+      throw error;
+    }
+    this.#counts.begin();
+  }
+
+  /** Takes on a client, whose handle is the pool's from now on. */
+  accept(handle: SocketHandle, address: string | null): void {
+    const refusal = this.#isStopping ? {} : this.#placement.refusal(address);
+    if (refusal !== null) {
+      this.#serverCounters.refused.add();
+      this.#log.warn({ ...refusal, remote: address ?? 'unix' }, 'too many clients; refusing one');
+      handle.close();
+      return;
+    }
+    const conn = ++this.#lastConn;
+    this.#placement.admit(conn, address);
+    this.#place({ conn, address, handle });
+  }
+
+  /** Tells all workers that run; those that start later learn it from their start message. */
+  broadcast(message: ToWorker): void {
+    for (const seat of this.#seats) if (seat.isServing) seat.send(message);
+  }
+
+  async report(): Promise<CountReport> {
+    const counters = await this.#counts.collect();
+    const counts = this.#seats.map(({ number }): [string, number] => [
+      String(number),
+      this.#placement.countOf(number),
+    ]);
+    return { counters, connections: Object.fromEntries(counts) };
+  }
+
+  /** Every worker drains, logs out and ends; one that does not in time is killed. */
+  stop(): Promise<void> {
+    return this.#stop(DRAIN_MS + STOP_GRACE_MS);
+  }
+
+  async #stop(withinMs: number): Promise<void> {
+    this.#isStopping = true;
+    this.#counts.end();
+    for (const client of this.#waiting.splice(0)) this.#drop(client);
+    const stopped = new Promise<void>((resolve) => (this.#onAllStopped = resolve));
+    for (const seat of this.#seats) seat.stop();
+    const timer = this.#options.clock.after(withinMs, () => {
+      for (const seat of this.#seats) seat.kill();
+    });
+    const killAll = (): void => this.#seats.forEach((seat) => seat.kill());
+    process.once('exit', killAll);
+    this.#noteStopped();
+    await stopped;
+    timer.cancel();
+    process.off('exit', killAll);
+  }
+
+  // WorkerSeatHandler
+
+  onUp(seat: WorkerSeat): void {
+    const lost = [...this.#lost.values()];
+    seat.send({ type: 'start', worker: seat.number, lost, ...this.#options.startMessage() });
+  }
+
+  onReady(seat: WorkerSeat): void {
+    // What became of the LUNs, and of the files of TLS, while it logged in.
+    for (const lost of this.#lost.values()) seat.send({ type: 'writesLost', ...lost });
+    const { tlsContents: contents } = this.#options.startMessage();
+    if (contents !== null) seat.send({ type: 'tls', contents });
+    this.#placement.open(seat.number);
+    if (this.#starting === null) {
+      this.#log.info({ worker: seat.number, workerPid: seat.pid }, 'worker ready');
+    } else if (this.#seats.every(({ isServing }) => isServing)) {
+      this.#starting.resolve();
+      this.#starting = null;
+    }
+    for (const client of this.#waiting.splice(0)) this.#place(client);
+  }
+
+  onMessage(seat: WorkerSeat, message: FromWorker): void {
+    if (message.type === 'released') this.#placement.release(message.conn);
+    else if (message.type === 'counted') this.#counts.counted(seat, message.readings);
+    else if (message.type === 'writesLost') this.#writesLost(seat, message);
+    else if (message.type === 'failed') {
+      if (this.#starting !== null) this.#startFailed(unpackError(message.error));
+      else {
+        const facts = { worker: seat.number, reason: message.error.message };
+        this.#log.error(facts, 'a worker cannot start; the others go on');
+      }
+    }
+  }
+
+  onEnded(seat: WorkerSeat, { status, signal, pid, waiting, delayMs }: SeatEnding): void {
+    const { number: worker } = seat;
+    this.#counts.ended(seat);
+    this.#placement.shut(worker);
+    const unserved = new Set(waiting.map(({ conn }) => conn));
+    const cut = this.#placement.clientsOf(worker).filter((conn) => !unserved.has(conn));
+    for (const conn of cut) this.#placement.release(conn);
+    if (this.#isStopping) {
+      for (const client of waiting) this.#drop(client);
+      this.#noteStopped();
+      return;
+    }
+    const how = signal === null ? `exit status ${status ?? 'unknown'}` : `signal ${signal}`;
+    if (this.#starting !== null) {
+      this.#startFailed(new Error(`worker ${worker} ended before it was ready (${how})`));
+      return;
+    }
+    const facts = { worker, workerPid: pid, status, signal, connectionsLost: cut.length, delayMs };
+    this.#log.error(facts, 'a worker has ended; another one takes its place');
+    for (const client of waiting) this.#place(client);
+  }
+
+  onStalled(seat: WorkerSeat, waiting: readonly WaitingClient[]): void {
+    const { number: worker, pid: workerPid } = seat;
+    this.#log.warn({ worker, workerPid }, 'a worker does not answer; it gets no more clients');
+    this.#placement.shut(worker);
+    for (const client of waiting) this.#place(client);
+  }
+
+  onRecovered({ number: worker, pid: workerPid }: WorkerSeat): void {
+    this.#log.info({ worker, workerPid }, 'the worker answers again');
+    this.#placement.open(worker);
+    for (const client of this.#waiting.splice(0)) this.#place(client);
+  }
+
+  #startFailed(error: Error): void {
+    this.#starting?.reject(error);
+    this.#starting = null;
+  }
+
+  #place(client: WaitingClient): void {
+    const worker = this.#placement.place(client.conn);
+    const seat = this.#seats.find(({ number }) => number === worker);
+    if (seat === undefined) this.#waiting.push(client);
+    else seat.give(client);
+  }
+
+  #drop({ conn, handle }: WaitingClient): void {
+    handle.close();
+    this.#placement.release(conn);
+  }
+
+  /** A flush on any worker covers the writes of all: none may succeed any more. */
+  #writesLost(from: WorkerSeat, { exportName, reason }: LostWrites): void {
+    if (this.#lost.has(exportName)) return;
+    this.#lost.set(exportName, { exportName, reason });
+    for (const seat of this.#seats) {
+      if (seat !== from && seat.isServing) seat.send({ type: 'writesLost', exportName, reason });
+    }
+  }
+
+  #noteStopped(): void {
+    if (this.#seats.every(({ isStopped }) => isStopped)) this.#onAllStopped?.();
+  }
+}

@@ -1,0 +1,66 @@
+import { randomBytes } from 'node:crypto';
+import { parseLunSpec } from '../../target/lun-spec.js';
+import { openStore } from '../../target/open-store.js';
+import { TargetPortal } from '../../target/portal.js';
+import { IwarpTransport } from '../../transport/iwarp/transport.js';
+import { EMBEDDED_TARGET_NAME } from '../embedded.js';
+import type { EmbeddedOptions } from '../embedded.js';
+import type { ExportConfig } from '../gateway.js';
+
+/** Exports without embedded LUNs: those have become remote ones of a target in this process. */
+export interface SharedLuns {
+  readonly exports: readonly ExportConfig[];
+  close(): Promise<void>;
+}
+
+/** 192 bits, as text that no CHAP implementation minds. */
+const SECRET_BYTES = 24;
+
+/**
+ * A memory or file LUN lives in one process. For workers it is a LUN of a target in the primary, over iWARP on the
+ * loopback interface, that only they can log in to: by secrets, in both directions, made up anew at every start.
+ * @throws ConfigError for a LUN that cannot be had; nothing is left open then.
+ */
+export async function shareLuns(
+  exports: readonly ExportConfig[],
+  { log, clock }: EmbeddedOptions,
+): Promise<SharedLuns> {
+  const portals: TargetPortal[] = [];
+  const close = async (): Promise<void> => {
+    await Promise.all(portals.map((portal) => portal.close()));
+  };
+  const share = async (item: ExportConfig): Promise<ExportConfig> => {
+    if (item.url.kind !== 'embedded') return item;
+    const store = await openStore(parseLunSpec(item.url.spec));
+    const credentials = {
+      user: 'worker',
+      secret: newSecret(),
+      mutual: { user: 'primary', secret: newSecret() },
+    };
+    const portal = new TargetPortal({
+      transport: new IwarpTransport({ log, clock }),
+      name: EMBEDDED_TARGET_NAME,
+      luns: [store],
+      chap: credentials,
+      clock,
+      log: log.child({ target: 'embedded', export: item.name }),
+    });
+    portals.push(portal);
+    const address = await portal.listen({ host: '127.0.0.1', port: 0 });
+    const where = { kind: 'remote', portal: address, targetName: EMBEDDED_TARGET_NAME } as const;
+    const how = { lun: 0, user: null, transport: 'iwarp', crc: false, fpduBytes: null } as const;
+    return { ...item, url: { ...where, ...how }, credentials };
+  };
+  try {
+    const shared: ExportConfig[] = [];
+    for (const item of exports) shared.push(await share(item));
+    return { exports: shared, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function newSecret(): string {
+  return randomBytes(SECRET_BYTES).toString('base64url');
+}

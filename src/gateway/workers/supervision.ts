@@ -1,0 +1,87 @@
+import { assert } from '../../common/assert.js';
+import type { Clock, Timer } from '../../common/clock.js';
+import { RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, STABLE_MS } from './limits.js';
+
+export type SupervisionState = 'idle' | 'starting' | 'serving' | 'waiting' | 'stopping' | 'stopped';
+
+const TRANSITIONS: Readonly<Record<SupervisionState, readonly SupervisionState[]>> = {
+  idle: ['starting', 'stopped'],
+  starting: ['serving', 'waiting', 'stopping'],
+  serving: ['waiting', 'stopping'],
+  waiting: ['starting', 'stopped'],
+  stopping: ['stopped'],
+  stopped: [],
+};
+
+/**
+ * When the process of one worker is started: again and again, until it is to stop.
+ *
+ *     idle ──> starting ──ready──> serving
+ *                 │  ^               │          stop, from everywhere:
+ *               ended│delay          │ended       with a process:    stopping ──ended──> stopped
+ *                 v  │               │            without a process: stopped
+ *               waiting <────────────┘
+ */
+export class Supervision {
+  readonly #clock: Clock;
+  readonly #start: () => void;
+  #state: SupervisionState = 'idle';
+  /** Processes in a row that ended early. */
+  #endings = 0;
+  #servingSinceMs = 0;
+  #timer: Timer | null = null;
+
+  /** `start` is to start a process. */
+  constructor(clock: Clock, start: () => void) {
+    this.#clock = clock;
+    this.#start = start;
+  }
+
+  get state(): SupervisionState {
+    return this.#state;
+  }
+
+  begin(): void {
+    this.#enter('starting');
+    this.#start();
+  }
+
+  ready(): void {
+    this.#enter('serving');
+    this.#servingSinceMs = this.#clock.nowMs();
+  }
+
+  /** The process has ended, or there is none. Returns how long it is until the next one; null for never. */
+  ended(): number | null {
+    if (this.#state === 'stopping') {
+      this.#enter('stopped');
+      return null;
+    }
+    const isStable =
+      this.#state === 'serving' && this.#clock.nowMs() - this.#servingSinceMs >= STABLE_MS;
+    if (isStable) this.#endings = 0;
+    const delayMs =
+      this.#endings === 0
+        ? 0
+        : Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS * 2 ** (this.#endings - 1));
+    this.#endings++;
+    this.#enter('waiting');
+    this.#timer = this.#clock.after(delayMs, () => this.begin());
+    return delayMs;
+  }
+
+  /** No process is started any more; true when one still runs. */
+  stop(): boolean {
+    this.#timer?.cancel();
+    const { state } = this;
+    if (state === 'stopping' || state === 'stopped') return state === 'stopping';
+    const isRunning = state === 'starting' || state === 'serving';
+    this.#enter(isRunning ? 'stopping' : 'stopped');
+    return isRunning;
+  }
+
+  #enter(next: SupervisionState): void {
+    assert(TRANSITIONS[this.#state].includes(next), 'a worker changed its state as it never may');
+    this.#state = next;
+  }
+}

@@ -1,0 +1,107 @@
+import { assert } from '../../common/assert.js';
+import { systemClock } from '../../common/clock.js';
+import type { SocketHandle } from '../../common/data-socket.js';
+import { readingsOf } from '../../observe/counter-sums.js';
+import { CounterSet } from '../../observe/counters.js';
+import { createLogger } from '../../observe/log.js';
+import type { Logger } from '../../observe/log.js';
+import { Gateway } from '../gateway.js';
+import type { FromWorker, StartMessage, ToWorker } from './messages.js';
+import { packError } from './start-failure.js';
+
+/** What a terminal sends to all its processes, and what ends a process that does not listen: the primary decides. */
+const PRIMARYS_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'];
+
+/** This process's life as a worker. Without a primary it ends. */
+export function runWorker(): void {
+  for (const signal of PRIMARYS_SIGNALS) process.on(signal, () => undefined);
+  const worker = new Worker();
+  process.on('message', (message, handle) => {
+    // Both ends are of one version of this program; a handle without its Socket is not in Node's types.
+    worker.onMessage(message as ToWorker, handle as SocketHandle | undefined);
+  });
+  process.on('disconnect', () => worker.stop('the primary process is gone'));
+  send({ type: 'up' });
+}
+
+class Worker {
+  readonly #counters = new CounterSet();
+  #log: Logger | null = null;
+  #gateway: Gateway | null = null;
+  #isStopping = false;
+
+  onMessage(message: ToWorker, handle: SocketHandle | undefined): void {
+    switch (message.type) {
+      case 'start':
+        void this.#start(message);
+        break;
+      case 'client':
+        assert(handle !== undefined, 'a client came without its connection');
+        this.#take(message, handle);
+        break;
+      case 'tls':
+        this.#gateway?.renewTls(message.contents);
+        break;
+      case 'writesLost':
+        this.#gateway?.loseWrites(message.exportName, message.reason);
+        break;
+      case 'count':
+        send({ type: 'counted', readings: readingsOf(this.#counters) });
+        break;
+      case 'stop':
+        this.stop(null);
+    }
+  }
+
+  /** Drains, logs out and ends; before it serves, at once. */
+  stop(reason: string | null): void {
+    if (this.#isStopping) return;
+    this.#isStopping = true;
+    if (this.#gateway === null || this.#log === null) process.exit(0);
+    if (reason !== null) this.#log.warn({ reason }, 'stopping: requests in flight finish first');
+    void this.#end(this.#gateway, this.#log);
+  }
+
+  async #end(gateway: Gateway, log: Logger): Promise<void> {
+    await gateway.stop(log);
+    // What was sent goes first: the process ends when nothing is left to do.
+    if (process.connected) process.disconnect();
+  }
+
+  async #start({ worker, logLevel, config, tlsContents, lost }: StartMessage): Promise<void> {
+    const log = createLogger(logLevel, { worker });
+    this.#log = log;
+    try {
+      const gateway = await Gateway.start(
+        config,
+        { log, clock: systemClock, counters: this.#counters },
+        {
+          tlsContents,
+          onReleased: (conn) => send({ type: 'released', conn }),
+          onWritesLost: (exportName, reason) => send({ type: 'writesLost', exportName, reason }),
+        },
+      );
+      for (const { exportName, reason } of lost) gateway.loseWrites(exportName, reason);
+      this.#gateway = gateway;
+      send({ type: 'ready' });
+    } catch (error) {
+      send({ type: 'failed', error: packError(error) }, () => process.exit(1));
+    }
+  }
+
+  /**
+   * First the primary is told, and only when that is on its way is anything done with the connection: should this
+   * process end before, another worker gets the client as it came.
+   */
+  #take({ conn, address }: { conn: number; address: string | null }, handle: SocketHandle): void {
+    send({ type: 'taken', conn }, (error) => {
+      if (error !== null || this.#gateway === null) handle.close();
+      else this.#gateway.serve({ socket: handle, address }, conn);
+    });
+  }
+}
+
+function send(message: FromWorker, sent: (error: Error | null) => void = () => undefined): void {
+  if (process.connected) process.send?.(message, undefined, undefined, sent);
+  else sent(new Error('the primary process is gone'));
+}
