@@ -170,6 +170,8 @@ export class CommandEngine implements TaskEvents {
     const { status } = completion;
     this.readsDone += 1;
     this.#context.counters.readBytes.add(completion.byteLength);
+    // What did not arrive must not be written. That the queue pair is gone is heard of only later, in `stop`.
+    if (status !== WorkStatus.success) task.isAborted = true;
     this.#reads.completed(task);
     if (status !== WorkStatus.success) this.#workFailed('RDMA Read', status);
     if (this.#isStopped || task.isAborted) {
