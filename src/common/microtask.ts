@@ -1,40 +1,52 @@
 const resolved = Promise.resolve();
 
-let due: (() => void)[] = [];
-let spare: (() => void)[] = [];
+/** The calls that wait: a ring whose length is a power of two. It grows with the largest burst, and no further. */
+let ring: (() => void)[] = Array.from({ length: 64 }, () => ignore);
+let head = 0;
+let count = 0;
 let isScheduled = false;
 
 /**
  * Calls `action` once, when the present turn of JavaScript has ended, in the order of the calls. It is `queueMicrotask`
- * at a third of the price, as that makes an AsyncResource each time (measured: 250 ns against 75). What an action throws
- * is an uncaught exception, as there, and keeps nobody else's action from running.
+ * at a fraction of the price, as that makes an AsyncResource each time (measured: 250 ns against 75), and what an action
+ * asks for joins the round that is running. What an action throws is an uncaught exception, as there, and keeps nobody
+ * else's action from running.
  */
 export function soon(action: () => void): void {
-  due.push(action);
+  if (count === ring.length) grow();
+  ring[(head + count) & (ring.length - 1)] = action;
+  count++;
   if (isScheduled) return;
   isScheduled = true;
   void resolved.then(runAll);
 }
 
 function runAll(): void {
-  // An action may ask for more: they belong to a round of their own, behind it.
-  while (due.length > 0) {
-    const actions = due;
-    due = spare;
-    for (const action of actions) runOne(action);
-    actions.length = 0;
-    spare = actions;
-  }
-  isScheduled = false;
-}
-
-function runOne(action: () => void): void {
   try {
-    action();
+    while (count > 0) {
+      const action = ring[head] ?? ignore;
+      ring[head] = ignore;
+      head = (head + 1) & (ring.length - 1);
+      count--;
+      action();
+    }
   } catch (error) {
     // From here it would become an unhandled rejection.
     queueMicrotask(() => {
       throw error;
     });
   }
+  isScheduled = count > 0;
+  // Something threw: the rest has a round of its own.
+  if (isScheduled) void resolved.then(runAll);
+}
+
+function grow(): void {
+  const ordered = [...ring.slice(head), ...ring.slice(0, head)];
+  ring = [...ordered, ...Array.from({ length: ordered.length }, () => ignore)];
+  head = 0;
+}
+
+function ignore(): void {
+  /* Stands where nothing waits. */
 }

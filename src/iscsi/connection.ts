@@ -250,8 +250,7 @@ export class IscsiConnection implements DatamoverHandler {
     pdu.expectedDataTransferLength = isRead || isWrite ? length : 0;
     pdu.cmdSn = slot.cmdSn;
     pdu.expStatSn = this.#status.expStatSn;
-    pdu.cdb = command.cdb;
-    encodeScsiCommand(task.view, task.bhsOffset, pdu);
+    encodeScsiCommand(task.view, task.bhsOffset, pdu, command.cdbView);
     task.direction = isRead || isWrite ? command.direction : DataDirection.none;
     task.slab = command.slab;
     task.slabOffset = command.slabOffset;

@@ -1,3 +1,4 @@
+import { soon } from '../common/microtask.js';
 import type {
   CompletionQueue,
   QueuePair,
@@ -66,6 +67,6 @@ export class Channel {
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
-    queueMicrotask(this.#scheduled);
+    soon(this.#scheduled);
   }
 }

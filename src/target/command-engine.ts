@@ -1,6 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { SlabPool } from '../common/slab.js';
 import { TaskAttribute } from '../iscsi/codes.js';
+import { decodeCdbOf } from '../iscsi/request-wire.js';
 import type { ScsiCommandPdu } from '../iscsi/request-wire.js';
 import { decodeControlHeader } from '../iser/wire.js';
 import type { IserControlHeader } from '../iser/wire.js';
@@ -16,7 +17,7 @@ import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
 import { Direction } from './disk-command.js';
 import type { Nexus } from './disk-command.js';
 import type { Fault, FaultInjector } from './faults.js';
-import { SESSION_BUFFER_BYTES_MAX, TASKS } from './limits.js';
+import { LENT_PIECES_MAX, SESSION_BUFFER_BYTES_MAX, TASKS } from './limits.js';
 import type { LogicalUnits } from './logical-units.js';
 import type { PortalCounters } from './portal-counters.js';
 import { ReadScheduler } from './read-scheduler.js';
@@ -117,7 +118,7 @@ export class CommandEngine implements TaskEvents {
     task.immediateBytes = rx.dataLength;
     decodeControlHeader(rx.view, rx.offset, task.header);
     const { command } = task;
-    for (let index = 0; index < 16; index++) command.cdb[index] = pdu.cdb[index] ?? 0;
+    decodeCdbOf(rx.view, rx.bhsOffset, command.cdbView);
     command.nexus = nexuses[task.lun] ?? null;
     command.isOrdered = pdu.attribute === TaskAttribute.ordered;
     task.state = 'executing';
@@ -235,7 +236,28 @@ export class CommandEngine implements TaskEvents {
     if (!this.#checkBuffers(task)) return;
     if (command.direction !== Direction.out) this.#dropReceive(task);
     if (command.transferBytes === 0) this.#execute(task);
+    else if (command.direction === Direction.out) this.#takeData(task);
+    else if (this.#readInPlace(task)) this.#respond(task);
     else this.#acquireBuffer(task);
+  }
+
+  /** Has the command work on what came with it, where that lies, or finds a buffer for its data. */
+  #takeData(task: CommandTask): void {
+    const { command, rx, immediateBytes, isImmediate } = task;
+    // The receive is held until the response. Of the window's commands each may hold one, for it brought one along:
+    // those that the window lets in afterwards find theirs. Immediate commands come on top, so they hold none.
+    if (rx === null || isImmediate || immediateBytes < command.transferBytes) {
+      if (immediateBytes > 0 || !this.#borrow(task)) {
+        this.#acquireBuffer(task);
+        return;
+      }
+      this.#dropReceive(task);
+      this.#reads.enqueue(task);
+      return;
+    }
+    command.slab = rx.slab;
+    command.slabOffset = rx.dataOffset;
+    this.#execute(task);
   }
 
   /** What no initiator in its right mind does; false when the connection has to end for it. */
@@ -322,6 +344,44 @@ export class CommandEngine implements TaskEvents {
     else this.#reads.enqueue(task);
   }
 
+  /** Answers a read from where its data lies. False when it needs a buffer. */
+  #readInPlace(task: CommandTask): boolean {
+    const { command, unit, write } = task;
+    if (unit === null || !unit.readInPlace(command)) return false;
+    const { device } = this.#context;
+    const { pinned } = command;
+    let left = task.isRead ? Math.min(task.expectedBytes, command.dataInBytes) : 0;
+    write.sgeCount = 0;
+    for (let index = 0; index < pinned.count && left > 0; index++) {
+      const piece = pinned.pieces[index];
+      const region = piece?.chunk?.regionOn(device) ?? null;
+      if (piece === undefined || region === null || index >= device.sgesMax) {
+        pinned.release();
+        return false;
+      }
+      const length = Math.min(piece.length, left);
+      write.sges[index]?.set(region, piece.offset, length);
+      write.sgeCount = index + 1;
+      left -= length;
+    }
+    return true;
+  }
+
+  /** Has the logical unit lend the memory for what is to be fetched, and registers it. */
+  #borrow(task: CommandTask): boolean {
+    const { command, unit } = task;
+    // Each chunk takes a Read of its own. One after the other they would be slower than a buffer's one.
+    if (this.#reads.depth < LENT_PIECES_MAX) return false;
+    if (unit === null || !unit.lend(command)) return false;
+    const { lent } = command;
+    for (let index = 0; index < lent.count; index++) {
+      if (lent.chunkAt(index).regionOn(this.#context.device) !== null) continue;
+      lent.release();
+      return false;
+    }
+    return true;
+  }
+
   #execute(task: CommandTask): void {
     task.state = 'executing';
     assert(task.unit !== null, 'a task without its unit');
@@ -336,11 +396,14 @@ export class CommandEngine implements TaskEvents {
     this.#tags.remove(task);
     if (!task.isImmediate) window.ended();
     const dataInBytes = prepareResponse(task, window, mayInvalidate ? keyToInvalidate(header) : 0);
-    if (dataInBytes > 0 && slot !== null) {
+    if (dataInBytes > 0) {
       write.remoteKey = header.readStag;
       write.remoteAddressHigh = header.readAddressHigh;
       write.remoteAddressLow = header.readAddressLow;
-      write.sges[0]?.set(device.regionOf(slot.slab), slot.offset, dataInBytes);
+      if (slot !== null) {
+        write.sgeCount = 1;
+        write.sges[0]?.set(device.regionOf(slot.slab), slot.offset, dataInBytes);
+      }
       counters.writtenBytes.add(dataInBytes);
       channel.send(write);
     }
@@ -349,12 +412,14 @@ export class CommandEngine implements TaskEvents {
 
   /** Nothing of the task is in use any more. */
   #end(task: CommandTask): void {
-    const { slot, abortWaiters, state } = task;
+    const { slot, abortWaiters, state, command } = task;
     if (state !== 'responding') {
       this.#tags.remove(task);
       if (!task.isImmediate) this.#context.window.ended();
     }
     this.#dropReceive(task);
+    command.pinned.release();
+    command.lent.release();
     task.state = 'idle';
     task.unit = null;
     task.slot = null;

@@ -5,7 +5,7 @@ import type { WorkCompletion } from '../transport/verbs.js';
 import { TxDescriptor } from './descriptors.js';
 import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
 import { DiskCommand } from './disk-command.js';
-import { READS_PER_TASK } from './limits.js';
+import { PINNED_PIECES_MAX, READS_PER_TASK } from './limits.js';
 import type { LogicalUnit } from './logical-unit.js';
 
 /**
@@ -58,9 +58,11 @@ export class CommandTask {
   constructor(memory: DescriptorMemory, events: TaskEvents) {
     this.command = new DiskCommand(() => events.onExecuted(this));
     this.tx = new TxDescriptor(memory, (_, completion) => events.onResponseSent(this, completion));
-    this.write = new SendWorkRequest((completion) => events.onWriteDone(this, completion), 1);
+    this.write = new SendWorkRequest(
+      (completion) => events.onWriteDone(this, completion),
+      PINNED_PIECES_MAX,
+    );
     this.write.opcode = WorkOpcode.rdmaWrite;
-    this.write.sgeCount = 1;
     // Its success is implied by the response's, which follows it.
     this.write.signaled = false;
     this.reads = Array.from({ length: READS_PER_TASK }, () => {

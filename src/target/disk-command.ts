@@ -1,6 +1,8 @@
 import type { Slab } from '../common/slab.js';
 import { Asc, SenseKey } from '../scsi/sense.js';
 import { DecodedCdb, ScsiStatus } from '../scsi/wire.js';
+import { LentChunks } from './lent-chunks.js';
+import { PinnedData } from './pinned-data.js';
 import { StoreRequest } from './store.js';
 
 /** Which way a command's data goes, seen from the initiator. */
@@ -64,6 +66,12 @@ export class DiskCommand {
   slab: Slab | null = null;
   slabOffset = 0;
 
+  /** READ: the data itself, if the logical unit could point at it; then there is no slab. Released by the owner. */
+  readonly pinned = new PinnedData();
+
+  /** WRITE: memory that the logical unit lent for the data; then there is no slab. Released by the owner. */
+  readonly lent = new LentChunks();
+
   /** The outcome. */
   status: number = ScsiStatus.good;
   senseKey: SenseKey = SenseKey.noSense;
@@ -87,6 +95,7 @@ export class DiskCommand {
 
   constructor(done: (command: DiskCommand) => void) {
     this.done = done;
+    this.request.lent = this.lent;
   }
 
   /** Forgets the previous use, but for the CDB and the nexus. */

@@ -63,6 +63,23 @@ export class Disk implements LogicalUnit {
     return this.#prepareKnown(command);
   }
 
+  readInPlace(command: DiskCommand): boolean {
+    const { decoded, transferBytes } = command;
+    // It is over at once, so the gate need not hear of it; what runs later does not change data that is pinned. FUA
+    // has a flush to wait for.
+    if (!isRead(decoded.opcode) || decoded.fua || !this.#gate.isOpenTo(command)) return false;
+    const offset = decoded.lba * this.store.blockBytes;
+    if (!this.store.pin(offset, transferBytes, command.pinned)) return false;
+    command.dataInBytes = transferBytes;
+    return true;
+  }
+
+  lend(command: DiskCommand): boolean {
+    const { decoded, transferBytes } = command;
+    if (!isWrite(decoded.opcode)) return false;
+    return this.store.lend(decoded.lba * this.store.blockBytes, transferBytes, command.lent);
+  }
+
   execute(command: DiskCommand): void {
     const { decoded } = command;
     switch (decoded.opcode) {
@@ -314,6 +331,24 @@ export class Disk implements LogicalUnit {
 /** SAM-5 5.14.1: these three are answered whatever condition is pending. REPORT LUNS never gets here. */
 function reportsAttention(opcode: number): boolean {
   return opcode !== Opcode.inquiry && opcode !== Opcode.requestSense;
+}
+
+function isRead(opcode: number): boolean {
+  return (
+    opcode === Opcode.read16 ||
+    opcode === Opcode.read10 ||
+    opcode === Opcode.read12 ||
+    opcode === Opcode.read6
+  );
+}
+
+function isWrite(opcode: number): boolean {
+  return (
+    opcode === Opcode.write16 ||
+    opcode === Opcode.write10 ||
+    opcode === Opcode.write12 ||
+    opcode === Opcode.write6
+  );
 }
 
 /** Starting is done already; stopping would take the disk away from every other initiator. */

@@ -106,6 +106,16 @@ export class FileStore implements Store {
     }
   }
 
+  /** A file's data is in no memory of ours. */
+  pin(): boolean {
+    return false;
+  }
+
+  /** A file's data is in no memory of ours. */
+  lend(): boolean {
+    return false;
+  }
+
   isAllocated(offset: number): boolean {
     return this.#map.isAllocated(offset);
   }

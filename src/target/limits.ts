@@ -20,6 +20,26 @@ export const ALLOCATION_PAGES_MAX = 1 << 24;
 export const PUNCH_BYTES_MIN = 32 * KIB;
 /** Hole-punching processes at once: enough to overlap, too few to starve the two-core machine they run on. */
 export const PUNCH_PROCESSES_MAX = 2;
+/**
+ * A memory store's chunk: few hold a large I/O, and one is copied at once when a write finds it being read. Stores with
+ * large pages have longer ones, and copy.
+ */
+export const CHUNK_BYTES = 256 * KIB;
+/** Pieces of a read that leaves from where its data lies: a megabyte of 256 KiB chunks, wherever it begins. */
+export const PINNED_PIECES_MAX = 5;
+/**
+ * Chunks of one store that reads may pin at once, 64 MiB: the copies that writers make of them never take more, however
+ * slowly the readers take their data. Further reads go through buffers.
+ */
+export const PINNED_CHUNKS_MAX = 256;
+/** Chunks that a memory store lends to one write: a megabyte. */
+export const LENT_PIECES_MAX = 4;
+/** Chunks that a memory store lends at once, 8 MiB; further writes go through buffers. */
+export const LENT_CHUNKS_MAX = 32;
+/** Chunks that a memory store keeps to lend them again. */
+export const SPARE_CHUNKS_MAX = 16;
+/** Chunks that one device registers: 64 GiB, and a quarter of its keys. Reads of others go through buffers. */
+export const CHUNK_REGIONS_MAX = 1 << 18;
 /** Zeroes are written in pieces of this, from one buffer that all file stores share. */
 export const ZERO_BUFFER_BYTES = 256 * KIB;
 

@@ -77,6 +77,14 @@ class MissingUnit implements LogicalUnit {
     return true;
   }
 
+  readInPlace(): boolean {
+    return false;
+  }
+
+  lend(): boolean {
+    return false;
+  }
+
   execute(command: DiskCommand): void {
     const { view, bytes } = this.#data;
     bytes.fill(0);
@@ -128,6 +136,14 @@ class ReportLuns implements LogicalUnit {
     command.direction = Direction.in;
     command.transferBytes = Math.min(allocationLength, PARAMETER_DATA_BYTES_MAX);
     return true;
+  }
+
+  readInPlace(): boolean {
+    return false;
+  }
+
+  lend(): boolean {
+    return false;
   }
 
   execute(command: DiskCommand): void {

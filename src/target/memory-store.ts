@@ -1,10 +1,18 @@
 import { assert } from '../common/assert.js';
 import { AllocationMap } from './allocation-map.js';
+import {
+  CHUNK_BYTES,
+  LENT_CHUNKS_MAX,
+  LENT_PIECES_MAX,
+  PINNED_CHUNKS_MAX,
+  PINNED_PIECES_MAX,
+  SPARE_CHUNKS_MAX,
+} from './limits.js';
+import type { LentChunks } from './lent-chunks.js';
+import { MemoryChunk } from './memory-chunk.js';
+import type { PinnedData } from './pinned-data.js';
 import { CompletionList, StoreOp, StoreStatus } from './store.js';
 import type { Store, StoreRequest } from './store.js';
-
-/** Chunks are this many pages, so that a chunk's bits are whole bytes of the map and few chunks hold a large I/O. */
-const CHUNK_PAGES = 16;
 
 /** What a {@link MemoryStore} is made of. */
 export interface MemoryStoreOptions {
@@ -15,7 +23,8 @@ export interface MemoryStoreOptions {
 
 /**
  * A store in this process's memory, gone with it. Sparse: a chunk's memory is taken by the first write into it and
- * given back when its last page is punched, so the store never takes more than its size.
+ * given back when its last page is punched, so the store never takes more than its size, and 76 MiB for what is on its
+ * way: chunks that reads still need as they were, that writes receive their data in, and that wait to be lent again.
  */
 export class MemoryStore implements Store {
   readonly name: string;
@@ -25,9 +34,13 @@ export class MemoryStore implements Store {
   readonly canPunch = true;
   readonly #map: AllocationMap;
   readonly #chunkBytes: number;
-  readonly #chunks: (Buffer | undefined)[];
+  readonly #chunks: (MemoryChunk | undefined)[];
+  readonly #counts = { pinned: 0 };
   readonly #completions = new CompletionList();
   #chunkCount = 0;
+  /** Lent now, and kept to be lent: their contents are anything. */
+  #lentCount = 0;
+  readonly #spare: MemoryChunk[] = [];
 
   constructor({ sizeBytes, blockBytes = 512, readOnly = false }: MemoryStoreOptions) {
     assert(sizeBytes > 0 && sizeBytes % blockBytes === 0, `memory store of ${sizeBytes} bytes`);
@@ -36,9 +49,10 @@ export class MemoryStore implements Store {
     this.blockBytes = blockBytes;
     this.readOnly = readOnly;
     this.#map = new AllocationMap(sizeBytes);
-    this.#chunkBytes = this.#map.pageBytes * CHUNK_PAGES;
+    // A chunk's bits are whole bytes of the map.
+    this.#chunkBytes = Math.max(CHUNK_BYTES, 8 * this.#map.pageBytes);
     const chunkCountMax = Math.ceil(sizeBytes / this.#chunkBytes);
-    this.#chunks = new Array<Buffer | undefined>(chunkCountMax).fill(undefined);
+    this.#chunks = new Array<MemoryChunk | undefined>(chunkCountMax).fill(undefined);
   }
 
   get punchGranularityBytes(): number {
@@ -50,9 +64,62 @@ export class MemoryStore implements Store {
     return this.#chunkCount * this.#chunkBytes;
   }
 
+  /** Chunks that writes receive their data in. */
+  get lentChunks(): number {
+    return this.#lentCount;
+  }
+
+  /** Chunks that reads hold on to, no longer in use ones included. */
+  get pinnedChunks(): number {
+    return this.#counts.pinned;
+  }
+
   submit(request: StoreRequest): void {
     request.status = this.#run(request);
     this.#completions.push(request);
+  }
+
+  pin(offset: number, length: number, out: PinnedData): boolean {
+    const chunkBytes = this.#chunkBytes;
+    const first = Math.floor(offset / chunkBytes);
+    const last = Math.floor((offset + length - 1) / chunkBytes);
+    const count = last - first + 1;
+    if (chunkBytes > CHUNK_BYTES || count > PINNED_PIECES_MAX) return false;
+    if (this.#counts.pinned + count > PINNED_CHUNKS_MAX) return false;
+    for (let index = first; index <= last; index++) {
+      if (this.#chunks[index] === undefined) return false;
+    }
+    let within = offset - first * chunkBytes;
+    let left = length;
+    for (let index = first; index <= last; index++, within = 0) {
+      const chunk = this.#chunks[index];
+      const piece = Math.min(chunkBytes - within, left);
+      if (chunk !== undefined) out.add(chunk, within, piece);
+      left -= piece;
+    }
+    return true;
+  }
+
+  lend(offset: number, length: number, out: LentChunks): boolean {
+    const count = length / CHUNK_BYTES;
+    const isWhole = offset % CHUNK_BYTES === 0 && length % CHUNK_BYTES === 0;
+    if (!isWhole || this.#chunkBytes > CHUNK_BYTES || count > LENT_PIECES_MAX) return false;
+    if (this.#lentCount + count > LENT_CHUNKS_MAX) return false;
+    for (let index = 0; index < count; index++) {
+      const chunk = this.#spare.pop() ?? this.#newChunk();
+      if (chunk === null) {
+        out.release();
+        return false;
+      }
+      this.#lentCount++;
+      out.add(chunk, this);
+    }
+    return true;
+  }
+
+  takeBack(chunk: MemoryChunk): void {
+    this.#lentCount--;
+    this.#retire(chunk);
   }
 
   isAllocated(offset: number): boolean {
@@ -92,27 +159,59 @@ export class MemoryStore implements Store {
       const chunk = this.#chunks[Math.floor((offset + done) / this.#chunkBytes)];
       const at = request.slabOffset + done;
       if (chunk === undefined) slab.bytes.fill(0, at, at + piece);
-      else chunk.copy(slab.bytes, at, within, within + piece);
+      else chunk.slab.bytes.copy(slab.bytes, at, within, within + piece);
       done += piece;
     }
     return StoreStatus.ok;
   }
 
   #write(request: StoreRequest): StoreStatus {
-    const { slab, offset } = request;
+    const { slab, offset, lent } = request;
+    if (lent !== null && lent.count > 0) return this.#replace(offset, request.length, lent);
     if (slab === null) return StoreStatus.ioError;
     let done = 0;
     while (done < request.length) {
       const within = (offset + done) % this.#chunkBytes;
       const piece = Math.min(this.#chunkBytes - within, request.length - done);
-      const chunk = this.#chunkForWriting(Math.floor((offset + done) / this.#chunkBytes));
+      const index = Math.floor((offset + done) / this.#chunkBytes);
+      const chunk = this.#chunkForWriting(index, within, piece);
       if (chunk === null) return StoreStatus.noSpace;
       const at = request.slabOffset + done;
-      slab.bytes.copy(chunk, within, at, at + piece);
+      slab.bytes.copy(chunk.slab.bytes, within, at, at + piece);
       this.#map.allocate(offset + done, piece);
       done += piece;
     }
     return StoreStatus.ok;
+  }
+
+  /** Has lent chunks, which hold the data, take the place of those that are there. */
+  #replace(offset: number, length: number, lent: LentChunks): StoreStatus {
+    const first = offset / CHUNK_BYTES;
+    assert(lent.count * CHUNK_BYTES === length, 'lent chunks of another write');
+    for (let index = 0; index < lent.count; index++) {
+      const present = this.#chunks[first + index];
+      this.#chunks[first + index] = lent.chunkAt(index);
+      if (present === undefined) this.#chunkCount += 1;
+      else this.#retire(present);
+    }
+    this.#lentCount -= lent.count;
+    lent.forget();
+    this.#map.allocate(offset, length);
+    return StoreStatus.ok;
+  }
+
+  /** Nobody may read what the chunk holds from now on, but for those who have pinned it. */
+  #retire(chunk: MemoryChunk): void {
+    if (chunk.isPinned || this.#spare.length === SPARE_CHUNKS_MAX) chunk.drop();
+    else this.#spare.push(chunk);
+  }
+
+  #newChunk(): MemoryChunk | null {
+    try {
+      return new MemoryChunk(this.#chunkBytes, this.#counts);
+    } catch {
+      return null;
+    }
   }
 
   #writeZeroes(request: StoreRequest): StoreStatus {
@@ -121,9 +220,10 @@ export class MemoryStore implements Store {
     while (done < request.length) {
       const within = (offset + done) % this.#chunkBytes;
       const piece = Math.min(this.#chunkBytes - within, request.length - done);
-      const chunk = this.#chunkForWriting(Math.floor((offset + done) / this.#chunkBytes));
+      const index = Math.floor((offset + done) / this.#chunkBytes);
+      const chunk = this.#chunkForWriting(index, within, piece);
       if (chunk === null) return StoreStatus.noSpace;
-      chunk.fill(0, within, within + piece);
+      chunk.slab.bytes.fill(0, within, within + piece);
       this.#map.allocate(offset + done, piece);
       done += piece;
     }
@@ -139,33 +239,42 @@ export class MemoryStore implements Store {
       const within = (offset + done) % this.#chunkBytes;
       const piece = Math.min(this.#chunkBytes - within, length - done);
       const chunk = this.#chunks[index];
-      if (chunk !== undefined) this.#zeroOrFree(index, chunk, within, piece);
+      if (chunk !== undefined && !this.#zeroOrFree(index, chunk, within, piece)) {
+        // The rest is as it was, so it must not count as a hole.
+        this.#map.allocate(offset + done, length - done);
+        return StoreStatus.noSpace;
+      }
       done += piece;
     }
     return StoreStatus.ok;
   }
 
-  #zeroOrFree(index: number, chunk: Buffer, within: number, lengthBytes: number): void {
+  #zeroOrFree(index: number, chunk: MemoryChunk, within: number, lengthBytes: number): boolean {
     const start = index * this.#chunkBytes;
     if (this.#map.isAnyAllocated(start, Math.min(this.#chunkBytes, this.sizeBytes - start))) {
-      chunk.fill(0, within, within + lengthBytes);
-      return;
+      const changed = this.#chunkForWriting(index, within, lengthBytes);
+      changed?.slab.bytes.fill(0, within, within + lengthBytes);
+      return changed !== null;
     }
     this.#chunks[index] = undefined;
     this.#chunkCount -= 1;
+    chunk.drop();
+    return true;
   }
 
-  /** Null when the process has no memory left to give. */
-  #chunkForWriting(index: number): Buffer | null {
+  /** The chunk, to be written to in this range. Null when the process has no memory left to give. */
+  #chunkForWriting(index: number, within: number, lengthBytes: number): MemoryChunk | null {
     const present = this.#chunks[index];
-    if (present !== undefined) return present;
-    try {
-      const chunk = Buffer.allocUnsafeSlow(this.#chunkBytes).fill(0);
-      this.#chunks[index] = chunk;
+    if (present?.mayChange(within, within + lengthBytes) === true) return present;
+    const chunk = this.#newChunk();
+    if (chunk === null) return null;
+    if (present === undefined) {
       this.#chunkCount += 1;
-      return chunk;
-    } catch {
-      return null;
+    } else {
+      present.slab.bytes.copy(chunk.slab.bytes);
+      present.drop();
     }
+    this.#chunks[index] = chunk;
+    return chunk;
   }
 }

@@ -215,7 +215,7 @@ export class TargetPortal implements ManagedTarget {
     if (device === null) throw new Error('a connection request without a device');
     let own = this.#devices.get(device);
     if (own === undefined) {
-      own = new TargetDevice(device);
+      own = new TargetDevice(device, this.#devices.size);
       this.#devices.set(device, own);
     }
     return own;

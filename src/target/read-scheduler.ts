@@ -1,7 +1,8 @@
+import { assert } from '../common/assert.js';
 import { Ring } from '../common/ring.js';
 import type { Channel } from './channel.js';
 import type { CommandTask } from './command-task.js';
-import { READ_BYTES_MAX } from './limits.js';
+import { CHUNK_BYTES, READ_BYTES_MAX } from './limits.js';
 import type { TargetDevice } from './target-device.js';
 
 const TWO_32 = 0x1_0000_0000;
@@ -73,19 +74,29 @@ export class ReadScheduler {
   }
 
   #issueOne(task: CommandTask): void {
-    const { slot } = task;
-    const read = task.reads[Math.floor(task.readIssuedBytes / READ_BYTES_MAX)];
-    if (slot === null || read === undefined) return;
-    const length = Math.min(READ_BYTES_MAX, remainingBytes(task) - task.readIssuedBytes);
-    const { header, immediateBytes, readIssuedBytes } = task;
+    const { slot, header, immediateBytes, readIssuedBytes } = task;
+    const { lent } = task.command;
+    const isLent = lent.count > 0;
+    const bytesMax = isLent ? CHUNK_BYTES : READ_BYTES_MAX;
+    const index = Math.floor(readIssuedBytes / bytesMax);
+    const read = task.reads[index];
+    assert(read !== undefined, 'a task with more to fetch than it has requests for');
+    const length = Math.min(bytesMax, remainingBytes(task) - readIssuedBytes);
     // The address is already past the immediate data: that is how Linux initiators advertise it.
     const low = header.writeAddressLow + readIssuedBytes;
     const carry = low >= TWO_32 ? 1 : 0;
     read.remoteKey = header.writeStag;
     read.remoteAddressLow = low - carry * TWO_32;
     read.remoteAddressHigh = (header.writeAddressHigh + carry) >>> 0;
-    const region = this.#device.regionOf(slot.slab);
-    read.sges[0]?.set(region, slot.offset + immediateBytes + readIssuedBytes, length);
+    if (isLent) {
+      const region = lent.chunkAt(index).regionOn(this.#device);
+      assert(region !== null, 'a lent chunk that is not registered');
+      read.sges[0]?.set(region, 0, length);
+    } else {
+      assert(slot !== null, 'a task without a buffer');
+      const region = this.#device.regionOf(slot.slab);
+      read.sges[0]?.set(region, slot.offset + immediateBytes + readIssuedBytes, length);
+    }
     task.state = 'reading';
     task.readsInFlight += 1;
     task.readIssuedBytes += length;

@@ -1,3 +1,4 @@
+import { soon } from '../common/microtask.js';
 import { Ring } from '../common/ring.js';
 import {
   LogoutReason,
@@ -155,7 +156,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     if (this.#waiting.length === 0 || this.#retryScheduled) return;
     // From a turn of its own: the caller may be in the middle of a task's end.
     this.#retryScheduled = true;
-    queueMicrotask(this.#retry);
+    soon(this.#retry);
   }
 
   // For task management, from any session of the target.

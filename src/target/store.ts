@@ -1,4 +1,7 @@
+import { soon } from '../common/microtask.js';
 import type { Slab } from '../common/slab.js';
+import type { LentChunks } from './lent-chunks.js';
+import type { PinnedData } from './pinned-data.js';
 
 /** What a request asks a store to do. */
 export const StoreOp = {
@@ -30,6 +33,8 @@ export class StoreRequest {
   /** Read and write: the data is `slab.bytes[slabOffset .. slabOffset + length)`. */
   slab: Slab | null = null;
   slabOffset = 0;
+  /** Write: the data is in these chunks of the store, if there are any, and not in the slab. They become the store's. */
+  lent: LentChunks | null = null;
   /** Completes only when its effect is on stable storage. Everything but read. */
   forceUnitAccess = false;
   /** Set by the store before `done`. */
@@ -58,6 +63,13 @@ export interface Store {
   /** Punching less than this, or not aligned to it, zeroes without freeing. A power of two. */
   readonly punchGranularityBytes: number;
   submit(request: StoreRequest): void;
+  /**
+   * Does a read at once, without copying: points `out` at the data, which stays as it is until `out` is released. False
+   * where that is not possible.
+   */
+  pin(offset: number, length: number, out: PinnedData): boolean;
+  /** Lends memory for the data of a write of this range; see {@link LentChunks}. False where that is not possible. */
+  lend(offset: number, length: number, out: LentChunks): boolean;
   /** False only where the block at `offset` has no storage, and therefore reads as zeroes. */
   isAllocated(offset: number): boolean;
   /** How far the state of allocation at `offset` reaches, at most `lengthMaxBytes`. */
@@ -76,7 +88,7 @@ export class CompletionList {
     request.next = null;
     if (this.#tail === null) {
       this.#head = request;
-      queueMicrotask(this.#deliver);
+      soon(this.#deliver);
     } else {
       this.#tail.next = request;
     }

@@ -1,22 +1,33 @@
 import type { Slab } from '../common/slab.js';
-import { Access } from '../transport/verbs.js';
+import { Access, VerbsError } from '../transport/verbs.js';
 import type { MemoryRegion, ProtectionDomain, RdmaDevice } from '../transport/verbs.js';
+import { CHUNK_REGIONS_MAX } from './limits.js';
+import type { ChunkRegistrar, MemoryChunk } from './memory-chunk.js';
 
 /**
  * A device as one portal uses it: a protection domain, and the registrations of the buffer slabs. Slabs are
  * registered as a whole when first used, for local access only: what a peer's RDMA Read Response may touch is checked
  * against the Read that asked for it, so no key of ours lets anybody write here.
  */
-export class TargetDevice {
+export class TargetDevice implements ChunkRegistrar {
   readonly device: RdmaDevice;
   readonly domain: ProtectionDomain;
+  readonly ordinal: number;
   /** By slab id. */
   readonly #regions: (MemoryRegion | undefined)[] = [];
+  readonly #chunks = new Set<MemoryChunk>();
   #vector = 0;
 
-  constructor(device: RdmaDevice) {
+  /** `ordinal`: how many devices the portal has already. */
+  constructor(device: RdmaDevice, ordinal: number) {
     this.device = device;
+    this.ordinal = ordinal;
     this.domain = device.allocateProtectionDomain();
+  }
+
+  /** Pieces of memory that one RDMA Write can take its data from. */
+  get sgesMax(): number {
+    return this.device.attributes.sgesMax;
   }
 
   /** The registration of a slab of the buffer pool. */
@@ -29,6 +40,24 @@ export class TargetDevice {
     return this.domain.registerMemory({ slab, offset: 0, length: slab.length }, Access.localWrite);
   }
 
+  registerChunk(chunk: MemoryChunk): MemoryRegion | null {
+    if (this.#chunks.size >= CHUNK_REGIONS_MAX) return null;
+    const { slab } = chunk;
+    try {
+      const span = { slab, offset: 0, length: slab.length };
+      const region = this.domain.registerMemory(span, Access.localWrite);
+      this.#chunks.add(chunk);
+      return region;
+    } catch (error) {
+      if (error instanceof VerbsError) return null;
+      throw error;
+    }
+  }
+
+  forgetChunk(chunk: MemoryChunk): void {
+    this.#chunks.delete(chunk);
+  }
+
   /** The completion vector for the next connection: each in turn. */
   nextVector(): number {
     return this.#vector++ % Math.max(1, this.device.attributes.completionVectors);
@@ -36,6 +65,7 @@ export class TargetDevice {
 
   /** All connections of the device are gone by then. */
   close(): void {
+    for (const chunk of this.#chunks) chunk.deregister(this);
     for (const region of this.#regions) region?.deregister();
     this.#regions.length = 0;
     this.domain.deallocate();

@@ -20,9 +20,14 @@ export class TaskGate {
     return this.#runningCount === 0 && this.#head === null;
   }
 
+  /** True when a command that enters now would run now. One that is over at once may then do without entering. */
+  isOpenTo(command: DiskCommand): boolean {
+    return this.#head === null && this.#mayRun(command);
+  }
+
   /** Runs the command, now or when its turn comes. */
   enter(command: DiskCommand): void {
-    if (this.#head === null && this.#mayRun(command)) {
+    if (this.isOpenTo(command)) {
       this.#start(command);
       return;
     }

@@ -3,8 +3,8 @@
 /** Work requests per queue: what Linux's ib_iser asks for at its largest (512 commands, 9 requests each, and 10). */
 export const WORK_REQUESTS_MAX = 8192;
 
-/** Header and one data buffer are what iSER needs; a header, headroom and data pieces fit with room to spare. */
-export const SGES_MAX = 4;
+/** Header and one data buffer are what iSER needs; a target's data may lie in five pieces. */
+export const SGES_MAX = 8;
 
 /** RDMA Reads outstanding per direction: what soft-iWARP grants, and far more than an iSER session uses. */
 export const READ_DEPTH_MAX = 128;

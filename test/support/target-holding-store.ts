@@ -1,7 +1,8 @@
 import { MemoryStore } from '../../src/target/memory-store.js';
+import type { PinnedData } from '../../src/target/pinned-data.js';
 import type { StoreRequest } from '../../src/target/store.js';
 
-/** A memory store that, while it is told to, keeps requests to itself. */
+/** A memory store that, while it is told to, keeps requests to itself, reads included. */
 export class HoldingStore extends MemoryStore {
   isHolding = false;
   readonly held: StoreRequest[] = [];
@@ -9,6 +10,10 @@ export class HoldingStore extends MemoryStore {
   override submit(request: StoreRequest): void {
     if (this.isHolding) this.held.push(request);
     else super.submit(request);
+  }
+
+  override pin(offset: number, length: number, out: PinnedData): boolean {
+    return !this.isHolding && super.pin(offset, length, out);
   }
 
   release(): void {

@@ -171,27 +171,33 @@ describe('a new login of the same initiator', () => {
     expect(bed.portal.sessionCount).toBe(2);
   });
 
-  it('waits for the writes of the session that it replaces', async () => {
-    const store = new HoldingStore({ sizeBytes: 1 << 20 });
-    bed = await TargetBed.start({ luns: [store] });
-    const old = await bed.initiator(1);
-    store.isHolding = true;
-    old.sendCommand({ cdb: write16(0, 8), write: pattern(4096, 1), immediateBytes: 4096 });
-    await until(() => store.held.length === 1);
-    const fresh = await bed.connect();
-    const login = fresh.login(TARGET_NAME);
-    await old.disconnected;
-    fresh.nextTag += 1;
-    for (let count = 0; count < 10; count++) await turn();
-    expect(fresh.receivedCount).toBe(0);
-    expect(bed.portal.buffersUsed).toBe(1);
-    store.release();
-    expect((await login).pdu.statusClass).toBe(0);
-    await fresh.clearAttention();
-    await fresh.execute({ cdb: write16(0, 8), write: pattern(4096, 2) });
-    const { data } = await fresh.execute({ cdb: read16(0, 8), read: 4096 });
-    expect(data.equals(pattern(4096, 2))).toBe(true);
-  });
+  it.each([
+    ['a buffer', 0, 1],
+    ['the memory of its receive', 4096, 0],
+  ])(
+    'waits for a write of the session that it replaces, from %s',
+    async (_, immediateBytes, buffers) => {
+      const store = new HoldingStore({ sizeBytes: 1 << 20 });
+      bed = await TargetBed.start({ luns: [store] });
+      const old = await bed.initiator(1);
+      store.isHolding = true;
+      old.sendCommand({ cdb: write16(0, 8), write: pattern(4096, 1), immediateBytes });
+      await until(() => store.held.length === 1);
+      const fresh = await bed.connect();
+      const login = fresh.login(TARGET_NAME);
+      await old.disconnected;
+      fresh.nextTag += 1;
+      for (let count = 0; count < 10; count++) await turn();
+      expect(fresh.receivedCount).toBe(0);
+      expect(bed.portal.buffersUsed).toBe(buffers);
+      store.release();
+      expect((await login).pdu.statusClass).toBe(0);
+      await fresh.clearAttention();
+      await fresh.execute({ cdb: write16(0, 8), write: pattern(4096, 2) });
+      const { data } = await fresh.execute({ cdb: read16(0, 8), read: 4096 });
+      expect(data.equals(pattern(4096, 2))).toBe(true);
+    },
+  );
 
   it('does not wait for ever', async () => {
     const store = new HoldingStore({ sizeBytes: 1 << 20 });

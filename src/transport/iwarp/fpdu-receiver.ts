@@ -15,8 +15,8 @@ import {
 export interface SegmentHandler {
   /** A segment's header is here. Checks it, and prepares the place for its payload. */
   onHeader(header: FpduHeader): TerminateCode | null;
-  /** The next part of the payload, `bytes[start .. end)`; borrowed until the call returns. */
-  onPayload(bytes: Buffer, start: number, end: number): TerminateCode | null;
+  /** The next part of the payload, `bytes[start .. end)`, and a view of `bytes`; borrowed until the call returns. */
+  onPayload(bytes: Buffer, start: number, end: number, view: DataView): TerminateCode | null;
   /** The segment is complete, and so is its CRC: only now may anybody act on it. */
   onSegment(header: FpduHeader): TerminateCode | null;
 }
@@ -132,7 +132,7 @@ export class FpduReceiver {
     if (refusal !== null) return refusal;
     const payloadEnd = payloadAt + header.payloadBytes;
     if (payloadEnd > payloadAt) {
-      const failure = this.#handler.onPayload(bytes, payloadAt, payloadEnd);
+      const failure = this.#handler.onPayload(bytes, payloadAt, payloadEnd, this.#view);
       if (failure !== null) return failure;
     }
     return this.#handler.onSegment(header);
@@ -161,7 +161,7 @@ export class FpduReceiver {
   #takePayload(bytes: Buffer, start: number, end: number): number {
     const count = Math.min(this.#payloadLeft, end - start);
     if (this.usesCrc) this.#crc = crc32c(bytes, start, start + count, this.#crc);
-    this.failure = this.#handler.onPayload(bytes, start, start + count);
+    this.failure = this.#handler.onPayload(bytes, start, start + count, this.#view);
     this.#payloadLeft -= count;
     if (this.#payloadLeft === 0) this.#phase = 'trailer';
     return start + count;

@@ -126,14 +126,14 @@ export class Inbound implements SegmentHandler {
     }
   }
 
-  onPayload(bytes: Buffer, start: number, end: number): TerminateCode | null {
+  onPayload(bytes: Buffer, start: number, end: number, view: DataView): TerminateCode | null {
     if (this.#takesControl) {
       const kept = Math.min(end - start, this.#control.length - this.#controlLength);
       bytes.copy(this.#control, this.#controlLength, start, start + kept);
       this.#controlLength += kept;
       return null;
     }
-    const fault = this.#queuePair.place(bytes, start, end);
+    const fault = this.#queuePair.place(bytes, start, end, view);
     return fault === Fault.none ? null : this.#refuse(fault, taggedFaultCode(fault));
   }
 

@@ -114,7 +114,8 @@ export class LinkEnd implements WireDriver {
       length,
     );
     if (fault === FaultCode.none && span.slab !== null) {
-      fault = own.place(span.slab.bytes, span.offset, span.offset + length);
+      const { bytes, view } = span.slab;
+      fault = own.place(bytes, span.offset, span.offset + length, view);
     }
     peer.endRead();
     return fault === FaultCode.none ? own.endReadResponse(true) : fault;
@@ -143,7 +144,8 @@ function placeAll(request: SendWorkRequest, peer: SoftQueuePair): Fault {
   for (let index = 0; index < request.sgeCount; index++) {
     const sge = request.sges[index];
     if (sge === undefined || sge.region === null) continue;
-    const fault = peer.place(sge.region.slab.bytes, sge.offset, sge.offset + sge.length);
+    const { bytes, view } = sge.region.slab;
+    const fault = peer.place(bytes, sge.offset, sge.offset + sge.length, view);
     if (fault !== FaultCode.none) return fault;
   }
   return FaultCode.none;

@@ -1,4 +1,5 @@
 import { assert } from '../../common/assert.js';
+import { soon } from '../../common/microtask.js';
 import type { CompletionHandler, CompletionQueue, WorkOpcode, WorkStatus } from '../verbs.js';
 import { VerbsError, WorkCompletion } from '../verbs.js';
 import { COMPLETION_QUEUE_DEPTH_MAX } from '../limits.js';
@@ -117,7 +118,7 @@ export class SoftCompletionQueue implements CompletionQueue {
   #schedule(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    queueMicrotask(this.#runBatch);
+    soon(this.#runBatch);
   }
 
   #deliverBatch(): void {

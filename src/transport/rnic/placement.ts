@@ -51,14 +51,24 @@ export class Placement extends RegionSpan {
     this.placed = 0;
   }
 
-  /** Copies `source[start .. end)` behind what is placed already. Refused once the key is revoked. */
-  write(source: Uint8Array, start: number, end: number): Fault {
+  /**
+   * Copies `source[start .. end)` behind what is placed already. Refused once the key is revoked. A `view` of all of
+   * `source` makes short copies cheaper.
+   */
+  write(source: Uint8Array, start: number, end: number, view: DataView | null = null): Fault {
     const length = end - start;
     if (length === 0) return Fault.none;
     const slab = this.slab;
     if (slab === null || !this.isLive) return Fault.invalidStag;
     if (this.placed + length > this.length) return Fault.bounds;
-    copyBytes(source, start, end, slab.bytes, this.offset + this.placed);
+    const to = this.offset + this.placed;
+    if (view !== null && length <= COPY_LOOP_BYTES_MAX) {
+      copyWords(view, start, end, slab.view, to);
+    } else if (Buffer.isBuffer(source)) {
+      source.copy(slab.bytes, to, start, end);
+    } else {
+      slab.bytes.set(source.subarray(start, end), to);
+    }
     this.placed += length;
     return Fault.none;
   }
@@ -70,19 +80,17 @@ export class Placement extends RegionSpan {
  */
 const COPY_LOOP_BYTES_MAX = 192;
 
-function copyBytes(
-  source: Uint8Array,
+function copyWords(
+  source: DataView,
   start: number,
   end: number,
-  target: Buffer,
+  target: DataView,
   targetStart: number,
 ): void {
-  if (end - start <= COPY_LOOP_BYTES_MAX) {
-    for (let from = start, to = targetStart; from < end; from++, to++)
-      target[to] = source[from] ?? 0;
-  } else if (Buffer.isBuffer(source)) {
-    source.copy(target, targetStart, start, end);
-  } else {
-    target.set(source.subarray(start, end), targetStart);
+  let from = start;
+  let to = targetStart;
+  for (const last = end - 4; from <= last; from += 4, to += 4) {
+    target.setInt32(to, source.getInt32(from, true), true);
   }
+  for (; from < end; from++, to++) target.setUint8(to, source.getUint8(from));
 }

@@ -1,4 +1,5 @@
 import { assert } from '../../common/assert.js';
+import { soon } from '../../common/microtask.js';
 import { Ring } from '../../common/ring.js';
 import { MESSAGE_BYTES_MAX, READ_DEPTH_MAX } from '../limits.js';
 import type {
@@ -52,7 +53,7 @@ import { localRegion, readSinkKey, requireQueueSize, requireWellFormed } from '.
  *     fault = beginSend(messageOffset, length)                    untagged, queue 0
  *           | beginWrite(stag, toHigh, toLow, length)             RDMA Write
  *           | beginReadResponse(stag, toHigh, toLow, length)      RDMA Read Response
- *     fault = place(source, start, end)                           any number of times, with pieces of any size
+ *     fault = place(source, start, end, view)                     any number of times, with pieces of any size
  *     fault = endSend(messageBytes, withInvalidate, key)          after the last segment of a message
  *           | endReadResponse(isLast)                             after every segment
  *           (nothing for RDMA Write)
@@ -299,9 +300,12 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return this.#openLocal(sge, slot.readPlaced, length, slot.sinkKey);
   }
 
-  /** Copies a piece of the open segment's payload to where it belongs. */
-  place(source: Uint8Array, start: number, end: number): Fault {
-    return this.#inbound.write(source, start, end);
+  /**
+   * Copies a piece of the open segment's payload to where it belongs. A `view` of all of `source` makes short copies
+   * cheaper.
+   */
+  place(source: Uint8Array, start: number, end: number, view: DataView | null = null): Fault {
+    return this.#inbound.write(source, start, end, view);
   }
 
   /** May the peer revoke this key? For the header of a Send with Invalidate, before its payload is taken. */
@@ -484,7 +488,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   #ringDoorbell(): void {
     if (this.#doorbellRung) return;
     this.#doorbellRung = true;
-    queueMicrotask(this.#doorbell);
+    soon(this.#doorbell);
   }
 
   #answerDoorbell(): void {
