@@ -41,8 +41,12 @@ export class BusyPoller {
   }
 
   /** Bytes have arrived from a source. */
-  arrived(source: PollRecord): void {
-    if (this.#policy?.arrived(source) === true) this.#schedule();
+  arrived(source: PollRecord, bytes: number): void {
+    const policy = this.#policy;
+    if (policy === null) return;
+    // The clock is only read where it matters.
+    const nowMs = policy.isPolling ? this.#loop.nowMs() : 0;
+    if (policy.arrived(source, bytes, nowMs)) this.#schedule();
   }
 
   #schedule(): void {

@@ -2,6 +2,7 @@ import { Socket } from 'node:net';
 import type { NetConnectOpts } from 'node:net';
 import { assert } from './assert.js';
 import { busyPoller } from './busy-poll.js';
+import { PACKED_BYTES_MAX, PackedWrites } from './packed-writes.js';
 import { PollRecord } from './poll-policy.js';
 
 /** Receives a {@link DataSocket}'s events. */
@@ -27,6 +28,16 @@ export interface Flushable {
 /** One read buffer is enough: bytes are parsed before the next read (measured: 256 KiB is the best size). */
 const RECEIVE_BUFFER_BYTES = 256 * 1024;
 
+const BATCHES_KEPT_MAX = 8;
+
+/** What leaves in one writev. */
+class Batch {
+  /** They are told when it has left. */
+  readonly owners: Flushable[] = [];
+  /** The memory of its packed writes. */
+  area: Buffer | null = null;
+}
+
 /** What is behind a connected Socket. Without the Socket, it can be passed to another process, or be adopted. */
 export interface SocketHandle {
   readonly reading?: boolean;
@@ -44,7 +55,8 @@ interface SocketWithHandle {
  *
  * - it reads into one reusable buffer (`onread`). Node offers that to outgoing sockets only; an accepted one is
  *   rebuilt around its handle, and where a Node version does not let us, 'data' events do the same more slowly;
- * - what is written during one turn of the event loop leaves in one writev (auto-cork);
+ * - what is written during one turn of the event loop leaves in one writev (auto-cork), short writes that follow each
+ *   other as one buffer of it;
  * - a {@link Flushable} given with a write is told when its bytes have really left, never before: reusing the
  *   buffer after `write()` returned would corrupt data whenever the kernel's buffer is full. On a TLS stream, too:
  *   its write is called back when the last encrypted byte has left, long after it took the plain ones.
@@ -54,8 +66,10 @@ export class DataSocket {
   #handler: DataSocketHandler;
   /** The write of this batch that was not yet handed down: the last one carries the batch's callback. */
   #held: Uint8Array | null = null;
-  #batch: Flushable[] = [];
-  readonly #batchesInFlight: Flushable[][] = [];
+  #batch = new Batch();
+  readonly #batchesInFlight: Batch[] = [];
+  readonly #freeBatches: Batch[] = [];
+  readonly #packed = new PackedWrites();
   #remoteName: string | null = null;
   readonly #pollRecord = new PollRecord();
   #flushScheduled = false;
@@ -66,6 +80,7 @@ export class DataSocket {
   #closed = false;
   #error: Error | null = null;
   readonly #flush = (): void => this.#flushBatch();
+  readonly #left = (): void => this.#batchLeft();
   readonly #receivedByEvent = (bytes: Buffer): void => this.#received(bytes, bytes.length);
 
   private constructor(socket: Socket, handler: DataSocketHandler, receivesByEvent: boolean) {
@@ -133,7 +148,7 @@ export class DataSocket {
 
   /** Bytes that were written and have not left yet. */
   get queuedBytes(): number {
-    return this.#socket.writableLength + (this.#held?.length ?? 0);
+    return this.#socket.writableLength + (this.#held?.length ?? 0) + this.#packed.runBytes;
   }
 
   /**
@@ -151,9 +166,8 @@ export class DataSocket {
       this.#socket.cork();
       process.nextTick(this.#flush);
     }
-    if (this.#held !== null) this.#socket.write(this.#held);
-    this.#held = bytes;
-    if (owner !== null) this.#batch.push(owner);
+    if (owner !== null) this.#batch.owners.push(owner);
+    if (bytes.length > PACKED_BYTES_MAX || !this.#pack(bytes)) this.#hold(bytes);
   }
 
   /** Stops reading; the peer is held back by TCP. */
@@ -184,7 +198,7 @@ export class DataSocket {
     };
     const last = this.#batchesInFlight.at(-1);
     if (last === undefined) process.nextTick(start);
-    else last.push({ flushed: start });
+    else last.owners.push({ flushed: start });
   }
 
   /** Sends what is queued, then closes in both directions. */
@@ -237,21 +251,38 @@ export class DataSocket {
 
   #received(buffer: Buffer, length: number): void {
     if (this.#closed || this.#socket.destroyed) return;
-    busyPoller.arrived(this.#pollRecord);
+    busyPoller.arrived(this.#pollRecord, length);
     this.#handler.onBytes(buffer, length);
+  }
+
+  /** Puts short bytes behind short ones. What is short and alone stays where it is. */
+  #pack(bytes: Uint8Array): boolean {
+    if (this.#packed.runBytes > 0) return this.#packed.append(bytes);
+    const held = this.#held;
+    if (held === null || held.length === 0 || held.length > PACKED_BYTES_MAX) return false;
+    if (!this.#packed.begin(held, bytes)) return false;
+    this.#held = null;
+    return true;
+  }
+
+  #hold(bytes: Uint8Array): void {
+    const before = this.#held ?? this.#packed.take();
+    if (before !== null) this.#socket.write(before);
+    this.#held = bytes;
   }
 
   #flushBatch(): void {
     if (!this.#flushScheduled) return;
     this.#flushScheduled = false;
-    const held = this.#held;
+    const last = this.#held ?? this.#packed.take();
     this.#held = null;
-    if (held === null || this.#closed) return;
+    if (last === null || this.#closed) return;
     const batch = this.#batch;
     const socket = this.#socket;
+    batch.area = this.#packed.detach();
     this.#batchesInFlight.push(batch);
-    this.#batch = [];
-    socket.write(held, () => this.#batchLeft());
+    this.#batch = this.#freeBatches.pop() ?? new Batch();
+    socket.write(last, this.#left);
     socket.uncork();
     if (socket.writableLength > 0) this.#wantsDrain = true;
   }
@@ -259,7 +290,12 @@ export class DataSocket {
   #batchLeft(): void {
     const batch = this.#batchesInFlight.shift();
     if (batch === undefined) return;
-    for (const owner of batch) owner.flushed();
+    const { owners, area } = batch;
+    batch.area = null;
+    if (area !== null) this.#packed.giveBack(area);
+    for (const owner of owners) owner.flushed();
+    owners.length = 0;
+    if (this.#freeBatches.length < BATCHES_KEPT_MAX) this.#freeBatches.push(batch);
     if (this.#wantsDrain && this.queuedBytes === 0 && !this.#closed) {
       this.#wantsDrain = false;
       this.#handler.onDrain?.();
@@ -270,9 +306,10 @@ export class DataSocket {
     if (this.#closed) return;
     this.#closed = true;
     this.#held = null;
+    this.#packed.detach();
     const left = [...this.#batchesInFlight.splice(0), this.#batch];
-    this.#batch = [];
-    for (const batch of left) for (const owner of batch) owner.flushed();
+    this.#batch = new Batch();
+    for (const { owners } of left) for (const owner of owners) owner.flushed();
     this.#handler.onClose(this.#error);
   }
 }

@@ -8,9 +8,15 @@
 const STRIDE_MAX = 64;
 /** Two turns of an event loop that only polls are further apart than this when something else has had our core. */
 export const INTERRUPTED_MS = 0.1;
-/** How long polling stops then; twice as long each time, when it happens again soon after. */
+/**
+ * Bytes that come so long after the turn before (and what reading them takes) were sent by somebody who was given our
+ * core meanwhile. Sleeping would have given it to him at once, and with less ado.
+ */
+export const HANDOVER_MS = 0.007;
+const READ_BYTES_PER_MS = 1e6;
+/** How long polling stops after an interruption; twice as long each time, when it happens again soon after. */
 const PAUSE_MS_MIN = 1;
-const PAUSE_MS_MAX = 1024;
+const PAUSE_MS_MAX = 128;
 /** "Soon after": within so many times the pause. */
 const PAUSE_MEMORY = 8;
 
@@ -36,7 +42,7 @@ export class PollRecord {
     return true;
   }
 
-  /** Something came within the window. */
+  /** Something came within the window, from elsewhere. */
   hit(): void {
     this.#stride = 1;
   }
@@ -70,9 +76,13 @@ export class PollPolicy {
     return this.#opener !== null;
   }
 
-  /** Bytes have come from a source. Returns whether to poll now. */
-  arrived(source: PollRecord): boolean {
-    this.#opener?.hit();
+  /** So many bytes have come from a source; the time counts while polling only. Returns whether to poll now. */
+  arrived(source: PollRecord, bytes: number, nowMs: number): boolean {
+    if (this.#opener !== null) {
+      const sinceMs = this.#isFresh ? 0 : nowMs - this.#lastTurnMs;
+      if (sinceMs > HANDOVER_MS + bytes / READ_BYTES_PER_MS) this.#opener.missed();
+      else this.#opener.hit();
+    }
     this.#opener = source.arrived() ? source : null;
     this.#isFresh = true;
     return this.#opener !== null;

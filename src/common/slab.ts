@@ -29,6 +29,8 @@ export interface BufferSlot {
   readonly slab: Slab;
   readonly offset: number;
   readonly capacity: number;
+  /** The slab's bytes from `start` up to `end`, within the slot: the same object as long as one asks for the same. */
+  view(start: number, end: number): Buffer;
   /** Gives the slot back. Only when nobody will read or write its bytes again. */
   release(): void;
 }
@@ -295,6 +297,10 @@ class SlotClass {
 class PooledSlot implements BufferSlot {
   inUse = false;
   holder: SlabShare | null = null;
+  /** Replies to requests of one length are the usual case, and a view costs as much as copying 4 KiB. */
+  #view: Buffer | null = null;
+  #viewStart = 0;
+  #viewEnd = 0;
 
   constructor(
     readonly owner: SlotClass,
@@ -302,6 +308,15 @@ class PooledSlot implements BufferSlot {
     readonly offset: number,
     readonly capacity: number,
   ) {}
+
+  view(start: number, end: number): Buffer {
+    if (this.#view !== null && this.#viewStart === start && this.#viewEnd === end) {
+      return this.#view;
+    }
+    this.#viewStart = start;
+    this.#viewEnd = end;
+    return (this.#view = this.slab.bytes.subarray(start, end));
+  }
 
   release(): void {
     this.owner.giveBack(this);

@@ -48,7 +48,7 @@ export const simpleFormat: ReplyFormat = {
     assert(slot !== null, 'data without a slot');
     const at = slot.offset - SIMPLE_REPLY_BYTES;
     encodeSimpleReply(slot.slab.view, at, NbdErrno.OK, cookieHigh, cookieLow);
-    return slot.slab.bytes.subarray(at, slot.offset + length);
+    return slot.view(at, slot.offset + length);
   },
   done: (request) => simpleReply(request, NbdErrno.OK),
   error: (request, errno) => simpleReply(request, errno),
@@ -85,12 +85,12 @@ export class ChunkFormat implements ReplyFormat {
   data(request: NbdRequest): Buffer {
     const { slot, offset, length } = request;
     assert(slot !== null, 'data without a slot');
-    const { view, bytes } = slot.slab;
+    const { view } = slot.slab;
     const payloadAt = slot.offset - CHUNK_OFFSET_BYTES;
     const at = payloadAt - this.#headerBytes;
     this.#encode(view, at, request, ReplyType.OFFSET_DATA, CHUNK_OFFSET_BYTES + length);
     writeSafeU64(view, payloadAt, offset);
-    return bytes.subarray(at, slot.offset + length);
+    return slot.view(at, slot.offset + length);
   }
 
   /** A run of zeroes in a READ's range, `request.length` long. */
@@ -142,7 +142,7 @@ export class ChunkFormat implements ReplyFormat {
     const type = this.#isExtended ? ReplyType.BLOCK_STATUS_EXT : ReplyType.BLOCK_STATUS;
     if (slot === null) return this.#inArea(request, type, bytes);
     this.#encode(view, slot.offset - this.#headerBytes, request, type, bytes);
-    return slot.slab.bytes.subarray(slot.offset - this.#headerBytes, slot.offset + bytes);
+    return slot.view(slot.offset - this.#headerBytes, slot.offset + bytes);
   }
 
   #payloadAt(request: NbdRequest): number {

@@ -30,14 +30,14 @@ describe('busy polling', () => {
   it('is off until it is asked for, and after it was turned off', () => {
     const loop = new HandLoop();
     const poller = new BusyPoller(loop);
-    poller.arrived(new PollRecord());
+    poller.arrived(new PollRecord(), 28);
     expect(loop.dueCount).toBe(0);
     poller.windowUs = 50;
-    poller.arrived(new PollRecord());
+    poller.arrived(new PollRecord(), 28);
     expect(loop.dueCount).toBe(1);
     poller.windowUs = 0;
     loop.turn();
-    poller.arrived(new PollRecord());
+    poller.arrived(new PollRecord(), 28);
     expect(loop.dueCount).toBe(0);
   });
 
@@ -45,7 +45,7 @@ describe('busy polling', () => {
     const loop = new HandLoop();
     const poller = new BusyPoller(loop);
     poller.windowUs = 50;
-    for (let count = 0; count < 3; count++) poller.arrived(new PollRecord());
+    for (let count = 0; count < 3; count++) poller.arrived(new PollRecord(), 28);
     let turns = 0;
     for (; loop.dueCount > 0; turns++) {
       expect(loop.dueCount).toBe(1);

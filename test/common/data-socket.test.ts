@@ -212,6 +212,46 @@ describe('writing', () => {
     expect(client.queuedBytes).toBe(0);
   });
 
+  it('sends short bytes as they were, however long they have to wait and whoever uses them again', async () => {
+    const { client, served, serverSide } = await pair();
+    served.pause();
+    client.write(Buffer.alloc(16 * MIB, '='));
+    const expected: Buffer[] = [Buffer.alloc(16 * MIB, '=')];
+    let told = 0;
+    for (let batch = 0; batch < 8; batch++) {
+      for (let index = 0; index < 60; index++) {
+        const text = `${batch}.${index} `.repeat(1 + (index % 4));
+        const bytes = index % 7 === 6 ? Buffer.alloc(300, text) : Buffer.from(text);
+        expected.push(Buffer.from(bytes));
+        client.write(bytes, {
+          flushed: () => {
+            bytes.fill(0xff);
+            told++;
+          },
+        });
+      }
+      await new Promise(setImmediate);
+    }
+    expect(told).toBe(0);
+    const whole = Buffer.concat(expected);
+    expect(client.queuedBytes).toBe(whole.length);
+    const received: Buffer[] = [];
+    let receivedBytes = 0;
+    served.handler = {
+      onBytes: (buffer, length) => {
+        received.push(Buffer.from(buffer.subarray(0, length)));
+        receivedBytes += length;
+        serverSide.onEach();
+      },
+      onClose: () => undefined,
+    };
+    served.resume();
+    await serverSide.until(() => receivedBytes === whole.length);
+    expect(Buffer.concat(received).equals(whole)).toBe(true);
+    while (told < 480) await new Promise(setImmediate);
+    expect(told).toBe(480);
+  });
+
   it('tells every owner once when the connection is lost', async () => {
     const { client, clientSide, served } = await pair();
     served.pause();
@@ -351,7 +391,10 @@ describe('an adopted socket', () => {
 describe('any sequence of writes', () => {
   it('arrives whole, in order, and every owner is told once', async () => {
     const pieces = fc.array(
-      fc.record({ length: fc.integer({ min: 1, max: 200 * KIB }), endsTurn: fc.boolean() }),
+      fc.record({
+        length: fc.oneof(fc.integer({ min: 0, max: 80 }), fc.integer({ min: 1, max: 200 * KIB })),
+        endsTurn: fc.boolean(),
+      }),
       { minLength: 1, maxLength: 30 },
     );
     await fc.assert(

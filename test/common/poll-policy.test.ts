@@ -1,13 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { INTERRUPTED_MS, PollPolicy, PollRecord } from '../../src/common/poll-policy.js';
+import {
+  HANDOVER_MS,
+  INTERRUPTED_MS,
+  PollPolicy,
+  PollRecord,
+} from '../../src/common/poll-policy.js';
 
 const WINDOW_MS = 0.05;
 const STEP_MS = WINDOW_MS / 10;
 
 /** One arrival, and turns until the policy sleeps or the window is over; returns whether it polled. */
 function arriveInVain(policy: PollPolicy, source: PollRecord, clock: { nowMs: number }): boolean {
-  policy.arrived(source);
+  policy.arrived(source, 28, clock.nowMs);
   let polled = false;
   for (let turn = 0; turn < 20 && policy.turn(clock.nowMs); turn++) {
     polled = true;
@@ -25,7 +30,7 @@ describe('the polling policy', () => {
 
   it('polls from an arrival until the window has passed, and sleeps from then on', () => {
     const policy = new PollPolicy(WINDOW_MS);
-    expect(policy.arrived(new PollRecord())).toBe(true);
+    expect(policy.arrived(new PollRecord(), 28, 1)).toBe(true);
     expect(policy.turn(1)).toBe(true);
     expect(policy.turn(1 + WINDOW_MS - 0.001)).toBe(true);
     expect(policy.turn(1 + WINDOW_MS)).toBe(false);
@@ -35,8 +40,10 @@ describe('the polling policy', () => {
   it('polls anew from each arrival', () => {
     const policy = new PollPolicy(WINDOW_MS);
     const source = new PollRecord();
+    policy.arrived(source, 28, 0);
     for (let nowMs = 1; nowMs < 2; nowMs += WINDOW_MS - 0.001) {
-      policy.arrived(source);
+      expect(policy.turn(nowMs)).toBe(true);
+      policy.arrived(source, 28, nowMs);
       expect(policy.turn(nowMs)).toBe(true);
     }
   });
@@ -44,9 +51,9 @@ describe('the polling policy', () => {
   it('counts the window from the turn that follows an arrival, however long the work took', () => {
     const policy = new PollPolicy(WINDOW_MS);
     const source = new PollRecord();
-    policy.arrived(source);
+    policy.arrived(source, 28, 1);
     policy.turn(1);
-    policy.arrived(source);
+    policy.arrived(source, 28, 1.001);
     expect(policy.turn(50)).toBe(true);
     expect(policy.turn(50 + WINDOW_MS - 0.001)).toBe(true);
   });
@@ -68,12 +75,27 @@ describe('the polling policy', () => {
     const source = new PollRecord();
     const clock = { nowMs: 1 };
     for (let arrival = 0; arrival < 200; arrival++) arriveInVain(policy, source, clock);
-    while (!policy.arrived(source)) clock.nowMs += 1;
+    while (!policy.arrived(source, 28, clock.nowMs)) clock.nowMs += 1;
     expect(policy.turn(clock.nowMs)).toBe(true);
     for (let arrival = 0; arrival < 10; arrival++) {
-      expect(policy.arrived(source)).toBe(true);
+      expect(policy.arrived(source, 28, clock.nowMs)).toBe(true);
       expect(policy.turn(clock.nowMs)).toBe(true);
     }
+  });
+
+  it('holds it against a source when what follows was sent from our own core, by one that we kept from it', () => {
+    const strideAfter = (gapMs: number, bytes: number): number => {
+      const policy = new PollPolicy(WINDOW_MS);
+      const source = new PollRecord();
+      policy.arrived(source, 28, 0);
+      policy.turn(1);
+      policy.arrived(source, bytes, 1 + gapMs);
+      return source.stride;
+    };
+    expect(strideAfter(HANDOVER_MS / 2, 28)).toBe(1);
+    expect(strideAfter(HANDOVER_MS * 2, 28)).toBe(2);
+    // Reading much takes a while, too.
+    expect(strideAfter(HANDOVER_MS * 2, 1 << 20)).toBe(1);
   });
 
   it('does not hold against one source what another one does', () => {
@@ -82,7 +104,7 @@ describe('the polling policy', () => {
     const clock = { nowMs: 1 };
     for (let arrival = 0; arrival < 200; arrival++) {
       arriveInVain(policy, slow, clock);
-      expect(policy.arrived(quick)).toBe(true);
+      expect(policy.arrived(quick, 28, clock.nowMs)).toBe(true);
       expect(policy.turn(clock.nowMs)).toBe(true);
     }
     expect(quick.stride).toBe(1);
@@ -94,21 +116,21 @@ describe('the polling policy', () => {
     let nowMs = 1;
     const pauses: number[] = [];
     for (let round = 0; round < 13; round++) {
-      policy.arrived(source);
+      policy.arrived(source, 28, nowMs);
       expect(policy.turn(nowMs)).toBe(true);
       nowMs += INTERRUPTED_MS * 1.5;
       expect(policy.turn(nowMs)).toBe(false);
       const sinceMs = nowMs;
-      const isOver = () => policy.arrived(source) && policy.turn(nowMs);
+      const isOver = () => policy.arrived(source, 28, nowMs) && policy.turn(nowMs);
       while (!isOver()) nowMs += 0.25;
       pauses.push(Math.round(nowMs - sinceMs));
     }
-    expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 1024, 1024]);
+    expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 128, 128, 128, 128, 128]);
     nowMs += 10_000;
-    policy.arrived(source);
+    policy.arrived(source, 28, nowMs);
     policy.turn(nowMs);
     policy.turn(nowMs + INTERRUPTED_MS * 1.5);
-    policy.arrived(source);
+    policy.arrived(source, 28, nowMs);
     expect(policy.turn(nowMs + INTERRUPTED_MS * 1.5 + 1)).toBe(true);
   });
 
@@ -128,7 +150,7 @@ describe('the polling policy', () => {
         for (const item of events) {
           if ('source' in item) {
             const source = sources[item.source] ?? new PollRecord();
-            expect(policy.arrived(source)).toBe(policy.isPolling);
+            expect(policy.arrived(source, 28, nowMs)).toBe(policy.isPolling);
             openedMs = null;
             hasArrived = true;
             continue;

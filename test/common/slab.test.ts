@@ -75,6 +75,28 @@ describe('a slab pool', () => {
     );
   });
 
+  it('shows a slot’s bytes, as one object for as long as it is asked for the same ones', () => {
+    const slot = new SlabPool(CLASSES).acquire(100);
+    if (slot === null) throw new Error('no slot');
+    const { offset, slab } = slot;
+    const view = slot.view(offset - 16, offset + 100);
+    slab.bytes.fill(7, offset - 16, offset + 100);
+    expect(view).toEqual(Buffer.alloc(116, 7));
+    slot.release();
+    expect(slot.view(offset - 16, offset + 100)).toBe(view);
+    for (const [start, end] of [
+      [offset, offset + 100],
+      [offset - 16, offset + 99],
+      [offset, offset],
+    ] as const) {
+      const other = slot.view(start, end);
+      expect([other.byteOffset, other.length]).toEqual([
+        slab.bytes.byteOffset + start,
+        end - start,
+      ]);
+    }
+  });
+
   it('takes a slot back once', () => {
     const pool = new SlabPool(CLASSES);
     const slot = pool.acquire(1);
