@@ -62,6 +62,8 @@ export interface WorkerPlace {
   onReleased(conn: number): void;
   /** Writes that had been answered may be lost; see {@link Gateway.loseWrites}. */
   onWritesLost(exportName: string, reason: string): void;
+  /** The session with the export's target is lost. */
+  onDiskLost(exportName: string, reason: string): void;
 }
 
 export interface GatewayServices {
@@ -125,6 +127,7 @@ export class Gateway implements Serving {
         const lun = await openExport(item, context);
         luns.set(item.name, lun);
         lun.disk.onWritesLost = (reason) => place?.onWritesLost(item.name, reason);
+        lun.disk.onLost = (reason) => place?.onDiskLost(item.name, reason);
         const { name, description, readOnly, allow = null } = item;
         exports.push(new NbdExport({ name, description, device: lun.device, readOnly, allow }));
       }

@@ -33,6 +33,8 @@ export class ScsiDisk implements BlockDevice {
   onCapacityChange: ((info: BlockDeviceInfo) => void) | null = null;
   /** Called once, when flushes have begun to fail because of something that happened here; see {@link loseWrites}. */
   onWritesLost: ((reason: string) => void) | null = null;
+  /** Called once, when no request can succeed here any more, as the path to the logical unit is gone. */
+  onLost: ((reason: string) => void) | null = null;
 
   readonly #port: ScsiPort;
   readonly #services: ScsiServices;
@@ -331,6 +333,7 @@ export class ScsiDisk implements BlockDevice {
     if (this.#lostReason !== null) return;
     this.#lostReason = reason;
     this.#services.log.error({ lun: this.#port.name, reason }, 'disk lost');
+    this.onLost?.(reason);
     for (;;) {
       const request = this.#waiting.shift();
       if (request === null) break;

@@ -356,6 +356,7 @@ export class CommandEngine implements TaskEvents {
       const piece = pinned.pieces[index];
       const region = piece?.chunk?.regionOn(device) ?? null;
       if (piece === undefined || region === null || index >= device.sgesMax) {
+        task.forgetChunks();
         pinned.release();
         return false;
       }
@@ -418,6 +419,7 @@ export class CommandEngine implements TaskEvents {
       if (!task.isImmediate) this.#context.window.ended();
     }
     this.#dropReceive(task);
+    if (slot === null) task.forgetChunks();
     command.pinned.release();
     command.lent.release();
     task.state = 'idle';

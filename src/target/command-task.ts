@@ -74,6 +74,14 @@ export class CommandTask {
     this.bufferAvailable = () => events.onBufferAvailable(this);
   }
 
+  /** Work requests that are over keep no chunk alive which the store has dropped. */
+  forgetChunks(): void {
+    const { write } = this;
+    for (let index = 0; index < write.sgeCount; index++) write.sges[index]?.clear();
+    write.sgeCount = 0;
+    if (this.readIssuedBytes > 0) for (const read of this.reads) read.sges[0]?.clear();
+  }
+
   /** Can still be stopped from having a response. */
   get isAbortable(): boolean {
     return this.state !== 'idle' && this.state !== 'responding';

@@ -147,6 +147,13 @@ export class Sge {
     this.offset = offset;
     this.length = length;
   }
+
+  /** Names no memory any more, and so keeps none alive. */
+  clear(): void {
+    this.region = null;
+    this.offset = 0;
+    this.length = 0;
+  }
 }
 
 /** How a work request ended (`struct ibv_wc`). One object per completion queue: borrowed until the handler returns. */

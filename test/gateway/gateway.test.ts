@@ -109,6 +109,7 @@ describe('a gateway that is one of several', () => {
       tlsContents: null,
       onReleased: (conn) => released.push(conn),
       onWritesLost: () => undefined,
+      onDiskLost: () => undefined,
     };
     const gateway = await Gateway.start(
       { exports: [exportOf('far', url)], listen: [], initiatorName: 'iqn.2026-11.io.example:i' },

@@ -426,7 +426,10 @@ describe('ScsiDisk, a lost path', () => {
     port.injectNext('READ(16)', { outcome: DeliveryOutcome.connectionLost }, 16);
     const reads = Array.from({ length: 16 }, (_, index) => read(disk, index * 512, 512));
     await Promise.all(reads);
+    const told: string[] = [];
+    disk.onLost = (reason) => told.push(reason);
     port.lose('the target reset the connection');
+    expect(told).toEqual(['the target reset the connection']);
     const lines = services.lines.filter(({ level }) => level !== 'debug');
     expect(lines).toMatchObject([{ level: 'error', message: 'disk lost' }]);
     expect(services.lines.length).toBe(17);

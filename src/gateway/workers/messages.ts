@@ -44,7 +44,9 @@ export type FromWorker =
   | { readonly type: 'taken'; readonly conn: number }
   | { readonly type: 'released'; readonly conn: number }
   | { readonly type: 'counted'; readonly readings: readonly CounterReading[] }
-  | ({ readonly type: 'writesLost' } & LostWrites);
+  | ({ readonly type: 'writesLost' } & LostWrites)
+  /** Its session with the export's target is lost. */
+  | ({ readonly type: 'diskLost' } & LostWrites);
 
 /** An error, as it travels. */
 export interface StartFailure {

@@ -38,6 +38,8 @@ export class WorkerPool implements WorkerSeatHandler {
   readonly #serverCounters: ServerCounters;
   readonly #counts: CountCollector;
   readonly #lost = new Map<string, LostWrites>();
+  /** Exports to which a session was lost: what was in the target's cache then may be lost as well. */
+  readonly #suspected = new Map<string, LostWrites>();
   /** Clients for whom there is no worker at the moment. */
   #waiting: WaitingClient[] = [];
   #lastConn = 0;
@@ -123,13 +125,13 @@ export class WorkerPool implements WorkerSeatHandler {
   // WorkerSeatHandler
 
   onUp(seat: WorkerSeat): void {
-    const lost = [...this.#lost.values()];
+    const lost = this.#lostForNewcomers;
     seat.send({ type: 'start', worker: seat.number, lost, ...this.#options.startMessage() });
   }
 
   onReady(seat: WorkerSeat): void {
     // What became of the LUNs, and of the files of TLS, while it logged in.
-    for (const lost of this.#lost.values()) seat.send({ type: 'writesLost', ...lost });
+    for (const lost of this.#lostForNewcomers) seat.send({ type: 'writesLost', ...lost });
     const { tlsContents: contents } = this.#options.startMessage();
     if (contents !== null) seat.send({ type: 'tls', contents });
     this.#placement.open(seat.number);
@@ -146,6 +148,7 @@ export class WorkerPool implements WorkerSeatHandler {
     if (message.type === 'released') this.#placement.release(message.conn);
     else if (message.type === 'counted') this.#counts.counted(seat, message.readings);
     else if (message.type === 'writesLost') this.#writesLost(seat, message);
+    else if (message.type === 'diskLost') this.#diskLost(message);
     else if (message.type === 'failed') {
       if (this.#starting !== null) this.#startFailed(unpackError(message.error));
       else {
@@ -211,9 +214,22 @@ export class WorkerPool implements WorkerSeatHandler {
   #writesLost(from: WorkerSeat, { exportName, reason }: LostWrites): void {
     if (this.#lost.has(exportName)) return;
     this.#lost.set(exportName, { exportName, reason });
+    // Those that drain as well: they may have flushes yet. One that starts is told again when it is ready.
     for (const seat of this.#seats) {
-      if (seat !== from && seat.isServing) seat.send({ type: 'writesLost', exportName, reason });
+      if (seat !== from) seat.send({ type: 'writesLost', exportName, reason });
     }
+  }
+
+  /**
+   * The target may have started anew, without what was in its cache. Whoever still has a session knows that it has not;
+   * a worker that logs in from now on cannot know, and its flushes would vouch for the writes of those before it.
+   */
+  #diskLost({ exportName, reason }: LostWrites): void {
+    this.#suspected.set(exportName, { exportName, reason });
+  }
+
+  get #lostForNewcomers(): readonly LostWrites[] {
+    return [...new Map([...this.#suspected, ...this.#lost]).values()];
   }
 
   #noteStopped(): void {

@@ -79,6 +79,7 @@ class Worker {
           tlsContents,
           onReleased: (conn) => send({ type: 'released', conn }),
           onWritesLost: (exportName, reason) => send({ type: 'writesLost', exportName, reason }),
+          onDiskLost: (exportName, reason) => send({ type: 'diskLost', exportName, reason }),
         },
       );
       for (const { exportName, reason } of lost) gateway.loseWrites(exportName, reason);

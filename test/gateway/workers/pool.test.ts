@@ -180,6 +180,20 @@ async function reported() {
 }
 
 describe('a worker that ends', () => {
+  it('whose session is lost has a successor that does not vouch for writes; the others do', async () => {
+    await started();
+    const lost = { exportName: 'disk', reason: 'the target is gone' };
+    workers.of(1).say({ type: 'diskLost', ...lost });
+    expect(workers.of(2).sent.some(({ type }) => type === 'writesLost')).toBe(false);
+    workers.of(1).end();
+    clock.advance(0);
+    workers.of(1).say({ type: 'up' });
+    expect(workers.of(1).sent).toMatchObject([{ type: 'start', lost: [lost] }]);
+    const worse = { exportName: 'disk', reason: 'power on' };
+    workers.of(1).say({ type: 'writesLost', ...worse });
+    expect(workers.of(2).sent.at(-1)).toEqual({ type: 'writesLost', ...worse });
+  });
+
   it('is replaced at once, and the new one is told of lost writes', async () => {
     await started();
     const lost = { exportName: 'disk', reason: 'power on' };
@@ -263,6 +277,16 @@ describe('the stop of workers', () => {
     expect(closeCounts()).toEqual([1, 1]);
     clock.advance(100_000);
     expect([workers.all.length, clock.armedCount]).toEqual([2, 0]);
+  });
+
+  it('tells workers that drain of lost writes, too', async () => {
+    await started();
+    const stopping = pool.stop();
+    const lost = { exportName: 'disk', reason: 'deferred error' };
+    workers.of(1).say({ type: 'writesLost', ...lost });
+    expect(workers.of(2).sent.at(-1)).toEqual({ type: 'writesLost', ...lost });
+    for (const number of [1, 2]) workers.of(number).end({ status: 0 });
+    await stopping;
   });
 
   it('reaches a worker that does not listen yet', async () => {
