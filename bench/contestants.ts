@@ -47,6 +47,9 @@ export const CONTESTANTS: readonly Contestant[] = [
   embedded('embedded', 'embedded', (bed) => bed.program),
   overIwarp('iwarp', 'over iWARP', 'off', (bed) => bed.program),
   overIwarp('iwarp-crc', 'over iWARP, CRC', 'on', (bed) => bed.program),
+  overIwarp('iwarp-workers', 'over iWARP, two workers', 'off', (bed) => bed.program, [
+    '--workers=2',
+  ]),
   embedded('embedded-sleep', 'embedded, without polling', (bed) => bed.program, ['--poll-us=0']),
   embedded('base-embedded', 'embedded, baseline', baseline),
   overIwarp('base-iwarp', 'over iWARP, baseline', 'off', baseline),
@@ -142,6 +145,7 @@ function overIwarp(
   title: string,
   crc: 'on' | 'off',
   program: (bed: Bed) => string,
+  more: readonly string[] = [],
 ): Contestant {
   const start = async (bed: Bed): Promise<Running> => {
     const { lunMib, targetCpus, targetArgs } = bed.options;
@@ -149,7 +153,7 @@ function overIwarp(
     const logging = ['--log-level', 'warn', ...targetArgs];
     const target = startNode(bed, 'target', program(bed), [...args, ...logging], targetCpus);
     const [, url = ''] = await target.printed(/ready (iser:\S+)/);
-    const serve = await startServe(bed, name, program(bed), `${url}?crc=${crc}`);
+    const serve = await startServe(bed, name, program(bed), `${url}?crc=${crc}`, more);
     return running(serve.uri, [serve.child, target], 'target');
   };
   return { name, title, isOurs: !name.startsWith('base-'), start };

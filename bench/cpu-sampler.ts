@@ -1,4 +1,4 @@
-import { machineCpu, processCpuSeconds } from './proc.js';
+import { familyOf, machineCpu, processCpuSeconds } from './proc.js';
 import type { MachineCpu } from './proc.js';
 
 const PERIOD_MS = 50;
@@ -6,7 +6,7 @@ const PERIOD_MS = 50;
 interface Sample {
   readonly atMs: number;
   readonly machine: MachineCpu;
-  /** CPU seconds, in the order of the pids. */
+  /** CPU seconds, in the order of the pids; each with its children. */
   readonly processes: readonly number[];
 }
 
@@ -20,12 +20,13 @@ export interface CpuUse {
 
 /** Notes the use of the processors while a load runs, so that the part within the measured time can be told afterwards. */
 export class CpuSampler {
-  #pids: readonly number[] = [];
+  #families: readonly (readonly number[])[] = [];
   readonly #samples: Sample[] = [];
   #timer: NodeJS.Timeout | null = null;
 
   start(pids: readonly number[]): void {
-    this.#pids = [...pids, process.pid];
+    // This one's children are the others.
+    this.#families = [...pids.map(familyOf), [process.pid]];
     this.#take();
     this.#timer = setInterval(() => this.#take(), PERIOD_MS);
   }
@@ -55,9 +56,10 @@ export class CpuSampler {
       atMs: Date.now(),
       machine: machineCpu(),
       // A process that has ended keeps what it had.
-      processes: this.#pids.map(
-        (pid, index) => processCpuSeconds(pid) ?? before?.processes[index] ?? 0,
-      ),
+      processes: this.#families.map((pids, index) => {
+        const seconds = pids.reduce((sum, pid) => sum + (processCpuSeconds(pid) ?? 0), 0);
+        return Math.max(seconds, before?.processes[index] ?? 0);
+      }),
     });
   }
 

@@ -6,9 +6,8 @@ export const HELP = `npm run bench -- [options]
 Measures NBD servers side by side with fio, interleaved, on the same cores.
 
   --quick              the core table (6 cases, 3 rounds, 0.8 s each) in under 3 minutes; nothing is written
-  --only A,B           contestants: nbdkit, qemu-tgt, embedded, iwarp, iwarp-crc, embedded-sleep,
-                       base-embedded, base-iwarp
-                       (embedded-sleep is embedded with --poll-us 0)
+  --only A,B           contestants: nbdkit, qemu-tgt, embedded, iwarp, iwarp-crc, iwarp-workers (--workers 2),
+                       embedded-sleep (--poll-us 0), base-embedded, base-iwarp
   --cases A,B          cases by parts of their name, as in --cases randread-qd32-c1,1m; also think: slow clients
   --list               list the contestants and cases, and end
   --rounds N           rounds per case; each is one run of every contestant [5; quick 3]

@@ -16,6 +16,12 @@ export function parseProcessCpuSeconds(text: string): number {
   return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
 }
 
+/** The process and those that it has started, as the workers of `serve`. */
+export function familyOf(pid: number): readonly number[] {
+  const children = readOrNull(`/proc/${pid}/task/${pid}/children`)?.trim() ?? '';
+  return [pid, ...children.split(' ').filter(Boolean).map(Number)];
+}
+
 /** Time of all processors since boot, in seconds. */
 export interface MachineCpu {
   readonly busy: number;

@@ -2,7 +2,7 @@ import type { Case } from './cases.js';
 import type { Bed, Running } from './contestants.js';
 import { CpuSampler } from './cpu-sampler.js';
 import { runFio } from './fio.js';
-import { processMemory, resetPeakMemory } from './proc.js';
+import { familyOf, processMemory, resetPeakMemory } from './proc.js';
 
 /** What one run of one contestant under one load gave. */
 export interface Measurement {
@@ -24,13 +24,15 @@ export interface Measurement {
 export async function runCell(load: Case, running: Running, bed: Bed): Promise<Measurement> {
   const { seconds, rampSeconds, lunMib, clientCpus } = bed.options;
   const { children, uri } = running;
-  for (const { pid } of children) resetPeakMemory(pid);
+  for (const { pid } of children) familyOf(pid).forEach(resetPeakMemory);
   const sampler = new CpuSampler();
   const onStart = (fioPid: number) => sampler.start([...children.map(({ pid }) => pid), fioPid]);
   const plan = { uri, lunMib, cpus: clientCpus, seconds, rampSeconds, onStart };
   const result = await runFio(load, plan).finally(() => sampler.stop());
   const use = sampler.use(result.fromMs, result.toMs);
-  const memory = children.map(({ pid }) => processMemory(pid)?.peakMib ?? 0);
+  const memory = children.map(({ pid }) =>
+    familyOf(pid).reduce((sum, one) => sum + (processMemory(one)?.peakMib ?? 0), 0),
+  );
   const wallSeconds = (result.toMs - result.fromMs) / 1000;
   const requests = result.iops * wallSeconds;
   const byRole = (values: readonly number[]) =>
