@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // npm run fuzz -- TARGET [--runs N] [--seed S]: the same targets that the unit tests run briefly, for as long as wanted.
-// A failing input is kept in the target's corpus, so that the unit tests try it from then on.
+// A failing input is kept in the corpus of a target that has one, so that the unit tests try it from then on.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';

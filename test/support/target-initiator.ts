@@ -86,6 +86,15 @@ export interface CommandOptions {
   readonly withoutKeys?: boolean;
 }
 
+/** A command that is under way. */
+export interface SentCommand {
+  readonly tag: number;
+  readonly dataIn: Slab | null;
+  readonly keys: readonly number[];
+  /** What the keys belong to, to be deregistered by who sends many. */
+  readonly regions: readonly FastRegion[];
+}
+
 export interface CommandResult {
   readonly response: ScsiResponsePdu;
   readonly sense: Sense;
@@ -353,11 +362,12 @@ export class TestInitiator {
   }
 
   /** Sends a command; the slabs that its data is in come back with it. */
-  sendCommand(options: CommandOptions): { tag: number; dataIn: Slab | null; keys: number[] } {
+  sendCommand(options: CommandOptions): SentCommand {
     const { write, read = 0, immediateBytes = 0 } = options;
     const pdu = new ScsiCommandPdu();
     const header = new IserControlHeader();
     const keys: number[] = [];
+    const regions: FastRegion[] = [];
     pdu.immediate = options.isImmediate ?? false;
     pdu.initiatorTaskTag = options.tag ?? this.takeTag();
     pdu.cmdSn = options.cmdSn ?? this.takeCmdSn(pdu.immediate);
@@ -376,6 +386,7 @@ export class TestInitiator {
       header.readAddressHigh = region.addressHigh;
       header.readAddressLow = region.addressLow;
       keys.push(region.rkey);
+      regions.push(region);
     }
     if (write !== undefined) {
       pdu.write = true;
@@ -391,13 +402,14 @@ export class TestInitiator {
         header.writeAddressHigh = region.addressHigh + (low > 0xffff_ffff ? 1 : 0);
         header.writeAddressLow = low >>> 0;
         keys.push(region.rkey);
+        regions.push(region);
       }
     }
     const immediate = write?.subarray(0, immediateBytes) ?? new Uint8Array();
     pdu.dataSegmentLength = immediate.length;
     if (options.withoutKeys === true) header.clear();
     this.sendPdu((view, offset) => encodeScsiCommand(view, offset, pdu), immediate, header);
-    return { tag: pdu.initiatorTaskTag, dataIn, keys };
+    return { tag: pdu.initiatorTaskTag, dataIn, keys, regions };
   }
 
   /** Sends a command and waits for the next PDU, which must be its response. */
