@@ -15,6 +15,7 @@ import {
   DEADLINE_TICK_MS,
   LOGOUT_CLOSE_MS,
   READ_BYTES_OUTSTANDING_MAX,
+  WRITE_BYTES_OUTSTANDING_MAX,
 } from './limits.js';
 import { Liveness, ticksFor } from './liveness.js';
 import type { LoginResult } from './login.js';
@@ -85,8 +86,9 @@ export class IscsiConnection implements DatamoverHandler {
   #state: 'up' | 'draining' | 'logging out' | 'terminating' | 'ended' = 'up';
   #error: IserNbdError | null = null;
   #drainDeadlineTick = 0;
-  /** Data of the read commands outstanding. */
+  /** Data of the read and of the write commands outstanding. */
   #readBytes = 0;
+  #writeBytes = 0;
 
   #timer: Timer | null = null;
   #nowTick = 0;
@@ -140,11 +142,16 @@ export class IscsiConnection implements DatamoverHandler {
     return this.#state === 'up' && this.#commands < this.#commandsMax && this.window.isOpen;
   }
 
-  /** This command may be sent now: there is room for it, and for the data that it reads. */
-  canTake(command: ScsiCommand): boolean {
+  /** This command may be sent now: there is room for it, and for its data. One with more data than that goes alone. */
+  canTake({ direction, dataLength }: ScsiCommand): boolean {
     if (!this.canSend) return false;
-    if (command.direction !== DataDirection.in || this.#readBytes === 0) return true;
-    return this.#readBytes + command.dataLength <= READ_BYTES_OUTSTANDING_MAX;
+    if (direction === DataDirection.in) {
+      const bytes = this.#readBytes;
+      return bytes === 0 || bytes + dataLength <= READ_BYTES_OUTSTANDING_MAX;
+    }
+    if (direction !== DataDirection.out) return true;
+    const bytes = this.#writeBytes;
+    return bytes === 0 || bytes + dataLength <= WRITE_BYTES_OUTSTANDING_MAX;
   }
 
   /** Sends a command; the caller has seen {@link canTake}. */
@@ -157,7 +164,7 @@ export class IscsiConnection implements DatamoverHandler {
     const timeoutMs = command.timeoutMs > 0 ? command.timeoutMs : this.#options.timeouts.commandMs;
     slot.deadlineTick = this.#nowTick + ticksFor(timeoutMs);
     this.#commands++;
-    if (command.direction === DataDirection.in) this.#readBytes += command.dataLength;
+    this.#countBytes(command, 1);
     this.#fillTask(slot, command);
     this.#datamover.sendCommand(slot.task);
   }
@@ -213,9 +220,14 @@ export class IscsiConnection implements DatamoverHandler {
     task.slab = null;
     this.#tasks.release(slot);
     this.#commands--;
-    if (command.direction === DataDirection.in) this.#readBytes -= command.dataLength;
+    this.#countBytes(command, -1);
     command.outcome = outcome;
     command.done(command);
+  }
+
+  #countBytes({ direction, dataLength }: ScsiCommand, sign: 1 | -1): void {
+    if (direction === DataDirection.in) this.#readBytes += sign * dataLength;
+    else if (direction === DataDirection.out) this.#writeBytes += sign * dataLength;
   }
 
   /** `count` commands ended without a response, each with a receive of the target's. */

@@ -92,6 +92,13 @@ export const COMMANDS_MAX = TARGET_RECEIVES - CONTROL_PDUS_MAX;
  */
 export const READ_BYTES_OUTSTANDING_MAX = 8 * 1024 * 1024;
 
+/**
+ * Data of write commands outstanding at once. LIO gives up the connection when a command's data is not there 3 seconds
+ * after the command (`dataout_timeout`), and it fetches the data of all at the same time: with 8 MiB, a network may be as
+ * slow as 3 MB/s.
+ */
+export const WRITE_BYTES_OUTSTANDING_MAX = 8 * 1024 * 1024;
+
 /** Control requests waiting for a place; each timed-out command asks for one, so twice the commands is enough. */
 export const CONTROL_QUEUE_MAX = 2 * COMMANDS_MAX;
 

@@ -231,18 +231,23 @@ describe('a lost connection', () => {
   });
 });
 
-describe('reads', () => {
-  function read(bench: SessionBench, count: number, length: number): ScsiCommand[] {
+describe.each([
+  // So that a target does not run out of work requests.
+  ['reads', DataDirection.in],
+  // So that a target that waits so long for data, and no longer, gets it in time.
+  ['writes', DataDirection.out],
+])('%s', (_, direction) => {
+  function issue(bench: SessionBench, count: number, length: number): ScsiCommand[] {
     return Array.from({ length: count }, () => {
-      const command = bench.command(DataDirection.in, length);
+      const command = bench.command(direction, length);
       bench.session.lun(0).execute(command);
       return command;
     });
   }
 
-  it('have at most 8 MiB outstanding, so that a target does not run out of work requests', () => {
+  it('have at most 8 MiB outstanding', () => {
     const bench = new SessionBench({ limits: { transferBytesMax: 4 << 20 }, window: 32 });
-    const [first] = read(bench, 3, 4 << 20);
+    const [first] = issue(bench, 3, 4 << 20);
     // In order: what would have room waits behind what has not.
     bench.execute();
     expect(bench.datamover.sent).toHaveLength(2);
@@ -253,7 +258,7 @@ describe('reads', () => {
 
   it('that are longer go alone', () => {
     const bench = new SessionBench({ limits: { transferBytesMax: 16 << 20 }, window: 32 });
-    read(bench, 2, 16 << 20);
+    issue(bench, 2, 16 << 20);
     expect(bench.datamover.sent).toHaveLength(1);
     bench.respond(bench.datamover.take().tag);
     expect(bench.datamover.sent).toHaveLength(1);
