@@ -15,6 +15,10 @@ import type { Measurement } from './run-cell.js';
 import { choose, isQuiet, summarize } from './summary.js';
 import type { CaseResult, Round } from './summary.js';
 
+/** At queue depth 1 a second has too few requests for a just-in-time compiler to be done. */
+const WARM_UP_DEPTH = 32;
+const WARM_UP_DEPTH_BELOW_BYTES = 64 * 1024;
+
 export interface SessionResult {
   readonly socket: SocketKind;
   /** By contestant of ours: null when all that fio --verify read back was right. */
@@ -88,6 +92,7 @@ class Session {
   async runCase(load: Case): Promise<CaseResult> {
     const { options, contestants, retryUntilMs } = this.#plan;
     const failures: Record<string, string> = {};
+    await this.#warmUp(load, failures);
     const rounds: Round[] = [];
     const quiet = () => rounds.filter((round) => isQuiet(round, options.noisePercent)).length;
     const roundsMax = options.rounds + options.retries;
@@ -102,6 +107,13 @@ class Session {
     const names = contestants.map(({ name }) => name);
     const rows = summarize(chosen.rounds, names, PEERS, chosen.isNoisy);
     return { load, rows, failures };
+  }
+
+  /** A round that does not count, with enough requests for everybody's caches, compilers and pools to settle. */
+  async #warmUp(load: Case, failures: Record<string, string>): Promise<void> {
+    const isSmall = load.blockBytes < WARM_UP_DEPTH_BELOW_BYTES;
+    const depth = isSmall ? Math.max(load.depth, WARM_UP_DEPTH) : load.depth;
+    await this.#runRound({ ...load, depth, thinkUs: 0 }, failures);
   }
 
   async #runRound(load: Case, failures: Record<string, string>): Promise<Round> {
