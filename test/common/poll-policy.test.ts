@@ -122,10 +122,10 @@ describe('the polling policy', () => {
       expect(policy.turn(nowMs)).toBe(false);
       const sinceMs = nowMs;
       const isOver = () => policy.arrived(source, 28, nowMs) && policy.turn(nowMs);
-      while (!isOver()) nowMs += 0.25;
-      pauses.push(Math.round(nowMs - sinceMs));
+      while (!isOver()) nowMs += 0.125;
+      pauses.push(Math.round((nowMs - sinceMs) * 4) / 4);
     }
-    expect(pauses).toEqual([1, 2, 4, 8, 16, 32, 64, 128, 128, 128, 128, 128, 128]);
+    expect(pauses).toEqual([0.25, 0.5, 1, 2, 4, 8, 16, 32, 64, 128, 128, 128, 128]);
     nowMs += 10_000;
     policy.arrived(source, 28, nowMs);
     policy.turn(nowMs);
