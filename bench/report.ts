@@ -108,7 +108,7 @@ function noise({ sessions, options }: BenchResults): string {
   }
   return (
     `**Not to be trusted as they stand:** in ${noisy} of ${cases.length} cases, marked as noisy, other processes or the ` +
-    `hypervisor used more than ${options.noisePercent} % of one core although the rounds were repeated.`
+    `hypervisor used more than ${options.noisePercent} % of one core${options.retries > 0 ? ' although the rounds were repeated' : ''}.`
   );
 }
 
