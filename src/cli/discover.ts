@@ -1,7 +1,8 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { loadCredentials } from '../gateway/credentials.js';
 import { discover } from '../gateway/lun.js';
-import { formatAddress, parsePortalUrl } from '../gateway/url.js';
+import { formatAddress } from '../common/address.js';
+import { parsePortalUrl } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
 import { initiatorContext } from './initiator-context.js';
 import { credentialSources, withInitiator, withLogLevel } from './options.js';

@@ -1,8 +1,9 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
+import { formatAddress } from '../common/address.js';
 import { busyPoller } from '../common/busy-poll.js';
 import { systemClock } from '../common/clock.js';
 import { loadCredentials } from '../gateway/credentials.js';
-import { ISCSI_PORT, formatAddress, parseListenAddress } from '../gateway/url.js';
+import { ISCSI_PORT, parseListenAddress } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
 import { parseLunSpec } from '../target/lun-spec.js';
 import { TargetPortal } from '../target/portal.js';

@@ -1,5 +1,6 @@
 import { Socket } from 'node:net';
 import type { NetConnectOpts } from 'node:net';
+import { formatAddress } from './address.js';
 import { assert } from './assert.js';
 import { busyPoller } from './busy-poll.js';
 import { PACKED_BYTES_MAX, PackedWrites } from './packed-writes.js';
@@ -137,8 +138,7 @@ export class DataSocket {
   get remoteName(): string {
     const { remoteAddress, remotePort } = this.#socket;
     if (remoteAddress === undefined) return this.#remoteName ?? 'unix';
-    const host = remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress;
-    this.#remoteName = `${host}:${remotePort ?? 0}`;
+    this.#remoteName = formatAddress({ host: remoteAddress, port: remotePort ?? 0 });
     return this.#remoteName;
   }
 

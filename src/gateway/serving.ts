@@ -1,9 +1,9 @@
+import { formatAddress } from '../common/address.js';
 import { ConfigError } from '../common/errors.js';
 import type { NbdAddress } from '../nbd/socket.js';
 import type { Logger } from '../observe/log.js';
 import { checkRule } from './access-config.js';
 import type { GatewayConfig, TlsSettings } from './gateway.js';
-import { formatAddress } from './url.js';
 
 /** What `serve` runs: one process that does everything, or several. */
 export interface Serving {

@@ -81,11 +81,6 @@ export function parseListenAddress(text: string): PortalAddress {
   return { host: withoutBrackets(match[1] ?? ''), port };
 }
 
-/** `HOST:PORT` for people and URLs. */
-export function formatAddress({ host, port }: PortalAddress): string {
-  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
-}
-
 function parseAuthority(text: string, example: string) {
   const match = AUTHORITY.exec(text);
   if (match === null) {

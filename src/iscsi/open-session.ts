@@ -1,4 +1,5 @@
 import { randomBytes as systemRandomBytes } from 'node:crypto';
+import { formatAddress } from '../common/address.js';
 import type { Clock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../observe/log.js';
@@ -13,7 +14,6 @@ import type { Isid } from './login.js';
 import { loginTimeout, runLogin } from './login-shell.js';
 import type { LoginOutcome } from './login-shell.js';
 import { initiatorOffers } from './offers.js';
-import { portalName } from './portal.js';
 import type { Portal } from './portal.js';
 import { IscsiSession } from './session.js';
 import { DEFAULT_TIMEOUTS } from './timeouts.js';
@@ -53,8 +53,8 @@ export async function openSession(
     if ('session' in outcome) return outcome.session;
     options.log.info(
       {
-        from: portalName(portal),
-        to: portalName(outcome.redirect),
+        from: formatAddress(portal),
+        to: formatAddress(outcome.redirect),
         permanent: outcome.isPermanent,
       },
       'the target redirects the login',
@@ -64,7 +64,7 @@ export async function openSession(
   throw new IscsiLoginError(
     'iscsi-login-redirects',
     `the login was redirected more than ${LOGIN_REDIRECTS_MAX} times`,
-    { portal: portalName(options.portal) },
+    { portal: formatAddress(options.portal) },
   );
 }
 
@@ -89,7 +89,7 @@ class LoginAttempt {
   async at(portal: Portal): Promise<LoginOutcome<IscsiSession>> {
     const datamover = await this.#connect(portal);
     try {
-      const outcome = await this.#login(datamover, portalName(portal));
+      const outcome = await this.#login(datamover, formatAddress(portal));
       if ('redirect' in outcome) await this.#terminate(datamover);
       return outcome;
     } catch (error) {
@@ -137,7 +137,7 @@ class LoginAttempt {
       let isLate = false;
       const timer = clock.after(this.#remainingMs, () => {
         isLate = true;
-        reject(loginTimeout(this.#timeouts.loginMs, portalName(portal)));
+        reject(loginTimeout(this.#timeouts.loginMs, formatAddress(portal)));
       });
       connect(portal).then(
         (datamover) => {

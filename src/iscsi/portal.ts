@@ -15,11 +15,6 @@ export interface TargetPortal extends Portal {
   readonly portalGroupTag: number | null;
 }
 
-/** `host:port`, an IPv6 address in brackets. */
-export function portalName({ host, port }: Portal): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
 /**
  * A TargetAddress value (RFC 7143 13.8): `host[:port][,portal group tag]`, an IPv6 address in brackets. Throws
  * {@link IscsiProtocolError} for anything else.

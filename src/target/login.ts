@@ -12,7 +12,7 @@ import {
 } from '../iscsi/limits.js';
 import { KeyNegotiation } from '../iscsi/negotiation.js';
 import type { SessionType } from '../iscsi/negotiation.js';
-import { portalName } from '../iscsi/portal.js';
+import { formatAddress } from '../common/address.js';
 import { LoginRequestPdu, decodeLoginRequest } from '../iscsi/request-wire.js';
 import { LoginResponsePdu } from '../iscsi/response-wire.js';
 import { TextCollector, encodeText, pairsByKey } from '../iscsi/text.js';
@@ -280,7 +280,7 @@ export class LoginResponder {
       throw new LoginRefusal(LoginStatus.targetNotFound, 'there is no target of that name');
     }
     if (redirect === null) return;
-    const pair = { key: 'TargetAddress', value: portalName(redirect) };
+    const pair = { key: 'TargetAddress', value: formatAddress(redirect) };
     this.text = encodeText([pair], LOGIN_DATA_BYTES_MAX);
     const { movedPermanently, movedTemporarily } = LoginStatus;
     const status = redirect.isPermanent ? movedPermanently : movedTemporarily;

@@ -1,6 +1,6 @@
 import { IscsiProtocolError } from '../iscsi/errors.js';
 import { KeyAnswer, isReservedAnswer } from '../iscsi/keys.js';
-import { portalName } from '../iscsi/portal.js';
+import { formatAddress } from '../common/address.js';
 import { TextCollector, encodeText } from '../iscsi/text.js';
 import type { TextPair } from '../iscsi/text.js';
 import { RESERVED_TAG } from '../iscsi/wire.js';
@@ -135,7 +135,7 @@ export class TextExchange {
     if (!isMeant) return [];
     const portals = addresses.map((address) => ({
       key: 'TargetAddress',
-      value: `${portalName(address)},${portalGroupTag}`,
+      value: `${formatAddress(address)},${portalGroupTag}`,
     }));
     return [{ key: 'TargetName', value: targetName }, ...portals];
   }

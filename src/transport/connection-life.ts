@@ -5,7 +5,6 @@ import type {
   ConnectionEventHandler,
   ConnectionParameters,
   DeviceAttributes,
-  PortalAddress,
 } from './verbs.js';
 import { VerbsError } from './verbs.js';
 
@@ -61,13 +60,6 @@ export class ConnectionLife<State extends string> {
 /** The handler of an id that was born with a request, until its listener's owner sets one. */
 export function ignoreEvent(): void {
   /* There is nobody to tell. */
-}
-
-/** `host:port`, or `[host]:port` for IPv6. */
-export function portalName(address: PortalAddress): string {
-  return address.host.includes(':')
-    ? `[${address.host}]:${address.port}`
-    : `${address.host}:${address.port}`;
 }
 
 export function isPort(port: number): boolean {

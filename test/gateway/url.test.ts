@@ -1,12 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
-import {
-  formatAddress,
-  parseExportUrl,
-  parseListenAddress,
-  parsePortalUrl,
-} from '../../src/gateway/url.js';
+import { formatAddress } from '../../src/common/address.js';
+import { parseExportUrl, parseListenAddress, parsePortalUrl } from '../../src/gateway/url.js';
 
 const TARGET = 'iqn.2026-11.io.example:lab';
 

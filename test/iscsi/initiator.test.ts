@@ -6,7 +6,8 @@ import { LoginStatus, Opcode } from '../../src/iscsi/codes.js';
 import { IscsiProtocolError } from '../../src/iscsi/errors.js';
 import { connectSession, discoverTargets, parseTargets } from '../../src/iscsi/initiator.js';
 import type { SessionConnectOptions } from '../../src/iscsi/initiator.js';
-import { parseTargetAddress, portalName } from '../../src/iscsi/portal.js';
+import { formatAddress } from '../../src/common/address.js';
+import { parseTargetAddress } from '../../src/iscsi/portal.js';
 import type { Portal } from '../../src/iscsi/portal.js';
 import {
   LogoutResponsePdu,
@@ -39,7 +40,7 @@ class Fabric {
 
   readonly connect = (portal: Portal): Promise<ScriptedDatamover> => {
     const peer = this.#peers[Math.min(this.datamovers.length, this.#peers.length - 1)] ?? {};
-    this.portals.push(portalName(portal));
+    this.portals.push(formatAddress(portal));
     const datamover = new ScriptedDatamover();
     const target = new LoginTarget(peer);
     datamover.onSent = (pdu) => {

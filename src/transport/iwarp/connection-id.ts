@@ -1,5 +1,6 @@
 import { lookup } from 'node:dns';
 import { isIP } from 'node:net';
+import { formatAddress } from '../../common/address.js';
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket } from '../../common/data-socket.js';
@@ -8,7 +9,6 @@ import {
   ignoreEvent,
   isPort,
   parametersToSend,
-  portalName,
   requirePrivateData,
   requireQueuePair,
 } from '../connection-life.js';
@@ -110,7 +110,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     this.#life.require('resolveAddress', 'idle');
     this.#life.enter('resolvingAddress');
     this.#port = address.port;
-    this.#peerName = portalName(address);
+    this.#peerName = formatAddress(address);
     if (!isPort(address.port) || address.port === 0 || address.host === '') {
       this.#life.later(() => this.#addressResolved([], 'it is not an address'));
       return;
@@ -179,7 +179,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     this.#life.enter('listening');
     try {
       const bound = await listener.open(address);
-      this.#peerName = portalName(bound);
+      this.#peerName = formatAddress(bound);
       return bound;
     } catch (error) {
       if (this.#life.state === 'listening') this.#life.enter('closed');

@@ -1,3 +1,4 @@
+import { formatAddress } from '../../common/address.js';
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
 import {
@@ -5,7 +6,6 @@ import {
   ignoreEvent,
   isPort,
   parametersToSend,
-  portalName,
   requirePrivateData,
   requireQueuePair,
 } from '../connection-life.js';
@@ -105,7 +105,7 @@ export class MemoryConnectionId implements ConnectionId {
     this.#life.require('resolveAddress', 'idle');
     this.#life.enter('resolvingAddress');
     this.#address = address;
-    this.#peerName = portalName(address);
+    this.#peerName = formatAddress(address);
     this.#life.later(() => {
       if (this.#life.state !== 'resolvingAddress') return;
       if (isPort(address.port) && address.port !== 0 && address.host !== '') {
@@ -113,7 +113,10 @@ export class MemoryConnectionId implements ConnectionId {
         this.onEvent({ type: 'addressResolved' });
       } else {
         this.#life.enter('closed');
-        this.onEvent({ type: 'addressError', reason: `${portalName(address)} is not an address` });
+        this.onEvent({
+          type: 'addressError',
+          reason: `${formatAddress(address)} is not an address`,
+        });
       }
     });
   }
@@ -154,7 +157,7 @@ export class MemoryConnectionId implements ConnectionId {
       throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });
     }
     this.#listener = this.#fabric.bind(address, backlog, this);
-    this.#peerName = portalName(this.#listener.address);
+    this.#peerName = formatAddress(this.#listener.address);
     this.#life.enter('listening');
     return Promise.resolve(this.#listener.address);
   }
@@ -232,8 +235,8 @@ export class MemoryConnectionId implements ConnectionId {
     if (listener === null || listener.waiting >= listener.backlog) {
       const reason =
         listener === null
-          ? `nobody listens at ${portalName(address)}`
-          : `${portalName(address)} has too many callers waiting`;
+          ? `nobody listens at ${formatAddress(address)}`
+          : `${formatAddress(address)} has too many callers waiting`;
       this.#connectFailed({ type: 'unreachable', reason });
       return;
     }
