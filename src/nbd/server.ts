@@ -4,6 +4,7 @@ import { DataSocket } from '../common/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
+import { ClientCounts } from './client-counts.js';
 import { Connection } from './connection.js';
 import type { ConnectionServices } from './connection.js';
 import { ServerCounters } from './counters.js';
@@ -11,7 +12,6 @@ import { fixedExports } from './export.js';
 import type { ExportTable, NbdExport } from './export.js';
 import { DEFAULT_LIMITS } from './limits.js';
 import type { NbdLimits } from './limits.js';
-import { addressKey } from './network.js';
 import { openListener } from './socket.js';
 import type { Client, Listener, ListenAddress, NbdAddress } from './socket.js';
 import type { TlsGate } from './tls.js';
@@ -43,8 +43,7 @@ export class NbdServer {
   readonly #listeners: Listener[] = [];
   /** With their numbers. */
   readonly #connections = new Map<Connection, number>();
-  /** How many there are of each IP address, by {@link addressKey}. */
-  readonly #addressCounts = new Map<string, number>();
+  readonly #clients: ClientCounts;
   readonly #onReleased: (conn: number) => void;
   #connectionNumber = 0;
   #closing: Promise<void> | null = null;
@@ -68,6 +67,7 @@ export class NbdServer {
     this.#log = log;
     this.#clock = clock;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
+    this.#clients = new ClientCounts(this.#limits);
     this.#counters = new ServerCounters(counters);
     this.#services = {
       exports: 'lookup' in exports ? exports : fixedExports(exports, defaultExport),
@@ -150,7 +150,7 @@ export class NbdServer {
 
   /** Serves a client that was accepted elsewhere, unless there are too many; `conn` is what it is called in the log. */
   serve({ socket, address }: Client, conn: number): void {
-    const refusal = this.#refusal(address);
+    const refusal = this.#closing === null ? this.#clients.refusal(address) : {};
     if (refusal !== null) {
       this.#counters.refused.add();
       this.#log.warn({ ...refusal, remote: address ?? 'unix' }, 'too many clients; refusing one');
@@ -162,32 +162,15 @@ export class NbdServer {
     this.#counters.accepted.add();
     const connection = new Connection(this.#services, address, this.#log.child({ conn }));
     this.#connections.set(connection, conn);
-    if (address !== null) this.#count(address, 1);
+    this.#clients.change(address, 1);
     connection.open(DataSocket.adopt(socket, connection));
-  }
-
-  /** The limit that the next connection from there would exceed, if any. */
-  #refusal(address: string | null): Readonly<Record<string, number>> | null {
-    const { connectionsMax, connectionsPerAddressMax } = this.#limits;
-    if (this.#closing !== null) return {};
-    if (this.#connections.size >= connectionsMax) return { connectionsMax };
-    if (address === null) return null;
-    const count = this.#addressCounts.get(addressKey(address)) ?? 0;
-    return count >= connectionsPerAddressMax ? { connectionsPerAddressMax } : null;
   }
 
   #forget(connection: Connection): void {
     const conn = this.#connections.get(connection);
     if (conn === undefined) return;
     this.#connections.delete(connection);
-    if (connection.address !== null) this.#count(connection.address, -1);
+    this.#clients.change(connection.address, -1);
     this.#onReleased(conn);
-  }
-
-  #count(address: string, change: 1 | -1): void {
-    const key = addressKey(address);
-    const count = (this.#addressCounts.get(key) ?? 0) + change;
-    if (count === 0) this.#addressCounts.delete(key);
-    else this.#addressCounts.set(key, count);
   }
 }

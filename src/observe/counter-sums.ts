@@ -1,3 +1,4 @@
+import { counterKey } from './counters.js';
 import type { Counter } from './counters.js';
 
 /** What a counter stood at; this travels between processes. */
@@ -36,26 +37,21 @@ export class CounterSums {
   }
 }
 
-/** Those that have counted something, by name and labels as Prometheus writes them: `name{label="value"}`. */
+/** Those that have counted something, by {@link counterKey}. */
 export function nonZero(readings: Iterable<CounterReading>): Record<string, number> {
   const counts: Record<string, number> = {};
-  for (const reading of readings) if (reading.value !== 0) counts[keyOf(reading)] = reading.value;
+  for (const { name, labels, value } of readings) {
+    if (value !== 0) counts[counterKey(name, labels)] = value;
+  }
   return counts;
 }
 
 function sum(readings: Iterable<CounterReading>): readonly CounterReading[] {
   const sums = new Map<string, CounterReading>();
   for (const reading of readings) {
-    const key = keyOf(reading);
+    const key = counterKey(reading.name, reading.labels);
     const value = (sums.get(key)?.value ?? 0) + reading.value;
     sums.set(key, { ...reading, value });
   }
   return [...sums.values()];
-}
-
-function keyOf({ name, labels }: CounterReading): string {
-  const pairs = Object.entries(labels)
-    .sort(([left], [right]) => (left < right ? -1 : 1))
-    .map(([label, value]) => `${label}=${JSON.stringify(value)}`);
-  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`;
 }

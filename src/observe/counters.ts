@@ -21,7 +21,7 @@ export class CounterSet {
   readonly #counters = new Map<string, Counter>();
 
   counter(name: string, help: string, labels: Readonly<Record<string, string>> = {}): Counter {
-    const key = `${name} ${JSON.stringify(Object.entries(labels).sort())}`;
+    const key = counterKey(name, labels);
     let counter = this.#counters.get(key);
     if (counter === undefined) {
       counter = new Counter(name, help, labels);
@@ -33,4 +33,12 @@ export class CounterSet {
   [Symbol.iterator](): IterableIterator<Counter> {
     return this.#counters.values();
   }
+}
+
+/** A counter's name and labels as Prometheus writes them: `name{label="value"}`, labels in order. */
+export function counterKey(name: string, labels: Readonly<Record<string, string>>): string {
+  const pairs = Object.entries(labels)
+    .sort(([left], [right]) => (left < right ? -1 : 1))
+    .map(([label, value]) => `${label}=${JSON.stringify(value)}`);
+  return pairs.length === 0 ? name : `${name}{${pairs.join(',')}}`;
 }

@@ -1,11 +1,6 @@
 import { assert } from '../../common/assert.js';
-import { addressKey } from '../../nbd/network.js';
-
-/** How many clients all workers together take on; see NbdLimits. */
-export interface PlacementLimits {
-  readonly connectionsMax: number;
-  readonly connectionsPerAddressMax: number;
-}
+import { ClientCounts } from '../../nbd/client-counts.js';
+import type { ClientCountLimits } from '../../nbd/client-counts.js';
 
 interface Placed {
   readonly address: string | null;
@@ -18,15 +13,15 @@ interface Placed {
  * So the connections of one client that opens several at once are spread as evenly as they can be.
  */
 export class Placement {
-  readonly #limits: PlacementLimits;
+  /** Of all workers together. */
+  readonly #clients: ClientCounts;
   readonly #placed = new Map<number, Placed>();
   /** Connections of each worker that may be given some. */
   readonly #counts = new Map<number, number>();
-  readonly #addressCounts = new Map<string, number>();
   #lastChosen = 0;
 
-  constructor(limits: PlacementLimits) {
-    this.#limits = limits;
+  constructor(limits: ClientCountLimits) {
+    this.#clients = new ClientCounts(limits);
   }
 
   /** Clients that are being served, or wait for it. */
@@ -36,17 +31,13 @@ export class Placement {
 
   /** The limit that the next client from there would exceed; null for none. */
   refusal(address: string | null): Readonly<Record<string, number>> | null {
-    const { connectionsMax, connectionsPerAddressMax } = this.#limits;
-    if (this.#placed.size >= connectionsMax) return { connectionsMax };
-    if (address === null) return null;
-    const count = this.#addressCounts.get(addressKey(address)) ?? 0;
-    return count >= connectionsPerAddressMax ? { connectionsPerAddressMax } : null;
+    return this.#clients.refusal(address);
   }
 
   /** Counts a client that is new. */
   admit(conn: number, address: string | null): void {
     this.#placed.set(conn, { address, worker: null });
-    if (address !== null) this.#count(address, 1);
+    this.#clients.change(address, 1);
   }
 
   /** The worker that a client goes to; null when there is none at the moment. */
@@ -68,7 +59,7 @@ export class Placement {
     if (placed === undefined) return;
     this.#placed.delete(conn);
     this.#leave(placed);
-    if (placed.address !== null) this.#count(placed.address, -1);
+    this.#clients.change(placed.address, -1);
   }
 
   /** The worker can take clients, and may have some. */
@@ -81,10 +72,6 @@ export class Placement {
   /** The worker is given no more clients. */
   shut(worker: number): void {
     this.#counts.delete(worker);
-  }
-
-  isOpen(worker: number): boolean {
-    return this.#counts.has(worker);
   }
 
   /** The clients of a worker. */
@@ -111,12 +98,5 @@ export class Placement {
   #leave({ worker }: Placed): void {
     const count = worker === null ? undefined : this.#counts.get(worker);
     if (worker !== null && count !== undefined) this.#counts.set(worker, count - 1);
-  }
-
-  #count(address: string, change: 1 | -1): void {
-    const key = addressKey(address);
-    const count = (this.#addressCounts.get(key) ?? 0) + change;
-    if (count === 0) this.#addressCounts.delete(key);
-    else this.#addressCounts.set(key, count);
   }
 }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../common/clock.js';
 import type { SocketHandle } from '../../common/data-socket.js';
+import type { ClientCountLimits } from '../../nbd/client-counts.js';
 import { ServerCounters } from '../../nbd/counters.js';
 import type { CounterSet } from '../../observe/counters.js';
 import type { Logger } from '../../observe/log.js';
@@ -10,7 +11,6 @@ import type { WaitingClient } from './handover.js';
 import { ABANDON_MS, STOP_GRACE_MS } from './limits.js';
 import type { FromWorker, LostWrites, SpawnWorker, StartMessage, ToWorker } from './messages.js';
 import { Placement } from './placement.js';
-import type { PlacementLimits } from './placement.js';
 import { unpackError } from './start-failure.js';
 import { WorkerSeat } from './worker-seat.js';
 import type { SeatEnding, WorkerSeatHandler } from './worker-seat.js';
@@ -18,7 +18,7 @@ import type { SeatEnding, WorkerSeatHandler } from './worker-seat.js';
 export interface WorkerPoolOptions {
   readonly workers: number;
   readonly spawn: SpawnWorker;
-  readonly limits: PlacementLimits;
+  readonly limits: ClientCountLimits;
   /** What a worker is started with now; the pool adds the rest. */
   readonly startMessage: () => Omit<StartMessage, 'type' | 'worker' | 'lost'>;
   readonly log: Logger;
