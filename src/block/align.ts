@@ -1,4 +1,5 @@
 import { assert } from '../common/assert.js';
+import { NOBODY, Requester } from '../common/requester.js';
 import type { SlabPool } from '../common/slab.js';
 import { BouncePool, bounceSlabs } from './bounce.js';
 import { checkRequest, isMutation } from './check.js';
@@ -6,19 +7,30 @@ import { Completions } from './completions.js';
 import { BlockOp, BlockRequest, BlockStatus } from './device.js';
 import type { BlockDevice, BlockDeviceInfo, BlockExtent } from './device.js';
 import { clipExtents } from './extents.js';
-import { RangeLock } from './range-lock.js';
-import type { RangeHolder } from './range-lock.js';
-import { UnalignedJob } from './unaligned.js';
+import { HeldRange, RangeLock } from './range-lock.js';
+import { BOUNCE_SECTORS, UnalignedJob } from './unaligned.js';
+
+export interface AligningOptions {
+  /** Where bounce memory comes from. Not the pool of the data: a slot of it is taken for as long as the device is open. */
+  readonly pool?: SlabPool;
+  /** Devices over one medium share one. */
+  readonly lock?: RangeLock;
+  /** Nobody writes to the medium but by devices that share the lock. */
+  readonly isExclusive?: boolean;
+}
 
 /**
- * Takes requests at any byte over a device of sectors.
+ * Puts requests that overlap in order, and takes requests at any byte over a device of sectors.
  *
- * - Aligned reads and flushes pass through untouched. Aligned writes, trims and write zeroes pass through a pooled
- *   object that remembers which sectors are being changed; that is all they pay.
+ * - Every change holds its range in a {@link RangeLock} until the device has ended it. Other requesters' requests that
+ *   overlap it wait: see there.
+ * - Aligned reads and flushes pass through untouched if nobody else is changing anything.
  * - An unaligned read fetches its first and last sector into bounce memory, and what is between into its place.
  * - An unaligned write or write zeroes reads the sectors at its edges, changes their bytes and writes them back. From
  *   before that read until after that write it excludes every other change of a sector that it touches: without
- *   that, the one that reads early and writes late would undo the other's change (a lost update).
+ *   that, the one that reads early and writes late would undo the other's change (a lost update). Where others can write
+ *   to the medium past the lock, the edges are written by compareAndWrite; where the device has none, the device is one
+ *   of whole sectors, and says so.
  * - An unaligned trim shrinks to the whole sectors in it; trimming is a hint. A cache request grows.
  *
  * Bounce memory is taken from the pool when the device is made and never again. A request holds its sectors before
@@ -28,9 +40,12 @@ import { UnalignedJob } from './unaligned.js';
 export class AligningDevice implements BlockDevice {
   readonly #device: BlockDevice;
   readonly #sectorBytes: number;
+  readonly #isExclusive: boolean;
   readonly #completions = new Completions();
-  readonly #lock = new RangeLock();
+  readonly #lock: RangeLock;
   readonly #bounce: BouncePool;
+  /** Asks for extents: whatever is being changed there is somebody else's. */
+  readonly #observer = new Requester();
   #freePassages: Passage | null = null;
   #freeJobs: UnalignedJob | null = null;
   /** Requests that are not simply the inner device's. */
@@ -41,13 +56,17 @@ export class AligningDevice implements BlockDevice {
   #innerInfo: BlockDeviceInfo;
   #info: BlockDeviceInfo;
 
-  /** `pool` is not to be that of the data: a slot of it is taken for as long as the device is open. */
-  constructor(device: BlockDevice, pool: SlabPool = bounceSlabs) {
+  constructor(
+    device: BlockDevice,
+    { pool = bounceSlabs, lock = new RangeLock(), isExclusive = true }: AligningOptions = {},
+  ) {
     this.#device = device;
     this.#sectorBytes = device.info.minimumBytes;
-    this.#bounce = new BouncePool(pool, 2 * this.#sectorBytes);
+    this.#isExclusive = isExclusive;
+    this.#lock = lock;
+    this.#bounce = new BouncePool(pool, BOUNCE_SECTORS * this.#sectorBytes);
     this.#innerInfo = device.info;
-    this.#info = { ...device.info, minimumBytes: 1 };
+    this.#info = this.#infoOver(device.info);
   }
 
   get info(): BlockDeviceInfo {
@@ -55,9 +74,14 @@ export class AligningDevice implements BlockDevice {
     if (innerInfo !== this.#innerInfo) {
       assert(innerInfo.minimumBytes === this.#sectorBytes, 'a device changed its sector size');
       this.#innerInfo = innerInfo;
-      this.#info = { ...innerInfo, minimumBytes: 1 };
+      this.#info = this.#infoOver(innerInfo);
     }
     return this.#info;
+  }
+
+  #infoOver(inner: BlockDeviceInfo): BlockDeviceInfo {
+    const takesAnyByte = this.#isExclusive || inner.compareBytesMax >= this.#sectorBytes;
+    return { ...inner, minimumBytes: takesAnyByte ? 1 : this.#sectorBytes };
   }
 
   submit(request: BlockRequest): void {
@@ -68,7 +92,7 @@ export class AligningDevice implements BlockDevice {
     const { op, offset, length } = request;
     const sectorBytes = this.#sectorBytes;
     if (offset % sectorBytes === 0 && length % sectorBytes === 0) {
-      if (isMutation(op) && sectorBytes > 1) this.#pass(request, offset, length);
+      if (length > 0 && !this.#passesFreely(request)) this.#pass(request, offset, length);
       else this.#device.submit(request);
       return;
     }
@@ -84,8 +108,27 @@ export class AligningDevice implements BlockDevice {
   async queryExtents(offset: number, lengthBytes: number): Promise<readonly BlockExtent[]> {
     const start = this.#floor(offset);
     const end = this.#ceil(offset + lengthBytes);
+    await this.#untilUnchanged(start, end);
     const extents = await this.#device.queryExtents(start, end - start);
     return clipExtents(extents, offset - start, lengthBytes);
+  }
+
+  refresh(): Promise<void> {
+    return this.#device.refresh();
+  }
+
+  /** Resolves when the changes of that range have ended that are under way now. */
+  async #untilUnchanged(startBytes: number, endBytes: number): Promise<void> {
+    if (this.#lock.isClearFor(this.#observer)) return;
+    this.#busyCount++;
+    await new Promise<void>((resolve) => {
+      const range = new HeldRange(resolve);
+      range.startBytes = startBytes;
+      range.endBytes = endBytes;
+      range.requester = this.#observer;
+      this.#lock.acquire(range);
+    });
+    this.#leave();
   }
 
   close(): Promise<void> {
@@ -98,6 +141,11 @@ export class AligningDevice implements BlockDevice {
     if (this.#busyCount > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     await this.#device.close();
     this.#bounce.release();
+  }
+
+  /** It changes nothing, and nobody else does. */
+  #passesFreely({ op, requester }: BlockRequest): boolean {
+    return !isMutation(op) && this.#lock.isClearFor(requester);
   }
 
   /** Zeroing the edges takes a read and a write, which is not fast, and must not be found out half-way. */
@@ -126,18 +174,16 @@ export class AligningDevice implements BlockDevice {
       default: {
         const job = this.#takeJob();
         job.prepare(request, this.#sectorBytes);
-        if (op === BlockOp.read) job.onRange();
-        else this.#lock.acquire(job);
+        this.#lock.acquire(job.range);
       }
     }
   }
 
-  /** Hands down `[offset, offset + length)` of a request, holding the sectors if it changes them. */
+  /** Hands down `[offset, offset + length)` of a request when its turn has come. */
   #pass(request: BlockRequest, offset: number, length: number): void {
     const passage = this.#takePassage();
     passage.prepare(request, offset, length);
-    if (isMutation(request.op)) this.#lock.acquire(passage);
-    else passage.onRange();
+    this.#lock.acquire(passage.range);
   }
 
   #takePassage(): Passage {
@@ -152,7 +198,7 @@ export class AligningDevice implements BlockDevice {
 
   #passed(passage: Passage): void {
     const { request, status } = passage;
-    if (isMutation(passage.op)) this.#lock.release(passage);
+    if (isMutation(passage.op)) this.#lock.release(passage.range);
     passage.forget();
     passage.nextFree = this.#freePassages;
     this.#freePassages = passage;
@@ -163,7 +209,11 @@ export class AligningDevice implements BlockDevice {
     this.#busyCount++;
     const job = this.#freeJobs;
     if (job === null) {
-      return new UnalignedJob(this.#device, this.#bounce, (done) => this.#jobDone(done));
+      return new UnalignedJob(this.#device, {
+        bounce: this.#bounce,
+        usesCompare: !this.#isExclusive,
+        finished: (done) => this.#jobDone(done),
+      });
     }
     this.#freeJobs = job.nextFree;
     return job;
@@ -171,7 +221,7 @@ export class AligningDevice implements BlockDevice {
 
   #jobDone(job: UnalignedJob): void {
     const { request, status } = job;
-    if (isMutation(request.op)) this.#lock.release(job);
+    if (isMutation(request.op)) this.#lock.release(job.range);
     job.forget();
     job.nextFree = this.#freeJobs;
     this.#freeJobs = job;
@@ -179,9 +229,13 @@ export class AligningDevice implements BlockDevice {
   }
 
   #finish(request: BlockRequest, status: BlockStatus): void {
-    this.#busyCount--;
     request.status = status;
     request.done(request);
+    this.#leave();
+  }
+
+  #leave(): void {
+    this.#busyCount--;
     if (this.#busyCount === 0) this.#onIdle?.();
   }
 
@@ -196,26 +250,25 @@ export class AligningDevice implements BlockDevice {
 
 const NO_REQUEST = new BlockRequest(() => undefined);
 
-/** An aligned part of a request on its way through; for a change, also the holder of its sectors. */
-class Passage extends BlockRequest implements RangeHolder {
+/** An aligned part of a request on its way through. */
+class Passage extends BlockRequest {
   request: BlockRequest = NO_REQUEST;
-  startBytes = 0;
-  endBytes = 0;
-  readonly isExclusive = false;
-  lockIndex = 0;
-  nextWaiting: RangeHolder | null = null;
+  readonly range: HeldRange;
   nextFree: Passage | null = null;
-  readonly #device: BlockDevice;
 
   constructor(device: BlockDevice, done: (request: BlockRequest) => void) {
     super(done);
-    this.#device = device;
+    this.range = new HeldRange(() => device.submit(this));
   }
 
   prepare(request: BlockRequest, offset: number, length: number): void {
+    const { range } = this;
     this.request = request;
-    this.startBytes = offset;
-    this.endBytes = offset + length;
+    range.startBytes = offset;
+    range.endBytes = offset + length;
+    range.access = isMutation(request.op) ? 'change' : 'look';
+    range.requester = request.requester;
+    this.requester = request.requester;
     this.op = request.op;
     this.offset = offset;
     this.length = length;
@@ -226,12 +279,9 @@ class Passage extends BlockRequest implements RangeHolder {
     this.slabOffset = request.slabOffset;
   }
 
-  onRange(): void {
-    this.#device.submit(this);
-  }
-
   forget(): void {
     this.request = NO_REQUEST;
+    this.requester = NOBODY;
     this.slab = null;
   }
 }

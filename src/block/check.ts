@@ -3,7 +3,12 @@ import type { BlockDeviceInfo, BlockRequest } from './device.js';
 
 /** Changes what is on the disk. */
 export function isMutation(op: BlockOp): boolean {
-  return op === BlockOp.write || op === BlockOp.trim || op === BlockOp.writeZeroes;
+  return (
+    op === BlockOp.write ||
+    op === BlockOp.trim ||
+    op === BlockOp.writeZeroes ||
+    op === BlockOp.compareAndWrite
+  );
 }
 
 /**
@@ -22,7 +27,10 @@ export function checkRequest(info: BlockDeviceInfo, request: BlockRequest): Bloc
   switch (op) {
     case BlockOp.read:
     case BlockOp.write:
-      return length > info.transferBytesMax ? BlockStatus.invalid : checkMemory(request);
+      return length > info.transferBytesMax ? BlockStatus.invalid : checkMemory(request, length);
+    case BlockOp.compareAndWrite:
+      if (info.compareBytesMax === 0) return BlockStatus.notSupported;
+      return length > info.compareBytesMax ? BlockStatus.invalid : checkMemory(request, 2 * length);
     case BlockOp.trim:
       if (!info.canTrim) return BlockStatus.notSupported;
       return length > info.trimBytesMax ? BlockStatus.invalid : BlockStatus.ok;
@@ -38,11 +46,11 @@ export function checkRequest(info: BlockDeviceInfo, request: BlockRequest): Bloc
 
 /** proto.md: a write or write zeroes past the end is "no space", a read or trim is "invalid". */
 function outOfRangeStatus(op: BlockOp): BlockStatus {
-  const needsSpace = op === BlockOp.write || op === BlockOp.writeZeroes;
-  return needsSpace ? BlockStatus.noSpace : BlockStatus.invalid;
+  const takesSpace = isMutation(op) && op !== BlockOp.trim;
+  return takesSpace ? BlockStatus.noSpace : BlockStatus.invalid;
 }
 
-function checkMemory({ slab, slabOffset, length }: BlockRequest): BlockStatus {
+function checkMemory({ slab, slabOffset }: BlockRequest, lengthBytes: number): BlockStatus {
   if (slab === null || !(slabOffset >= 0)) return BlockStatus.invalid;
-  return slabOffset + length > slab.length ? BlockStatus.invalid : BlockStatus.ok;
+  return slabOffset + lengthBytes > slab.length ? BlockStatus.invalid : BlockStatus.ok;
 }

@@ -1,3 +1,5 @@
+import { NOBODY } from '../common/requester.js';
+import type { Requester } from '../common/requester.js';
 import type { Slab } from '../common/slab.js';
 
 /** What a request asks a block device to do. */
@@ -8,6 +10,11 @@ export const BlockOp = {
   trim: 3,
   writeZeroes: 4,
   cache: 5,
+  /**
+   * Writes `length` bytes if what is there equals what the request expects, in one step that nothing comes between; ends
+   * with `mismatch` and changes nothing if not. The data is twice as long: what is expected, then what is to be written.
+   */
+  compareAndWrite: 6,
 } as const;
 export type BlockOp = (typeof BlockOp)[keyof typeof BlockOp];
 
@@ -20,6 +27,8 @@ export const BlockStatus = {
   invalid: 22,
   noSpace: 28,
   overflow: 75,
+  /** A compareAndWrite found something else. Never told to clients. */
+  mismatch: 84,
   notSupported: 95,
   shutdown: 108,
 } as const;
@@ -35,13 +44,15 @@ export class BlockRequest {
   offset = 0;
   /** Bytes. Zero only for flush. */
   length = 0;
-  /** Completes only when the data is on stable storage. Write, write zeroes and trim. */
+  /** Who waits for the end. Set once per request object, or with each use. */
+  requester: Requester = NOBODY;
+  /** Completes only when the data is on stable storage. Write, write zeroes, trim and compareAndWrite. */
   forceUnitAccess = false;
   /** Write zeroes: the range must stay (or become) allocated. */
   noHole = false;
   /** Write zeroes: fail with `notSupported` at once rather than write zeroes the slow way. */
   fastOnly = false;
-  /** Read and write: the data is `slab.bytes[slabOffset .. slabOffset + length)`. */
+  /** Read and write: the data is `slab.bytes[slabOffset .. slabOffset + length)`; compareAndWrite: twice as much. */
   slab: Slab | null = null;
   slabOffset = 0;
   /** Set by the device before `done`. */
@@ -65,6 +76,8 @@ export interface BlockDeviceInfo {
   readonly preferredBytes: number;
   /** The longest read or write. */
   readonly transferBytesMax: number;
+  /** The longest compareAndWrite; 0 where it cannot do it. */
+  readonly compareBytesMax: number;
   /** The longest trim, and the longest write zeroes; 0 where it cannot do them. */
   readonly trimBytesMax: number;
   readonly writeZeroesBytesMax: number;
@@ -98,13 +111,19 @@ export interface BlockExtent {
 /**
  * A disk. Requests run in parallel and complete in any order; a flush covers the writes that completed before it
  * was submitted. A request that is out of range, misaligned or too long gets `invalid` (writes past the end get
- * `noSpace`); none of them ever throws.
+ * `noSpace`); none of them ever throws. A request whose requester is gone may end with `shutdown`, done in part or not
+ * at all.
  */
 export interface BlockDevice {
   readonly info: BlockDeviceInfo;
   submit(request: BlockRequest): void;
   /** The states of allocation from `offset` on, in order, at least one and covering at most `lengthBytes`. */
   queryExtents(offset: number, lengthBytes: number): Promise<readonly BlockExtent[]>;
+  /**
+   * Looks at the device again: `info` is as it is now. Somebody is about to rely on it.
+   * @throws IserNbdError with one sentence for people when the device cannot be used now
+   */
+  refresh(): Promise<void>;
   /** Waits for what is in flight, then lets go of the device. */
   close(): Promise<void>;
 }

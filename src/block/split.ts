@@ -67,6 +67,10 @@ export class SplittingDevice implements BlockDevice {
     return this.#device.queryExtents(offset, lengthBytes);
   }
 
+  refresh(): Promise<void> {
+    return this.#device.refresh();
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -125,6 +129,7 @@ export class SplittingDevice implements BlockDevice {
     const { request } = job;
     const length = nextPieceBytes(this.#device.info, request.op, job.offset, job.restBytes);
     piece.job = job;
+    piece.requester = request.requester;
     piece.op = request.op;
     piece.offset = job.offset;
     piece.length = length;

@@ -20,7 +20,11 @@ import type { InitiatorContext, OpenLun } from './lun.js';
 import { DRAIN_MS, checkExports, urisOf } from './serving.js';
 import type { CountReport, Serving } from './serving.js';
 import { reloadTls } from './tls-reload.js';
+import { UnitRegistry } from './units.js';
 import type { ExportUrl } from './url.js';
+import type { UnitIdentities } from './workers/messages.js';
+import { RangeNews } from './workers/range-news.js';
+import type { RangeNewsSink } from './workers/range-news.js';
 
 export interface ExportConfig {
   readonly name: string;
@@ -55,9 +59,11 @@ export interface GatewayConfig {
 }
 
 /** For a gateway that is one of several processes over the same LUNs: what it has from the others, and tells them. */
-export interface WorkerPlace {
+export interface WorkerPlace extends RangeNewsSink {
   /** What is in the files of TLS. */
   readonly tlsContents: TlsContents | null;
+  /** Which unit has to be behind each export, as far as that is known. */
+  readonly units: UnitIdentities;
   /** A client that came by {@link Gateway.serve} is gone. */
   onReleased(conn: number): void;
   /** Writes that had been answered may be lost; see {@link Gateway.loseWrites}. */
@@ -75,6 +81,8 @@ export interface GatewayServices {
 /** The composition: exports over LUNs, and the NBD server in front of them. */
 export class Gateway implements Serving {
   readonly uris: readonly string[];
+  /** With a place among others: what is told of ranges that are being changed. */
+  readonly rangeNews: RangeNews | null;
   readonly #server: NbdServer;
   readonly #luns: ReadonlyMap<string, OpenLun>;
   readonly #tls: TlsGate | null;
@@ -86,7 +94,9 @@ export class Gateway implements Serving {
     tls: TlsGate | null;
     counters: CounterSet;
     uris: readonly string[];
+    rangeNews: RangeNews | null;
   }) {
+    this.rangeNews = parts.rangeNews;
     this.#server = parts.server;
     this.#luns = parts.luns;
     this.#tls = parts.tls;
@@ -117,28 +127,33 @@ export class Gateway implements Serving {
       log,
       clock,
       initiatorName,
-      sharesLuns: place !== null,
     };
+    const units = new UnitRegistry();
     const luns = new Map<string, OpenLun>();
     const exports: NbdExport[] = [];
     let server: NbdServer | null = null;
     try {
       for (const item of config.exports) {
-        const lun = await openExport(item, context);
+        const lun = await openExport(item, context, units, place);
         luns.set(item.name, lun);
-        lun.disk.onWritesLost = (reason) => place?.onWritesLost(item.name, reason);
+        lun.disk.onWritesLost = (reason) => {
+          for (const disk of lun.unit.disks) disk.loseWrites(reason);
+          place?.onWritesLost(item.name, reason);
+        };
         lun.disk.onLost = (reason) => place?.onDiskLost(item.name, reason);
         const { name, description, readOnly, allow = null } = item;
         exports.push(new NbdExport({ name, description, device: lun.device, readOnly, allow }));
       }
+      const rangeNews = place === null ? null : new RangeNews(units, clock, place);
       server = new NbdServer({
         ...{ exports, defaultExport, pool, log, clock, counters, tls },
         limits: nbdLimits(config.limits),
         onReleased: (conn) => place?.onReleased(conn),
+        onAbandoned: () => rangeNews?.announceOrphans(),
       });
       const uris: string[] = [];
       for (const where of config.listen) uris.push(...urisOf(await server.listen(where), config));
-      return new Gateway({ server, luns, tls, counters, uris });
+      return new Gateway({ server, luns, tls, counters, uris, rangeNews });
     } catch (error) {
       await server?.close({ drainMs: 0 });
       await closeAll(luns, log);
@@ -157,6 +172,11 @@ export class Gateway implements Serving {
 
   // For a gateway with a place among others.
 
+  /** Which unit is behind each export. */
+  get units(): UnitIdentities {
+    return Object.fromEntries(Array.from(this.#luns, ([name, { disk }]) => [name, disk.identity]));
+  }
+
   /** Serves a client that another process has accepted. */
   serve(client: Client, conn: number): void {
     this.#server.serve(client, conn);
@@ -174,6 +194,7 @@ export class Gateway implements Serving {
 
   async stop(log: Logger): Promise<void> {
     await this.#server.close({ drainMs: DRAIN_MS });
+    this.rangeNews?.close();
     await closeAll(this.#luns, log);
   }
 }
@@ -182,9 +203,21 @@ function tlsGate({ tls = null }: GatewayConfig, place: WorkerPlace | null): TlsG
   return tls === null ? null : new TlsGate({ ...tls, contents: place?.tlsContents ?? undefined });
 }
 
-function openExport(item: ExportConfig, context: InitiatorContext): Promise<OpenLun> {
-  const log = context.log.child({ export: item.name });
-  return openLun(item.url, item.credentials, { ...context, log });
+function openExport(
+  item: ExportConfig,
+  context: InitiatorContext,
+  units: UnitRegistry,
+  place: WorkerPlace | null,
+): Promise<OpenLun> {
+  const { name, url, credentials } = item;
+  const log = context.log.child({ export: name });
+  const use = {
+    exportName: name,
+    units,
+    isShared: place !== null,
+    expected: place?.units[name] ?? null,
+  };
+  return openLun(url, credentials, { ...context, log }, use);
 }
 
 async function closeAll(luns: ReadonlyMap<string, OpenLun>, log: Logger): Promise<void> {

@@ -13,10 +13,13 @@ import type { DiscoveredTarget } from '../iscsi/initiator.js';
 import type { IscsiSession } from '../iscsi/session.js';
 import type { Logger } from '../observe/log.js';
 import { ScsiDisk } from '../scsi/disk.js';
+import type { UnitIdentity } from '../scsi/identity.js';
 import type { ScsiPort } from '../scsi/port.js';
 import { IwarpTransport } from '../transport/iwarp/transport.js';
 import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
 import { EMBEDDED_TARGET_NAME, startEmbeddedTarget } from './embedded.js';
+import { UnitRegistry } from './units.js';
+import type { SharedUnit } from './units.js';
 import type { ExportUrl, TransportChoice } from './url.js';
 
 /** What all LUNs of a process share. */
@@ -26,8 +29,16 @@ export interface InitiatorContext {
   readonly log: Logger;
   readonly clock: Clock;
   readonly initiatorName: string;
+}
+
+/** What a LUN is opened for, where it is not for itself alone. */
+export interface LunUse {
+  readonly exportName: string;
+  readonly units: UnitRegistry;
   /** Other processes serve the same LUNs to the same clients. */
-  readonly sharesLuns?: boolean;
+  readonly isShared: boolean;
+  /** Which unit it has to be, where that is known from before. */
+  readonly expected: UnitIdentity | null;
 }
 
 /** A logged-in path to one LUN. */
@@ -38,10 +49,11 @@ export interface LunPath {
   close(): Promise<void>;
 }
 
-/** A LUN as a disk that takes any offset and length; of whole sectors only, when it is shared. */
+/** A LUN as a disk that takes any offset and length, if that can be had: see AligningDevice. */
 export interface OpenLun extends LunPath {
   readonly disk: ScsiDisk;
   readonly device: BlockDevice;
+  readonly unit: SharedUnit;
 }
 
 /** `iqn.2026-11.io.example.iser-nbd:HOSTNAME`, with what an iSCSI name may not contain left out. */
@@ -79,20 +91,28 @@ export async function openPath(
   return pathOf(session, url.lun, () => Promise.resolve());
 }
 
-/** Opens a LUN as a disk. @throws as {@link openPath}, and ScsiError when the LUN is not a usable disk */
+/** Opens a LUN as a disk. @throws as {@link openPath}, and ScsiError when the LUN is not a usable disk, or another one */
 export async function openLun(
   url: ExportUrl,
   credentials: ChapCredentials | null,
   context: InitiatorContext,
+  use: LunUse | null = null,
 ): Promise<OpenLun> {
   const path = await openPath(url, credentials, context);
   try {
-    const { pool, clock, log, sharesLuns: isShared = false } = context;
-    const disk = await ScsiDisk.open(path.port, { pool, clock, log }, { isShared });
-    const split = new SplittingDevice(disk);
-    // Changing a part of a sector needs a lock on it, and that does not reach across processes.
-    const device = isShared ? split : new AligningDevice(split);
-    return { ...path, disk, device, close: () => device.close().finally(() => path.close()) };
+    const { pool, clock, log } = context;
+    const { port } = path;
+    const disk = await ScsiDisk.open(port, { pool, clock, log }, use ?? {});
+    const { exportName, units } = use ?? { exportName: port.name, units: new UnitRegistry() };
+    const unit = units.join(disk, exportName, port.name);
+    // An embedded LUN can be reached through this process only. Others may write to any other.
+    const isExclusive = url.kind === 'embedded';
+    const device = new AligningDevice(new SplittingDevice(disk), { lock: unit.lock, isExclusive });
+    const close = async (): Promise<void> => {
+      await device.close().finally(() => path.close());
+      units.leave(disk);
+    };
+    return { ...path, disk, device, unit, close };
   } catch (error) {
     await path.close();
     throw error;

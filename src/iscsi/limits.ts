@@ -55,6 +55,8 @@ export const COMMAND_TIMEOUT_MS = 30_000;
 export const ABORT_TIMEOUT_MS = 15_000;
 /** How long a response may come after the target said that the task to abort does not exist (any more). */
 export const ABORT_GRACE_MS = 1_000;
+/** How long commands still get that somebody else's reset may have ended without an answer, before they are aborted. */
+export const QUESTIONED_MS = 1_000;
 /** open-iscsi's lu_reset_timeout is 30 s. */
 export const RESET_TIMEOUT_MS = 30_000;
 /** open-iscsi's logout_timeout is 15 s. */

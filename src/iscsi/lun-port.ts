@@ -8,6 +8,7 @@ export interface LunPortOwner {
   readonly queueDepth: number;
   execute(port: LunPort, command: ScsiCommand): void;
   resetLogicalUnit(port: LunPort): Promise<void>;
+  questionOutstanding(port: LunPort): void;
 }
 
 /**
@@ -52,6 +53,10 @@ export class LunPort implements ScsiPort {
 
   resetLogicalUnit(): Promise<void> {
     return this.#owner.resetLogicalUnit(this);
+  }
+
+  questionOutstanding(): void {
+    this.#owner.questionOutstanding(this);
   }
 
   /** The command whose turn is next. */

@@ -43,9 +43,9 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
   readonly #connection: IscsiConnection;
   readonly #ports: LunPort[] = [];
   /** Commands that ended before they were sent; told in a turn of their own, never inside `execute`. */
-  #failed: ScsiCommand[] = [];
-  #failedScheduled = false;
-  readonly #reportFailed = (): void => this.#tellFailed();
+  #unsent: ScsiCommand[] = [];
+  #unsentScheduled = false;
+  readonly #reportUnsent = (): void => this.#tellUnsent();
   #queuedCount = 0;
   /** The port whose turn it is to send from its queue. */
   #turn = 0;
@@ -107,7 +107,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
 
   execute(port: LunPort, command: ScsiCommand): void {
     if (!this.isUp) {
-      this.#failLater(command);
+      this.#endLater(command, DeliveryOutcome.connectionLost);
       return;
     }
     if (!port.isResetting && port.firstQueued === null && this.#connection.canTake(command)) {
@@ -129,6 +129,10 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
         else reject(error);
       });
     });
+  }
+
+  questionOutstanding(port: LunPort): void {
+    if (this.isUp) this.#connection.taskManager.questionOutstanding(port);
   }
 
   /** Sends keys in full feature phase, such as SendTargets, and resolves with the whole answer. */
@@ -171,7 +175,8 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
       skipped = 0;
       port.dequeue();
       this.#queuedCount--;
-      this.#connection.send(command, port);
+      if (command.requester.isGone) this.#endLater(command, DeliveryOutcome.aborted);
+      else this.#connection.send(command, port);
     }
   }
 
@@ -191,25 +196,25 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
   #failQueued(): void {
     for (const port of this.#ports) {
       for (let command = port.dequeue(); command !== null; command = port.dequeue()) {
-        this.#failLater(command);
+        this.#endLater(command, DeliveryOutcome.connectionLost);
       }
     }
     this.#queuedCount = 0;
   }
 
-  #failLater(command: ScsiCommand): void {
-    this.#failed.push(command);
-    if (this.#failedScheduled) return;
-    this.#failedScheduled = true;
-    queueMicrotask(this.#reportFailed);
+  #endLater(command: ScsiCommand, outcome: DeliveryOutcome): void {
+    command.outcome = outcome;
+    this.#unsent.push(command);
+    if (this.#unsentScheduled) return;
+    this.#unsentScheduled = true;
+    queueMicrotask(this.#reportUnsent);
   }
 
-  #tellFailed(): void {
-    this.#failedScheduled = false;
-    const failed = this.#failed;
-    this.#failed = [];
-    for (const command of failed) {
-      command.outcome = DeliveryOutcome.connectionLost;
+  #tellUnsent(): void {
+    this.#unsentScheduled = false;
+    const unsent = this.#unsent;
+    this.#unsent = [];
+    for (const command of unsent) {
       command.residual = command.dataLength;
       command.senseLength = 0;
       command.done(command);

@@ -8,7 +8,7 @@ import {
 } from './codes.js';
 import type { ControlPlane } from './control-plane.js';
 import { IscsiSessionError } from './errors.js';
-import { ABORT_GRACE_MS } from './limits.js';
+import { ABORT_GRACE_MS, QUESTIONED_MS } from './limits.js';
 import { ticksFor } from './liveness.js';
 import type { LunPort } from './lun-port.js';
 import { CommandPhase, TaskKind } from './task-slot.js';
@@ -34,6 +34,9 @@ interface Reset {
 /**
  * Command timeouts and resets (RFC 7143 11.5). A command that takes too long is aborted; when that does not help,
  * its logical unit is reset; when that does not help either, the connection fails. Time comes as ticks.
+ *
+ * A target that does not know the task to abort has ended it because of another initiator's reset, most likely. A reset
+ * of our own would then end that initiator's commands in turn, and so on between two gateways for ever.
  */
 export class TaskManager {
   readonly #host: TaskManagementHost;
@@ -43,6 +46,8 @@ export class TaskManager {
   readonly #log: Logger;
   readonly #resets = new Set<Reset>();
   #nowTick = 0;
+  /** Commands that ended while {@link tick} looked at them. */
+  #endedCount = 0;
   readonly #look = (slot: TaskSlot): void => this.#lookAt(slot);
 
   constructor(options: {
@@ -61,7 +66,9 @@ export class TaskManager {
 
   tick(nowTick: number): void {
     this.#nowTick = nowTick;
+    this.#endedCount = 0;
     this.#tasks.forEach(this.#look);
+    if (this.#endedCount > 0) this.#host.commandsAborted(this.#endedCount);
     for (const reset of this.#resets) {
       if (reset.deadlineTick > nowTick) continue;
       this.#host.fail(
@@ -94,6 +101,17 @@ export class TaskManager {
     });
   }
 
+  /** Somebody else's reset may have ended the port's commands without an answer: those that get none soon are aborted. */
+  questionOutstanding(port: LunPort): void {
+    const deadlineTick = this.#nowTick + ticksFor(QUESTIONED_MS);
+    this.#tasks.forEach((slot) => {
+      if (!isCommandOf(slot, port) || slot.phase !== CommandPhase.active) return;
+      if (slot.deadlineTick <= deadlineTick) return;
+      slot.deadlineTick = deadlineTick;
+      slot.isQuestioned = true;
+    });
+  }
+
   /** The connection is gone: whoever still waits for a reset is told. */
   close(): void {
     for (const reset of [...this.#resets]) {
@@ -108,8 +126,13 @@ export class TaskManager {
       return;
     switch (slot.phase) {
       case CommandPhase.active:
-        slot.hasTimedOut = true;
-        this.#log.warn({ lun: port.lun, tag: slot.tag }, 'command timed out, aborting it');
+        slot.hasTimedOut = !slot.isQuestioned;
+        this.#log.warn(
+          { lun: port.lun, tag: slot.tag },
+          slot.isQuestioned
+            ? 'no answer to a command since the unit was reset, aborting it'
+            : 'command timed out, aborting it',
+        );
         this.#abort(slot, port);
         return;
       case CommandPhase.aborting:
@@ -117,6 +140,10 @@ export class TaskManager {
         return;
       case CommandPhase.resetting:
         slot.hasTimedOut = true;
+        return;
+      case CommandPhase.unknown:
+        this.#host.finishCommand(slot, outcomeOf(slot));
+        this.#endedCount++;
         return;
     }
   }
@@ -143,11 +170,12 @@ export class TaskManager {
   #abortAnswered(slot: TaskSlot, port: LunPort, status: number): void {
     switch (status) {
       case TaskManagementStatus.complete:
-        this.#host.finishCommand(slot, DeliveryOutcome.timedOut);
+        this.#host.finishCommand(slot, outcomeOf(slot));
         this.#host.commandsAborted(1);
         return;
       case TaskManagementStatus.noSuchTask:
-        // Its response may be on the way. Without one, only a reset makes sure that nobody reaches the buffer.
+        // Its response may be on the way.
+        slot.phase = CommandPhase.unknown;
         slot.deadlineTick = this.#nowTick + ticksFor(ABORT_GRACE_MS);
         return;
       default:
@@ -182,8 +210,7 @@ export class TaskManager {
     let count = 0;
     this.#tasks.forEach((slot) => {
       if (!isCommandOf(slot, port) || slot.phase !== CommandPhase.resetting) return;
-      const outcome = slot.hasTimedOut ? DeliveryOutcome.timedOut : DeliveryOutcome.aborted;
-      this.#host.finishCommand(slot, outcome);
+      this.#host.finishCommand(slot, outcomeOf(slot));
       count++;
     });
     settle(null);
@@ -206,6 +233,10 @@ export class TaskManager {
     if (isCommandStuck) this.#host.fail(error);
     else this.#host.commandsAborted(0);
   }
+}
+
+function outcomeOf({ hasTimedOut }: TaskSlot): DeliveryOutcome {
+  return hasTimedOut ? DeliveryOutcome.timedOut : DeliveryOutcome.aborted;
 }
 
 function isCommandOf(slot: TaskSlot, port: LunPort): boolean {

@@ -19,9 +19,10 @@ export type TaskKind = (typeof TaskKind)[keyof typeof TaskKind];
  * How far a command's timeout has come:
  *
  *     active ──timeout──▶ aborting ──refused, or timeout──▶ resetting ──refused, or timeout──▶ connection fails
+ *        │                   │  └──"task does not exist"──▶ unknown ──a while──▶ done
  *        └───────────────────┴── response, or function complete ──┴──▶ done
  */
-export const CommandPhase = { active: 0, aborting: 1, resetting: 2 } as const;
+export const CommandPhase = { active: 0, aborting: 1, resetting: 2, unknown: 3 } as const;
 export type CommandPhase = (typeof CommandPhase)[keyof typeof CommandPhase];
 
 /** Takes the answer to a control PDU; null when there will be none. */
@@ -48,6 +49,8 @@ export class TaskSlot {
   /** The tick of the connection's clock at which the phase has lasted too long. */
   deadlineTick = 0;
   hasTimedOut = false;
+  /** Somebody else may have ended it: it gets little time more. */
+  isQuestioned = false;
 
   control: ControlHandler | null = null;
 

@@ -40,6 +40,7 @@ export class TaskTable {
     slot.control = null;
     slot.phase = CommandPhase.active;
     slot.hasTimedOut = false;
+    slot.isQuestioned = false;
     this.#slots.release(slot.tag);
   }
 

@@ -1,5 +1,6 @@
 import { BlockOp, BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockExtent } from '../block/device.js';
+import type { Requester } from '../common/requester.js';
 import type { SlotSource } from '../common/slab.js';
 import type { ExportCounters } from './counters.js';
 import { errnoOf, messageOfStatus } from './errors.js';
@@ -16,6 +17,7 @@ export interface ChunkedReadsOptions {
   readonly device: BlockDevice;
   readonly pool: SlotSource;
   readonly limits: NbdLimits;
+  readonly requester: Requester;
   readonly format: ChunkFormat;
   readonly queue: ReplyQueue;
   readonly counters: ExportCounters;
@@ -67,8 +69,9 @@ export class ChunkedReads implements RequestOwner {
 
   constructor(options: ChunkedReadsOptions) {
     this.#options = options;
-    const { limits, format } = options;
+    const { limits, format, requester } = options;
     this.#pieces = new RequestPool(this, (piece) => this.#read(piece as NbdRequest), {
+      requester,
       capacity: limits.readChunksMax,
       shortReplyBytes: format.shortReplyBytes,
     });

@@ -200,6 +200,7 @@ function checkLength(header: RequestHeader, terms: ExportTerms, rule: CommandRul
       return length === 0 ? Refusal.statusLength : null;
     case BlockOp.cache:
     case BlockOp.flush:
+    case BlockOp.compareAndWrite:
       return null;
   }
 }

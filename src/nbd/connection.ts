@@ -1,14 +1,18 @@
+import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { DataSocket, DataSocketHandler, Flushable } from '../common/data-socket.js';
 import type { SlabPool, SlabShare } from '../common/slab.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
+import { messageOf } from '../common/errors.js';
 import { visibleExports } from './access.js';
 import type { Peer } from './access.js';
+import { Carry } from './carry.js';
 import { ExportCounters } from './counters.js';
 import type { ServerCounters } from './counters.js';
 import { NbdProtocolError } from './errors.js';
 import type { ExportTable, ExportTerms, NbdExport } from './export.js';
+import { CARRY_BYTES_MAX } from './limits.js';
 import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation.js';
 import type { NegotiationHandler } from './negotiation.js';
@@ -57,8 +61,12 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   #negotiation: Negotiation;
   readonly #share: SlabShare;
   #transmission: Transmission | null = null;
+  /** What came behind an option while its device was being looked at. */
+  #carry = new Carry(CARRY_BYTES_MAX);
   /** The one wait for the peer that is on: the handshake's deadline, the stall watch, or the linger. */
   #timer: Timer | null = null;
+  /** For a device that is being looked at. */
+  #refreshTimer: Timer | null = null;
 
   /** `address` is the client's IP address, null for a Unix socket. */
   constructor(services: ConnectionServices, address: string | null, log: Logger) {
@@ -117,12 +125,23 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   // DataSocketHandler
 
   onBytes(buffer: Buffer, length: number): void {
-    let position = 0;
-    if (this.#state === 'handshake') position = this.#negotiation.receive(buffer, 0, length);
-    if (position === length) return;
+    this.#receive(buffer, 0, length);
+  }
+
+  /** Takes `buffer[start .. end)`: all of it, or as much as can be taken while a device is being looked at. */
+  #receive(buffer: Buffer, start: number, end: number): void {
+    let position = start;
+    if (this.#state === 'handshake') position = this.#negotiation.receive(buffer, start, end);
+    if (this.#state === 'handshake' && this.#negotiation.isRefreshing) {
+      // A socket that is paused delivers nothing more, so that one receive buffer is all there is to carry.
+      const fits = this.#carry.append(buffer, position, end);
+      assert(fits, 'a paused socket delivered more than a receive buffer');
+      return;
+    }
+    if (position === end) return;
     // The handshake may have ended in these bytes, and the transmission begun.
-    if (this.#state === 'transmission') this.#transmission?.receive(buffer, position, length);
-    else if (this.#state === 'securing') this.#injected(length - position);
+    if (this.#state === 'transmission') this.#transmission?.receive(buffer, position, end);
+    else if (this.#state === 'securing') this.#injected(end - position);
   }
 
   onEnd(): void {
@@ -134,6 +153,7 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
     const state = this.#state;
     this.#state = 'closed';
     this.#timer?.cancel();
+    this.#refreshTimer?.cancel();
     const { handshakesFailed } = this.#services.serverCounters;
     if (state === 'handshake' || state === 'securing') handshakesFailed.add();
     const reason = error === null ? {} : { reason: error.message };
@@ -148,6 +168,37 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
 
   answered(option: number, reply: OptionReply): void {
     this.#log.debug({ option: optionName(option), reply: optionReplyName(reply) }, 'option');
+  }
+
+  refresh(item: NbdExport, done: (isUsable: boolean) => void): void {
+    this.#socket?.pause();
+    let isAnswered = false;
+    const answer = (error: unknown): void => {
+      if (isAnswered) return;
+      isAnswered = true;
+      this.#refreshTimer?.cancel();
+      if (this.#state !== 'handshake') return;
+      if (error !== null) {
+        this.#log.warn({ export: item.name, reason: messageOf(error) }, 'export cannot be used');
+      }
+      done(error === null);
+      this.#refreshed();
+    };
+    // What was known before is told of a device that does not answer in time.
+    const { clock, limits } = this.#services;
+    this.#refreshTimer = clock.after(limits.refreshMs, () => answer(null));
+    item.device.refresh().then(() => answer(null), answer);
+  }
+
+  /** Reads on, with what came while the device was being looked at. */
+  #refreshed(): void {
+    const carry = this.#carry;
+    this.#carry = new Carry(CARRY_BYTES_MAX);
+    this.#socket?.resume();
+    carry.consume((bytes, _view, start, end) => {
+      this.#receive(bytes, start, end);
+      return end;
+    });
   }
 
   chosen(item: NbdExport, terms: ExportTerms): void {

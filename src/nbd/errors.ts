@@ -16,6 +16,7 @@ const ERRNO_OF_STATUS: Readonly<Record<BlockStatus, NbdErrno>> = {
   [BlockStatus.invalid]: NbdErrno.EINVAL,
   [BlockStatus.noSpace]: NbdErrno.ENOSPC,
   [BlockStatus.overflow]: NbdErrno.EOVERFLOW,
+  [BlockStatus.mismatch]: NbdErrno.EIO,
   [BlockStatus.notSupported]: NbdErrno.ENOTSUP,
   [BlockStatus.shutdown]: NbdErrno.ESHUTDOWN,
 };
@@ -29,6 +30,7 @@ const MESSAGE_OF_STATUS: Readonly<Record<BlockStatus, string>> = {
   [BlockStatus.invalid]: 'the device says that the request is not valid',
   [BlockStatus.noSpace]: 'the device has no space left',
   [BlockStatus.overflow]: 'longer than the device does at a time',
+  [BlockStatus.mismatch]: 'the device found something else than was expected',
   [BlockStatus.notSupported]: 'the device cannot do this, or not fast',
   [BlockStatus.shutdown]: 'the device is shutting down',
 };

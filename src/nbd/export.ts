@@ -24,8 +24,8 @@ export class NbdExport {
   readonly name: string;
   readonly description: string;
   readonly device: BlockDevice;
-  readonly readOnly: boolean;
   readonly allow: AccessRule | null;
+  readonly #readOnly: boolean;
 
   /** @throws ConfigError for a name, description or block size that NBD cannot carry. */
   constructor({
@@ -48,8 +48,13 @@ export class NbdExport {
     this.name = name;
     this.description = description;
     this.device = device;
-    this.readOnly = readOnly || device.info.readOnly;
+    this.#readOnly = readOnly;
     this.allow = allow;
+  }
+
+  /** Here, or at the device now. */
+  get readOnly(): boolean {
+    return this.#readOnly || this.device.info.readOnly;
   }
 }
 

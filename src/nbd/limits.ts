@@ -14,6 +14,8 @@ export interface NbdLimits {
   readonly connectionsPerAddressMax: number;
   /** A client that has not chosen an export by then is cut off. */
   readonly handshakeMs: number;
+  /** How long an option waits for the device that it asks about, before it is answered with what is known. */
+  readonly refreshMs: number;
   /** Options in one handshake, so that the deadline is not the only bound on what a client can make us answer. */
   readonly optionsMax: number;
   /** The longest option data that is read: larger is skipped and refused. */
@@ -57,6 +59,8 @@ export const DEFAULT_LIMITS: NbdLimits = {
   connectionsPerAddressMax: 64,
   // A handshake is a handful of round trips.
   handshakeMs: 10_000,
+  // Half of that, for a client that asks once.
+  refreshMs: 5_000,
   // The longest real handshake (libnbd listing everything) has about a dozen.
   optionsMax: 64,
   // A name, the widest list of information requests, and a dozen metadata queries.

@@ -29,6 +29,11 @@ export interface NegotiationHandler {
   send(bytes: Buffer): void;
   /** An option other than EXPORT_NAME has had its final reply. For logs. */
   answered(option: number, reply: OptionReply): void;
+  /**
+   * Looks at an export's device again, and tells, now or later, whether it can be used. Until then nothing is received:
+   * bytes that {@link Negotiation.receive} left are to be given to it again afterwards.
+   */
+  refresh(item: NbdExport, done: (isUsable: boolean) => void): void;
   /** The client has entered the transmission phase. Bytes that {@link Negotiation.receive} left belong to it. */
   chosen(item: NbdExport, terms: ExportTerms): void;
   /**
@@ -49,12 +54,13 @@ export interface NegotiationOptions {
   readonly tls?: TlsStance;
 }
 
-type State = 'clientFlags' | 'optionHeader' | 'optionData' | 'skip' | 'over';
+type State = 'clientFlags' | 'optionHeader' | 'optionData' | 'refreshing' | 'skip' | 'over';
 
 const TRANSITIONS: Readonly<Record<State, readonly State[]>> = {
   clientFlags: ['optionHeader', 'over'],
   optionHeader: ['optionData', 'skip', 'over'],
-  optionData: ['optionHeader', 'over'],
+  optionData: ['optionHeader', 'refreshing', 'over'],
+  refreshing: ['optionHeader', 'over'],
   skip: ['optionHeader', 'over'],
   over: [],
 };
@@ -65,9 +71,10 @@ const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
 /**
  * The server's half of the fixed newstyle handshake, without its socket:
  *
- *     clientFlags ──> optionHeader ──> optionData ──> (answer) ──┐      every state ──> over
- *                        ^    └──────> skip ────────> (refuse) ──┤
- *                        └───────────────────────────────────────┘
+ *     clientFlags ──> optionHeader ──> optionData ──────> (answer) ──┐      every state ──> over
+ *                        ^    │            └─> refreshing ──^        │
+ *                        │    └──────> skip ────────────> (refuse) ──┤
+ *                        └───────────────────────────────────────────┘
  *
  * Options are answered one at a time, in order. A client that did not set FIXED_NEWSTYLE gets its options answered
  * as well, which proto.md leaves to us.
@@ -103,6 +110,11 @@ export class Negotiation implements OptionContext {
     return this.#state === 'over';
   }
 
+  /** Waits for a device that is being looked at, and takes no bytes. */
+  get isRefreshing(): boolean {
+    return this.#state === 'refreshing';
+  }
+
   /** Sends the greeting. Once, before anything is received. */
   start(): void {
     const greeting = Buffer.alloc(GREETING_BYTES);
@@ -127,11 +139,11 @@ export class Negotiation implements OptionContext {
 
   /**
    * Takes `bytes[start .. end)`, borrowed until the call returns.
-   * @returns where it stopped: `end`, or earlier when the handshake is over.
+   * @returns where it stopped: `end`, or earlier when the handshake is over, or {@link isRefreshing}.
    */
   receive(bytes: Buffer, start: number, end: number): number {
     let position = start;
-    while (position < end && this.#state !== 'over') {
+    while (position < end && this.#state !== 'over' && this.#state !== 'refreshing') {
       if (this.#state === 'skip') {
         const skipped = Math.min(this.#skipBytes, end - position);
         this.#skipBytes -= skipped;
@@ -162,6 +174,16 @@ export class Negotiation implements OptionContext {
 
   refuse(type: OptionReply, message: string): void {
     this.reply(type, Buffer.from(message));
+  }
+
+  refresh(item: NbdExport, next: (isUsable: boolean) => void): void {
+    this.#enter('refreshing');
+    this.#handler.refresh(item, (isUsable) => {
+      if (this.#state !== 'refreshing') return;
+      if (this.#shuttingDown) this.#refuseShutDown();
+      else next(isUsable);
+      if (!this.isOver) this.#expectOption();
+    });
   }
 
   termsOf(item: NbdExport, name: string): ExportTerms {
@@ -256,9 +278,18 @@ export class Negotiation implements OptionContext {
     if (this.#refusedWithoutTls()) return;
     const { handle } = OPTIONS[this.#option] ?? UNKNOWN_OPTION;
     if (!this.#shuttingDown || this.#option === NbdOption.ABORT) handle(this, data);
-    else if (this.#option === NbdOption.EXPORT_NAME) this.end(null);
+    else this.#refuseShutDown();
+    this.#answered();
+  }
+
+  #refuseShutDown(): void {
+    if (this.#option === NbdOption.EXPORT_NAME) this.end(null);
     else this.refuse(OptionReply.ERR_SHUTDOWN, 'the server is shutting down');
-    if (!this.isOver) this.#expectOption();
+  }
+
+  /** Goes on with the next option, unless the last one is not answered yet. */
+  #answered(): void {
+    if (this.#state === 'optionData' || this.#state === 'skip') this.#expectOption();
   }
 
   /** FORCEDTLS: whatever comes before STARTTLS, ABORT excepted, "MUST reply with NBD_REP_ERR_TLS_REQD". */
@@ -284,7 +315,7 @@ export class Negotiation implements OptionContext {
       this.end(new NbdProtocolError('nbd-option-length', 'the export name is too long'));
     } else if (entry.tooLong === 'ignore') entry.handle(this, EMPTY);
     else this.refuse(OptionReply.ERR_TOO_BIG, 'the option data is too long');
-    if (!this.isOver) this.#expectOption();
+    this.#answered();
   }
 
   #expectOption(): void {

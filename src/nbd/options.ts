@@ -31,6 +31,11 @@ export interface OptionContext {
   reply(type: OptionReply, data?: Uint8Array): void;
   /** Sends an error reply with a message for people. */
   refuse(type: OptionReply, message: string): void;
+  /**
+   * Looks at the export's device again, since the client is about to rely on what it is told of it, then goes on with
+   * `next`; `isUsable` is false when the device cannot be used. No other option is answered meanwhile.
+   */
+  refresh(item: NbdExport, next: (isUsable: boolean) => void): void;
   /** `name` as the client wrote it. */
   termsOf(item: NbdExport, name: string): ExportTerms;
   /** EXPORT_NAME's reply, which has a format of its own. */
@@ -96,9 +101,16 @@ function exportName(context: OptionContext, data: Buffer): void {
     );
     return;
   }
-  const terms = context.termsOf(item, name);
-  context.sendExportNameReply(terms);
-  context.choose(item, terms);
+  context.refresh(item, (isUsable) => {
+    if (!isUsable) {
+      const facts = { export: item.name };
+      context.end(new NbdProtocolError('nbd-unusable-export', UNUSABLE, facts));
+      return;
+    }
+    const terms = context.termsOf(item, name);
+    context.sendExportNameReply(terms);
+    context.choose(item, terms);
+  });
 }
 
 function abort(context: OptionContext): void {
@@ -123,14 +135,14 @@ function list(context: OptionContext, data: Buffer): void {
 }
 
 function info(context: OptionContext, data: Buffer): void {
-  if (describe(context, data) !== null) context.reply(OptionReply.ACK);
+  describe(context, data, () => context.reply(OptionReply.ACK));
 }
 
 function go(context: OptionContext, data: Buffer): void {
-  const found = describe(context, data);
-  if (found === null) return;
-  context.reply(OptionReply.ACK);
-  context.choose(found.item, found.terms);
+  describe(context, data, (item, terms) => {
+    context.reply(OptionReply.ACK);
+    context.choose(item, terms);
+  });
 }
 
 function structuredReply(context: OptionContext, data: Buffer): void {
@@ -172,15 +184,18 @@ function unsupported(context: OptionContext): void {
   context.refuse(OptionReply.ERR_UNSUP, 'this server does not carry out the option');
 }
 
-/** INFO and GO up to their ACK; null when the option was refused. */
+const UNUSABLE = 'the disk behind the export cannot be used now; the server log says why';
+
+/** INFO and GO up to their ACK, which `finish` sends, unless the option is refused. */
 function describe(
   context: OptionContext,
   data: Buffer,
-): { readonly item: NbdExport; readonly terms: ExportTerms } | null {
+  finish: (item: NbdExport, terms: ExportTerms) => void,
+): void {
   const request = parseInfoRequest(data);
   if (typeof request === 'string') {
     context.refuse(OptionReply.ERR_INVALID, request);
-    return null;
+    return;
   }
   const item = context.exports.lookup(request.name);
   if (item === null) {
@@ -190,11 +205,19 @@ function describe(
     } else {
       context.refuse(OptionReply.ERR_UNKNOWN, `there is no export "${request.name}"`);
     }
-    return null;
+    return;
   }
+  context.refresh(item, (isUsable) => {
+    if (isUsable) finish(item, sendTerms(context, item, request));
+    else context.refuse(OptionReply.ERR_UNKNOWN, UNUSABLE);
+  });
+}
+
+/** What INFO and GO tell of an export. */
+function sendTerms(context: OptionContext, item: NbdExport, request: InfoRequest): ExportTerms {
+  const { types } = request;
   const terms = context.termsOf(item, request.name);
   context.reply(OptionReply.INFO, exportInfo(terms));
-  const { types } = request;
   if (types.has(InfoType.NAME)) context.reply(OptionReply.INFO, textInfo(InfoType.NAME, item.name));
   if (types.has(InfoType.DESCRIPTION) && item.description !== '') {
     context.reply(OptionReply.INFO, textInfo(InfoType.DESCRIPTION, item.description));
@@ -203,7 +226,7 @@ function describe(
   if (types.has(InfoType.BLOCK_SIZE) || terms.minimumBytes > 1) {
     context.reply(OptionReply.INFO, blockSizeInfo(terms));
   }
-  return { item, terms };
+  return terms;
 }
 
 interface InfoRequest {

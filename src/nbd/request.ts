@@ -1,5 +1,6 @@
 import { BlockRequest } from '../block/device.js';
 import type { Flushable } from '../common/data-socket.js';
+import type { Requester } from '../common/requester.js';
 import type { BufferSlot } from '../common/slab.js';
 import type { ReadJob } from './chunked-reads.js';
 import { MESSAGE_BYTES_MAX } from './refusals.js';
@@ -54,6 +55,7 @@ export class NbdRequest extends BlockRequest implements Flushable {
   ) {
     super(done);
     this.#owner = owner;
+    this.requester = headers.requester;
     this.header = headers.bytes.subarray(headerAt, headerAt + REPLY_AREA_BYTES);
     this.shortReply = this.header.subarray(0, headers.shortReplyBytes);
     this.headerView = headers.view;
@@ -79,12 +81,15 @@ export class NbdRequest extends BlockRequest implements Flushable {
 
 /** The reply headers of a connection's requests, side by side. */
 interface HeaderArea {
+  /** The connection, to the device. */
+  readonly requester: Requester;
   readonly bytes: Buffer;
   readonly view: DataView;
   readonly shortReplyBytes: number;
 }
 
 export interface RequestPoolOptions {
+  readonly requester: Requester;
   readonly capacity: number;
   /** What a reply without data or words takes. */
   readonly shortReplyBytes: number;
@@ -102,13 +107,14 @@ export class RequestPool {
   constructor(
     owner: RequestOwner,
     done: (request: BlockRequest) => void,
-    { capacity, shortReplyBytes }: RequestPoolOptions,
+    { requester, capacity, shortReplyBytes }: RequestPoolOptions,
   ) {
     this.capacity = capacity;
     this.#owner = owner;
     this.#done = done;
     const bytes = Buffer.alloc(capacity * REPLY_AREA_BYTES);
     this.#headers = {
+      requester,
       bytes,
       view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
       shortReplyBytes,

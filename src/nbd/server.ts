@@ -31,6 +31,8 @@ export interface NbdServerOptions {
   readonly tls?: TlsGate | null;
   /** A connection is over, by its number: no device has a request of it any more. */
   readonly onReleased?: (conn: number) => void;
+  /** A client is gone, and a device still has requests of it. */
+  readonly onAbandoned?: () => void;
 }
 
 /** Serves exports to NBD clients on any number of TCP and Unix sockets. */
@@ -62,6 +64,7 @@ export class NbdServer {
       defaultExport = null,
       tls = null,
       onReleased = () => undefined,
+      onAbandoned = () => undefined,
     } = options;
     this.#onReleased = onReleased;
     this.#log = log;
@@ -80,6 +83,7 @@ export class NbdServer {
       tls,
       connectionChanged: (connection) => {
         if (connection.isReleased) this.#forget(connection);
+        else if (connection.isClosed) onAbandoned();
         this.#changed?.();
       },
     };

@@ -1,6 +1,7 @@
 import { BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockRequest } from '../block/device.js';
 import type { Flushable } from '../common/data-socket.js';
+import { Requester } from '../common/requester.js';
 import type { SlotSource } from '../common/slab.js';
 import { readSafeU64, safeFromHalves } from '../common/u64.js';
 import { answerBlockStatus, extentCountMax } from './block-status.js';
@@ -86,6 +87,8 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   readonly #counters: ExportCounters;
   readonly #sink: TransmissionSink;
   readonly #trace: TransmissionTrace | null;
+  /** This client, to the device. */
+  readonly #requester = new Requester();
   readonly #requests: RequestPool;
   readonly #queue: ReplyQueue;
   /** What a client needs structured replies or extended headers for; null without them. */
@@ -111,6 +114,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
 
   #messageCount = 0;
   #peerEnded = false;
+  #saidGoodbye = false;
   #isDraining = false;
   #isAborted = false;
   #isIdle = false;
@@ -133,7 +137,11 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#extentsMax = Math.min(limits.extentsMax, Math.floor(terms.payloadBytesMax / 16) - 1);
     const done = (request: BlockRequest): void => this.#completed(request as NbdRequest);
     const { shortReplyBytes } = format;
-    this.#requests = new RequestPool(this, done, { capacity: limits.inFlightMax, shortReplyBytes });
+    this.#requests = new RequestPool(this, done, {
+      requester: this.#requester,
+      capacity: limits.inFlightMax,
+      shortReplyBytes,
+    });
     const isExtended = terms.replyStyle === 'extended';
     this.#magic = isExtended ? EXTENDED_REQUEST_MAGIC : REQUEST_MAGIC;
     this.#parser = new RequestParser(this, isExtended ? 'extended' : 'compact');
@@ -143,6 +151,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   #chunkedReads(options: TransmissionOptions, format: ChunkFormat): ChunkedReads {
     return new ChunkedReads({
       ...options,
+      requester: this.#requester,
       format,
       queue: this.#queue,
       chunkBytes: this.#chunkBytes,
@@ -203,9 +212,14 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#checkIdle();
   }
 
-  /** The connection is gone: nothing is sent any more; buffers come back as the device returns them. */
+  /**
+   * The connection is gone: nothing is sent any more; buffers come back as the device returns them. Requests that the
+   * device has not begun are dropped, unless the client said goodbye: "the server MUST handle all outstanding requests"
+   * then (proto.md, NBD_CMD_DISC).
+   */
   abort(): void {
     this.#isAborted = true;
+    this.#requester.isGone = !this.#saidGoodbye;
     this.#stall = 'none';
     this.#carry.clear();
     this.#reads?.abort();
@@ -230,6 +244,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     }
     if (header.command === NbdCommand.DISC) {
       this.#counters.requests(NbdCommand.DISC).value++;
+      this.#saidGoodbye = true;
       this.#finishInput();
       return true;
     }

@@ -5,7 +5,7 @@
 import type { Slab } from '../common/slab.js';
 import { DataDirection } from './port.js';
 import type { ScsiCommand } from './port.js';
-import { CdbFlag, Opcode, ServiceAction, encodeCdb16 } from './wire.js';
+import { CdbFlag, Opcode, ServiceAction, encodeCdb10, encodeCdb16 } from './wire.js';
 
 /** Names the command's data: `slab.bytes[slabOffset .. slabOffset + dataLength)`. */
 export function setData(
@@ -47,6 +47,37 @@ export function buildWrite16(
   forceUnitAccess: boolean,
 ): void {
   encodeCdb16(command.cdbView, Opcode.write16, fuaFlag(forceUnitAccess), lba, blocks);
+}
+
+/** READ(10); its data is set with {@link setData}, `in`. */
+export function buildRead10(command: ScsiCommand, lba: number, blocks: number): void {
+  encodeCdb10(command.cdbView, Opcode.read10, 0, lba, blocks);
+}
+
+/** WRITE(10); its data is set with {@link setData}, `out`. */
+export function buildWrite10(
+  command: ScsiCommand,
+  lba: number,
+  blocks: number,
+  forceUnitAccess: boolean,
+): void {
+  encodeCdb10(command.cdbView, Opcode.write10, fuaFlag(forceUnitAccess), lba, blocks);
+}
+
+/** COMPARE AND WRITE; its data, `blocks` to compare with and `blocks` to write, is set with {@link setData}, `out`. */
+export function buildCompareAndWrite(
+  command: ScsiCommand,
+  lba: number,
+  blocks: number,
+  forceUnitAccess: boolean,
+): void {
+  encodeCdb16(command.cdbView, Opcode.compareAndWrite, fuaFlag(forceUnitAccess), lba, blocks);
+}
+
+/** SYNCHRONIZE CACHE(10) of the whole unit, without IMMED. */
+export function buildSynchronizeCache10(command: ScsiCommand): void {
+  encodeCdb10(command.cdbView, Opcode.synchronizeCache10, 0, 0, 0);
+  setNoData(command);
 }
 
 /** SYNCHRONIZE CACHE(16) without IMMED; `lba` 0 and `blocks` 0 is the whole unit. */

@@ -31,10 +31,17 @@ export type ParameterDecoder<T> = (view: DataView, offset: number, length: numbe
 export class ControlChannel {
   readonly port: ScsiPort;
   readonly #services: ScsiServices;
+  readonly #onAttention: (sense: Sense) => void;
 
-  constructor(port: ScsiPort, services: ScsiServices) {
+  /** `onAttention` is told of each unit attention that a command meets, before that command is sent again. */
+  constructor(
+    port: ScsiPort,
+    services: ScsiServices,
+    onAttention: (sense: Sense) => void = () => undefined,
+  ) {
     this.port = port;
     this.#services = services;
+    this.#onAttention = onAttention;
   }
 
   /**
@@ -121,6 +128,7 @@ export class ControlChannel {
       });
       const verdict = judge(command, sense);
       if (verdict === 'succeeded') return command;
+      if (verdict === 'unitAttention') this.#onAttention(sense);
       const delayMs = retries.delayMs(verdict, clock.nowMs());
       if (delayMs < 0) throw this.#errorOf(command, sense);
       const facts = { lun: this.port.name, command: commandNameAt(command.cdbView, 0) };

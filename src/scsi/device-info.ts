@@ -1,6 +1,7 @@
 import type { BlockDeviceInfo } from '../block/device.js';
 import type { LogicalUnit } from './inspect.js';
 import {
+  BLOCKS_10_MAX,
   TRIM_BYTES_MAX,
   UNMAP_BLOCKS_UNREPORTED,
   WRITE_SAME_BLOCKS_UNREPORTED,
@@ -9,6 +10,9 @@ import {
 
 /** The commands that a disk uses for what READ and WRITE cannot do. */
 export interface DiskAbilities {
+  /** READ(16) and WRITE(16), rather than the 10-byte forms. */
+  readonly readWrite16: boolean;
+  readonly synchronizeCache16: boolean;
   readonly trim: 'unmap' | 'writeSame' | 'none';
   /** WRITE SAME(16) exists, or may exist: the first refusal decides. */
   readonly writeSame: boolean;
@@ -33,6 +37,8 @@ export function abilitiesOf(unit: LogicalUnit): DiskAbilities {
   const claimsUnmap = provisioning?.unmap ?? (limits?.unmapBlocksMax ?? 0) > 0;
   const unmap = unit.provisioned && claimsUnmap && commands.unmap !== false;
   return {
+    readWrite16: commands.readWrite16 !== false,
+    synchronizeCache16: commands.synchronizeCache16 !== false,
     trim: unmap ? 'unmap' : hasUnmapBit ? 'writeSame' : 'none',
     writeSame,
     zeroesByUnmap: hasUnmapBit && unit.readZeroes,
@@ -56,6 +62,7 @@ export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
     minimumBytes: blockBytes,
     preferredBytes: preferredOf(unit, transferBytesMax),
     transferBytesMax,
+    compareBytesMax: readOnly ? 0 : compareMaxOf(unit, transferBytesMax),
     trimBytesMax: readOnly ? 0 : trimBytesMax[abilities.trim],
     writeZeroesBytesMax: readOnly ? 0 : writeZeroesBytesMax,
     readOnly,
@@ -73,11 +80,24 @@ export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
 }
 
 /** At least one block, whatever the path claims: its own refusal says more than ours could. */
-function transferMaxOf({ limits, blockBytes, pathTransferBytesMax }: LogicalUnit): number {
+function transferMaxOf(unit: LogicalUnit): number {
+  const { limits, blockBytes, pathTransferBytesMax, commands } = unit;
   const deviceBlocks = limits?.transferBlocksMax ?? 0;
-  const pathBlocks = Math.floor(pathTransferBytesMax / blockBytes);
+  const formBlocks = commands.readWrite16 === false ? BLOCKS_10_MAX : Infinity;
+  const pathBlocks = Math.min(Math.floor(pathTransferBytesMax / blockBytes), formBlocks);
   const blocks = deviceBlocks === 0 ? pathBlocks : Math.min(deviceBlocks, pathBlocks);
   return Math.max(1, blocks) * blockBytes;
+}
+
+/** COMPARE AND WRITE carries the data twice. */
+function compareMaxOf(
+  { limits, blockBytes, commands }: LogicalUnit,
+  transferBytesMax: number,
+): number {
+  if (commands.compareAndWrite === false) return 0;
+  const blocks = limits?.compareAndWriteBlocksMax ?? 0;
+  const transferBlocks = Math.floor(transferBytesMax / blockBytes / 2);
+  return Math.min(blocks, transferBlocks) * blockBytes;
 }
 
 function writeSameMaxOf({ limits, blockBytes }: LogicalUnit): number {

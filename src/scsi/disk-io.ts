@@ -1,5 +1,6 @@
 import { BlockRequest } from '../block/device.js';
 import type { Timer } from '../common/clock.js';
+import { NOBODY } from '../common/requester.js';
 import { ScsiCommand } from './port.js';
 import { RetryBudget } from './retry.js';
 
@@ -7,6 +8,7 @@ import { RetryBudget } from './retry.js';
 export type DiskStep =
   | 'read'
   | 'write'
+  | 'compareAndWrite'
   /** SYNCHRONIZE CACHE of everything. */
   | 'flush'
   /** The same, behind a change that wanted force unit access. */
@@ -36,6 +38,9 @@ export class DiskIo {
   mark = 0;
   /** Armed while the command waits for its next attempt. */
   backoff: Timer | null = null;
+  /** Waits until it is known which disk is there; its command has ended by then, or is yet to be sent. */
+  awaitsTrust = false;
+  hasEnded = false;
   nextFree: DiskIo | null = null;
 
   constructor(index: number, done: (io: DiskIo) => void) {
@@ -46,5 +51,6 @@ export class DiskIo {
   forget(): void {
     this.request = NO_REQUEST;
     this.command.slab = null;
+    this.command.requester = NOBODY;
   }
 }

@@ -4,10 +4,14 @@ import { assert } from '../common/assert.js';
 import { Slab, SlabPool } from '../common/slab.js';
 import type { BufferSlot } from '../common/slab.js';
 import {
+  buildCompareAndWrite,
   buildPreFetch16,
+  buildRead10,
   buildRead16,
+  buildSynchronizeCache10,
   buildSynchronizeCache16,
   buildUnmap,
+  buildWrite10,
   buildWrite16,
   buildWriteSame16,
   setData,
@@ -17,8 +21,10 @@ import type { DiskAbilities } from './device-info.js';
 import type { DiskIo, DiskStep } from './disk-io.js';
 import type { LogicalUnit } from './inspect.js';
 import {
+  BLOCKS_10_MAX,
   DISK_COMMANDS_MAX,
   FLUSH_TIMEOUT_MS,
+  LBA_10_END,
   WRITE_SAME_TIMEOUT_MS,
   ZERO_BUFFER_BYTES,
 } from './limits.js';
@@ -62,26 +68,41 @@ function zeroSlab(): Slab {
  *           its descriptors together (SBC-3 6.5.3), so more of them would not carry more
  *   zeroes  WRITE SAME(16) with UNMAP unless it may make no hole, else without, else WRITE(16) of a zero buffer
  *   cache   PRE-FETCH(16)
+ *   compare COMPARE AND WRITE, with FUA or a SYNCHRONIZE CACHE behind it as for a write
+ *
+ * Devices without the 16-byte forms of READ, WRITE and SYNCHRONIZE CACHE get the 10-byte ones.
  */
 export class DiskSteps {
-  abilities: DiskAbilities;
+  #abilities: DiskAbilities;
   readonly #blockBytes: number;
-  readonly #preFetchBlocksMax: number;
+  #sizeBlocks = 0;
+  #preFetchBlocksMax = 0;
+  #zeroBlocks = 0;
   /** UNMAP parameter lists, one per command slot. */
   readonly #lists: BufferSlot;
-  readonly #zeroBlocks: number;
 
   /** Takes the memory that `commandsMax` commands, at most `DISK_COMMANDS_MAX`, need beside that of their requests. */
   constructor(unit: LogicalUnit, commandsMax: number) {
-    this.abilities = abilitiesOf(unit);
+    this.#abilities = abilitiesOf(unit);
     this.#blockBytes = unit.blockBytes;
+    const lists = listPool.acquire(commandsMax * UNMAP_LIST_BYTES);
+    assert(lists !== null, 'the pool of UNMAP lists has no limit');
+    this.#lists = lists;
+    this.adopt(unit);
+  }
+
+  get abilities(): DiskAbilities {
+    return this.#abilities;
+  }
+
+  /** Commands that are built from now on are for the unit as it is now; its block size is what it was. */
+  adopt(unit: LogicalUnit): void {
+    this.#abilities = abilitiesOf(unit);
+    this.#sizeBlocks = unit.sizeBlocks;
     const prefetchBlocksMax = unit.limits?.prefetchBlocksMax ?? 0;
     this.#preFetchBlocksMax = prefetchBlocksMax === 0 ? 0xffff_ffff : prefetchBlocksMax;
     const zeroBytesMax = Math.min(ZERO_BUFFER_BYTES, deviceInfoOf(unit).transferBytesMax);
     this.#zeroBlocks = Math.floor(zeroBytesMax / unit.blockBytes);
-    const lists = listPool.acquire(commandsMax * UNMAP_LIST_BYTES);
-    assert(lists !== null, 'the pool of UNMAP lists has no limit');
-    this.#lists = lists;
   }
 
   /** No command is out any more. */
@@ -98,7 +119,7 @@ export class DiskSteps {
   }
 
   #firstStep({ op, noHole }: BlockRequest): DiskStep {
-    const { trim, writeSame, zeroesByUnmap } = this.abilities;
+    const { trim, writeSame, zeroesByUnmap } = this.#abilities;
     switch (op) {
       case BlockOp.read:
         return 'read';
@@ -113,6 +134,8 @@ export class DiskSteps {
         return writeSame ? 'writeSame' : 'writeZeroBuffer';
       case BlockOp.cache:
         return 'preFetch';
+      case BlockOp.compareAndWrite:
+        return 'compareAndWrite';
     }
   }
 
@@ -129,17 +152,23 @@ export class DiskSteps {
     switch (io.step) {
       case 'read':
         setData(command, DataDirection.in, request.slab, request.slabOffset, request.length);
-        buildRead16(command, lba, restBlocks);
+        if (this.#abilities.readWrite16) buildRead16(command, lba, restBlocks);
+        else buildRead10(command, lba, restBlocks);
         return;
       case 'write':
         setData(command, DataDirection.out, request.slab, request.slabOffset, request.length);
-        buildWrite16(command, lba, restBlocks, this.#usesFua(request));
+        this.#buildWrite(io);
+        return;
+      case 'compareAndWrite':
+        setData(command, DataDirection.out, request.slab, request.slabOffset, 2 * request.length);
+        buildCompareAndWrite(command, lba, restBlocks, this.#usesFua(request));
         return;
       case 'flush':
       case 'flushBehind':
         // The whole medium in both cases: LIO takes a range for an expected transfer and answers with a residual.
         command.timeoutMs = FLUSH_TIMEOUT_MS;
-        buildSynchronizeCache16(command, 0, 0);
+        if (this.#abilities.synchronizeCache16) buildSynchronizeCache16(command, 0, 0);
+        else buildSynchronizeCache10(command);
         return;
       case 'unmap':
         this.#buildUnmap(io);
@@ -153,7 +182,7 @@ export class DiskSteps {
       case 'writeZeroBuffer':
         io.blocks = Math.min(restBlocks, this.#zeroBlocks);
         this.#setZeroes(io, io.blocks);
-        buildWrite16(command, lba, io.blocks, this.#usesFua(request));
+        this.#buildWrite(io);
         return;
       case 'preFetch':
         buildPreFetch16(command, lba, Math.min(restBlocks, this.#preFetchBlocksMax));
@@ -161,14 +190,19 @@ export class DiskSteps {
     }
   }
 
+  #buildWrite({ command, request, lba, blocks }: DiskIo): void {
+    const build = this.#abilities.readWrite16 ? buildWrite16 : buildWrite10;
+    build(command, lba, blocks, this.#usesFua(request));
+  }
+
   /** The command of the present step has changed the medium, maybe no further than the device's write cache. */
   leavesInCache({ step, request }: DiskIo): boolean {
     if (step === 'read' || step === 'preFetch' || isFlush(step)) return false;
-    return step !== 'write' || !this.#usesFua(request);
+    return !hasFuaBit(step) || !this.#usesFua(request);
   }
 
   #usesFua(request: BlockRequest): boolean {
-    return request.forceUnitAccess && this.abilities.forceUnitAccess;
+    return request.forceUnitAccess && this.#abilities.forceUnitAccess;
   }
 
   #buildUnmap({ command, index, lba, restBlocks }: DiskIo): void {
@@ -192,6 +226,7 @@ export class DiskSteps {
         io.restBlocks -= io.blocks;
         return io.restBlocks > 0 || this.#flushesBehind(io);
       case 'write':
+      case 'compareAndWrite':
       case 'unmap':
       case 'writeSame':
       case 'writeSameUnmap':
@@ -201,15 +236,35 @@ export class DiskSteps {
     }
   }
 
-  /** WRITE SAME and UNMAP have no FUA bit at all. */
   #flushesBehind(io: DiskIo): boolean {
-    if (!io.request.forceUnitAccess || !this.abilities.writeCache) return false;
-    const isWrite = io.step === 'write' || io.step === 'writeZeroBuffer';
-    if (isWrite && this.abilities.forceUnitAccess) return false;
+    if (!io.request.forceUnitAccess || !this.#abilities.writeCache) return false;
+    if (hasFuaBit(io.step) && this.#abilities.forceUnitAccess) return false;
     io.step = 'flushBehind';
     io.retries.reset();
     this.#coverAll(io);
     return true;
+  }
+
+  /**
+   * The device does not know the operation code of the present step's command: the unit with which the step takes the
+   * 10-byte form of it; null where there is none, or where it does not reach all of the device.
+   */
+  learnShortForm({ step, blocks }: DiskIo, unit: LogicalUnit): LogicalUnit | null {
+    const { commands } = unit;
+    if (blocks > BLOCKS_10_MAX) return null;
+    switch (step) {
+      case 'read':
+      case 'write':
+      case 'writeZeroBuffer':
+        if (commands.readWrite16 === false || this.#sizeBlocks > LBA_10_END) return null;
+        return { ...unit, commands: { ...commands, readWrite16: false } };
+      case 'flush':
+      case 'flushBehind':
+        if (commands.synchronizeCache16 === false) return null;
+        return { ...unit, commands: { ...commands, synchronizeCache16: false } };
+      default:
+        return null;
+    }
   }
 
   /**
@@ -220,6 +275,11 @@ export class DiskSteps {
     const { commands, provisioning } = unit;
     const isTrim = io.request.op === BlockOp.trim;
     switch (io.step) {
+      case 'compareAndWrite':
+        return {
+          unit: { ...unit, commands: { ...commands, compareAndWrite: false } },
+          goesOn: false,
+        };
       case 'unmap':
         return { unit: { ...unit, commands: { ...commands, unmap: false } }, goesOn: false };
       case 'writeSameUnmap':
@@ -242,6 +302,11 @@ export class DiskSteps {
         return null;
     }
   }
+}
+
+/** WRITE SAME and UNMAP have none. */
+function hasFuaBit(step: DiskStep): boolean {
+  return step === 'write' || step === 'compareAndWrite' || step === 'writeZeroBuffer';
 }
 
 export function isFlush(step: DiskStep): boolean {

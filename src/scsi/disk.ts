@@ -1,32 +1,46 @@
-import { checkRequest } from '../block/check.js';
+import { checkRequest, isMutation } from '../block/check.js';
 import { Completions } from '../block/completions.js';
 import { BlockOp, BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockDeviceInfo, BlockExtent, BlockRequest } from '../block/device.js';
 import { clipExtents } from '../block/extents.js';
 import { RequestQueue } from '../block/request-queue.js';
-import { messageOf } from '../common/errors.js';
 import { ControlChannel } from './control.js';
 import type { ScsiServices } from './control.js';
-import { abilitiesOf, deviceInfoOf } from './device-info.js';
+import { deviceInfoOf } from './device-info.js';
 import { DiskIo } from './disk-io.js';
 import { DiskSteps, isFlush } from './disk-steps.js';
 import { ScsiError } from './errors.js';
-import { inspectLogicalUnit, readMedium } from './inspect.js';
-import type { LogicalUnit, Medium } from './inspect.js';
+import { checkIdentity, identityOf } from './identity.js';
+import type { UnitIdentity } from './identity.js';
+import { inspectLogicalUnit, withRefusals } from './inspect.js';
+import type { LogicalUnit } from './inspect.js';
 import { queryLbaStatus } from './lba-status.js';
 import { DISK_COMMANDS_MAX } from './limits.js';
 import { DataDirection, DeliveryOutcome } from './port.js';
 import type { ScsiPort } from './port.js';
 import { describeFailure, judge } from './retry.js';
 import type { Verdict } from './retry.js';
-import { Asc, Sense, SenseKey, blockStatusOf } from './sense.js';
+import * as meaning from './sense-meaning.js';
+import { Asc, Sense, blockStatusOf } from './sense.js';
+import { UnitWatch } from './unit-watch.js';
+import type { UnitTrust, UnitWatchHost } from './unit-watch.js';
 import { ScsiStatus, commandNameAt } from './wire.js';
 import { WriteLedger } from './write-ledger.js';
+
+export interface DiskOptions {
+  /** Flushes here must also cover what others wrote to the unit, so they fail when that may be lost. */
+  readonly isShared?: boolean;
+  /** What the unit must be, where that is known from before. */
+  readonly expected?: UnitIdentity | null;
+}
 
 /**
  * A logical unit as a block device. A request takes a slot from a pool as deep as the port's queue and goes through
  * its commands with it (see disk-steps.ts); requests that find no slot wait in order. How a command that did not
  * succeed goes on is in retry.ts.
+ *
+ * While the unit may be another one than it was (see unit-watch.ts), requests wait, and so do commands that have ended:
+ * whether they were carried out on the right disk is not known.
  */
 export class ScsiDisk implements BlockDevice {
   /** Called when the device's size has changed; `info` has the new one. */
@@ -53,24 +67,23 @@ export class ScsiDisk implements BlockDevice {
   #isClosed = false;
   #closing: Promise<void> | null = null;
   #onIdle: (() => void) | null = null;
-  /** Why no request can succeed any more. */
-  #lostReason: string | null = null;
-  #isRefreshing = false;
-  #refreshesAgain = false;
+  readonly #watch: UnitWatch;
 
   private constructor(
     port: ScsiPort,
     services: ScsiServices,
     unit: LogicalUnit,
-    { steps, commandsMax, isShared }: { steps: DiskSteps; commandsMax: number; isShared: boolean },
+    { isShared = false, expected = null }: DiskOptions,
   ) {
     this.#ledger = new WriteLedger(isShared);
     this.#port = port;
     this.#services = services;
-    this.#control = new ControlChannel(port, services);
-    this.#steps = steps;
+    this.#control = new ControlChannel(port, services, (sense) => this.#attend(sense));
+    const commandsMax = Math.max(1, Math.min(port.queueDepth, DISK_COMMANDS_MAX));
+    this.#steps = new DiskSteps(unit, commandsMax);
     this.#unit = unit;
     this.#info = deviceInfoOf(unit);
+    this.#watch = new UnitWatch(this.#watchHost(), unit, expected);
     const done = (io: DiskIo): void => this.#commandDone(io);
     for (let index = 0; index < commandsMax; index++) {
       const io = new DiskIo(index, done);
@@ -83,20 +96,30 @@ export class ScsiDisk implements BlockDevice {
 
   /**
    * Finds out what is behind `port` and makes a disk of it. The port stays its owner's, who closes it after the disk.
-   * `isShared`: flushes here must also cover what others wrote to the logical unit, so they fail when that may be lost.
-   * @throws ScsiError when it is nothing that can be used as a disk
+   * @throws ScsiError when it is nothing that can be used as a disk, or not the one that is expected
    */
   static async open(
     port: ScsiPort,
     services: ScsiServices,
-    { isShared = false }: { readonly isShared?: boolean } = {},
+    options: DiskOptions = {},
   ): Promise<ScsiDisk> {
     const unit = await inspectLogicalUnit(port, services);
-    const commandsMax = Math.max(1, Math.min(port.queueDepth, DISK_COMMANDS_MAX));
-    const steps = new DiskSteps(unit, commandsMax);
+    checkIdentity(port.name, identityOf(unit), options.expected ?? null);
     const { vendor, product, sizeBytes, blockBytes } = unit;
     services.log.info({ lun: port.name, vendor, product, sizeBytes, blockBytes }, 'disk opened');
-    return new ScsiDisk(port, services, unit, { steps, commandsMax, isShared });
+    return new ScsiDisk(port, services, unit, options);
+  }
+
+  #watchHost(): UnitWatchHost {
+    const { clock, log } = this.#services;
+    return {
+      name: this.#port.name,
+      clock,
+      log,
+      inspect: () => inspectLogicalUnit(this.#port, this.#services, this.#control),
+      adopt: (unit) => this.#adoptFound(unit),
+      trustChanged: (trust) => this.#trustChanged(trust),
+    };
   }
 
   get info(): BlockDeviceInfo {
@@ -108,6 +131,11 @@ export class ScsiDisk implements BlockDevice {
     return this.#unit;
   }
 
+  /** Which unit this is. */
+  get identity(): UnitIdentity {
+    return this.#watch.identity;
+  }
+
   submit(request: BlockRequest): void {
     const status = this.#check(request);
     if (status !== BlockStatus.ok) {
@@ -116,8 +144,10 @@ export class ScsiDisk implements BlockDevice {
     }
     this.#busyCount++;
     const io = this.#freeIos;
-    if (io === null) {
+    const { trust } = this.#watch;
+    if (io === null || trust !== 'trusted') {
       this.#waiting.push(request);
+      if (trust === 'doubtful') this.#watch.demand();
       return;
     }
     this.#freeIos = io.nextFree;
@@ -150,6 +180,10 @@ export class ScsiDisk implements BlockDevice {
     }
   }
 
+  refresh(): Promise<void> {
+    return this.#watch.refresh();
+  }
+
   /** Somebody else who shares the logical unit has learnt that writes are lost: no flush may succeed here either. */
   loseWrites(reason: string): void {
     if (this.#ledger.hasLost) return;
@@ -159,6 +193,11 @@ export class ScsiDisk implements BlockDevice {
     this.#services.log.error(facts, message);
   }
 
+  /** Flushes here cover from now on what others write to the unit as well. */
+  share(): void {
+    this.#ledger.share();
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -166,14 +205,18 @@ export class ScsiDisk implements BlockDevice {
 
   async #close(): Promise<void> {
     this.#isClosed = true;
+    await this.#watch.close();
+    // Requests that wait for the unit to become usable do not keep the disk open.
+    if (this.#watch.trust === 'doubtful') this.#failAll();
     if (this.#busyCount > 0) await new Promise<void>((resolve) => (this.#onIdle = resolve));
     this.#port.listener = null;
     this.#steps.release();
   }
 
   #check(request: BlockRequest): BlockStatus {
-    if (this.#isClosed) return BlockStatus.shutdown;
-    if (this.#lostReason !== null) return BlockStatus.ioError;
+    if (this.#isClosed || request.requester.isGone) return BlockStatus.shutdown;
+    const { trust } = this.#watch;
+    if (trust === 'lost' || trust === 'foreign') return BlockStatus.ioError;
     const status = checkRequest(this.#info, request);
     if (status !== BlockStatus.ok || request.op !== BlockOp.writeZeroes) return status;
     const isSlow = !this.#steps.abilities.writeSame;
@@ -182,16 +225,33 @@ export class ScsiDisk implements BlockDevice {
 
   #start(io: DiskIo, request: BlockRequest): void {
     this.#steps.begin(io, request);
+    io.command.requester = request.requester;
     this.#issue(io);
   }
 
+  /** Sends the command of the I/O's step, or ends the I/O if nobody waits for it any more, or the disk is not there. */
   #issue(io: DiskIo): void {
+    const { trust } = this.#watch;
+    if (io.request.requester.isGone) this.#finishSoon(io, BlockStatus.shutdown);
+    else if (trust === 'trusted') this.#send(io);
+    else if (trust === 'checking') this.#park(io, false);
+    else this.#finishSoon(io, BlockStatus.ioError);
+  }
+
+  #send(io: DiskIo): void {
     this.#steps.build(io);
     io.mark = this.#ledger.mark;
     this.#port.execute(io.command);
   }
 
   #commandDone(io: DiskIo): void {
+    const { trust } = this.#watch;
+    if (trust === 'trusted') this.#judge(io);
+    else if (trust === 'checking') this.#park(io, true);
+    else this.#finish(io, BlockStatus.ioError);
+  }
+
+  #judge(io: DiskIo): void {
     const { command } = io;
     const isGood =
       command.outcome === DeliveryOutcome.delivered && command.status === ScsiStatus.good;
@@ -214,27 +274,29 @@ export class ScsiDisk implements BlockDevice {
       return;
     }
     if (this.#steps.leavesInCache(io)) this.#ledger.writeDone();
-    if (!this.#steps.advance(io)) this.#finish(io, BlockStatus.ok);
-    else if (this.#lostReason === null) this.#issue(io);
-    else this.#finish(io, BlockStatus.ioError);
+    if (this.#steps.advance(io)) this.#issue(io);
+    else this.#finish(io, BlockStatus.ok);
   }
 
   /** Sends the command again, now or later, or ends the request. */
   #recover(io: DiskIo, verdict: Verdict): void {
     const { clock, log } = this.#services;
-    if (verdict === 'unitAttention') this.#attend();
+    if (verdict === 'mismatch') {
+      this.#finish(io, BlockStatus.mismatch);
+      return;
+    }
+    if (verdict === 'unitAttention') this.#attend(this.#sense);
     if (verdict === 'deferredError') {
       const sense = this.#sense.toString();
       log.error({ lun: this.#port.name, sense: this.#sense.triple }, `deferred error: ${sense}`);
       this.#loseWrites(sense);
     }
-    const delayMs =
-      verdict === 'failed' || this.#lostReason !== null
-        ? -1
-        : io.retries.delayMs(verdict, clock.nowMs());
+    const delayMs = verdict === 'failed' ? -1 : io.retries.delayMs(verdict, clock.nowMs());
     if (delayMs < 0) {
       this.#failed(io);
     } else if (delayMs === 0) {
+      if (verdict === 'timedOut')
+        log.info(this.#factsOf(io), 'SCSI command sent again after a timeout');
       this.#issue(io);
     } else {
       io.backoff = clock.after(delayMs, () => {
@@ -245,15 +307,16 @@ export class ScsiDisk implements BlockDevice {
   }
 
   /** Takes note of a unit attention; the command that met it was not executed. */
-  #attend(): void {
-    const { asc } = this.#sense;
+  #attend(sense: Sense): void {
+    const { asc } = sense;
     const { log } = this.#services;
-    const sense = this.#sense.toString();
-    log.warn({ lun: this.#port.name, sense: this.#sense.triple }, sense);
-    if (mayEmptyCache(asc) && this.#steps.abilities.writeCache && this.#ledger.isDirty) {
-      this.#loseWrites(sense);
+    log.warn({ lun: this.#port.name, sense: sense.triple }, sense.toString());
+    if (meaning.mayEmptyCache(asc) && this.#steps.abilities.writeCache && this.#ledger.isDirty) {
+      this.#loseWrites(sense.toString());
     }
-    if (asc === Asc.capacityChanged || asc === Asc.modeParametersChanged) void this.#refresh();
+    if (meaning.mayEndCommands(asc)) this.#port.questionOutstanding();
+    if (meaning.mayBeAnother(asc)) this.#watch.attend();
+    else if (meaning.mayHaveChanged(asc)) this.#watch.noteChange();
   }
 
   /** One line for a loss, however many flushes fail for it. */
@@ -267,7 +330,16 @@ export class ScsiDisk implements BlockDevice {
     const { command } = io;
     const hasSense =
       command.outcome === DeliveryOutcome.delivered && command.status === ScsiStatus.checkCondition;
-    if (hasSense && isUnknownCommand(this.#sense)) {
+    if (hasSense && this.#sense.asc === Asc.invalidOpcode) {
+      const unit = this.#steps.learnShortForm(io, this.#unit);
+      if (unit !== null) {
+        this.#services.log.info(this.#factsOf(io), 'the device has only the 10-byte form of this');
+        this.#adopt(unit);
+        this.#issue(io);
+        return;
+      }
+    }
+    if (hasSense && meaning.isUnknownCommand(this.#sense)) {
       const learned = this.#steps.learnRefusal(io, this.#unit);
       if (learned !== null) {
         this.#services.log.info(this.#factsOf(io), 'the device has no such command after all');
@@ -283,14 +355,16 @@ export class ScsiDisk implements BlockDevice {
       }
     }
     this.#logFailure(io, describeFailure(command, this.#sense));
-    if (hasSense && isFlush(io.step) && isWriteFailure(this.#sense)) {
+    if (hasSense && isFlush(io.step) && meaning.isWriteFailure(this.#sense)) {
       this.#loseWrites(this.#sense.toString());
     }
+    if (hasSense && meaning.isMissing(this.#sense)) this.#watch.doubt(this.#sense.toString());
+    // Another disk, or this one with another size.
+    if (hasSense && this.#sense.asc === Asc.lbaOutOfRange) this.#watch.noteChange();
     this.#finish(io, hasSense ? blockStatusOf(this.#sense, contextOf(io)) : BlockStatus.ioError);
   }
 
   #logFailure(io: DiskIo, reason: string): void {
-    if (this.#lostReason !== null) return;
     const { log } = this.#services;
     const facts = { ...this.#factsOf(io), reason };
     // One line says that the path is gone, after the commands have ended; those that go with it are not news.
@@ -309,18 +383,40 @@ export class ScsiDisk implements BlockDevice {
 
   #finish(io: DiskIo, status: BlockStatus): void {
     const { request } = io;
-    const next = this.#waiting.shift();
-    if (next === null) this.#free(io);
-    else this.#start(io, next);
+    this.#reuse(io);
     request.status = status;
     request.done(request);
     this.#leave();
   }
 
-  #free(io: DiskIo): void {
+  /** Ends an I/O of which the requester may still be inside `submit`. */
+  #finishSoon(io: DiskIo, status: BlockStatus): void {
+    this.#completions.finishSoon(io.request, status);
+    this.#reuse(io);
+    this.#leave();
+  }
+
+  /** Gives an I/O's slot to the next request. */
+  #reuse(io: DiskIo): void {
+    const next = this.#nextWaiting();
+    if (next !== null) {
+      this.#start(io, next);
+      return;
+    }
     io.forget();
     io.nextFree = this.#freeIos;
     this.#freeIos = io;
+  }
+
+  /** The request that may start now; those that nobody waits for any more end here. */
+  #nextWaiting(): BlockRequest | null {
+    if (this.#watch.trust !== 'trusted') return null;
+    for (;;) {
+      const request = this.#waiting.shift();
+      if (request?.requester.isGone !== true) return request;
+      this.#completions.finishSoon(request, BlockStatus.shutdown);
+      this.#leave();
+    }
   }
 
   #leave(): void {
@@ -328,12 +424,39 @@ export class ScsiDisk implements BlockDevice {
     if (this.#busyCount === 0) this.#onIdle?.();
   }
 
-  /** No request succeeds from here on; those that wait, for a slot or another attempt, end now. */
-  #lose(reason: string): void {
-    if (this.#lostReason !== null) return;
-    this.#lostReason = reason;
-    this.#services.log.error({ lun: this.#port.name, reason }, 'disk lost');
-    this.onLost?.(reason);
+  // Trust in the unit.
+
+  /** Keeps an I/O until it is known which disk is there. `hasEnded`: its command has, and is to be judged then. */
+  #park(io: DiskIo, hasEnded: boolean): void {
+    io.awaitsTrust = true;
+    io.hasEnded = hasEnded;
+  }
+
+  #trustChanged(trust: UnitTrust): void {
+    if (trust === 'checking') return;
+    if (trust === 'trusted') this.#resume();
+    else this.#failAll();
+  }
+
+  /** What was parked goes on, then what has waited. */
+  #resume(): void {
+    for (const io of this.#ios) {
+      if (!io.awaitsTrust) continue;
+      io.awaitsTrust = false;
+      if (io.hasEnded) this.#commandDone(io);
+      else this.#issue(io);
+    }
+    while (this.#freeIos !== null) {
+      const request = this.#nextWaiting();
+      if (request === null) return;
+      const io = this.#freeIos;
+      this.#freeIos = io.nextFree;
+      this.#start(io, request);
+    }
+  }
+
+  /** Ends what is parked, waits for a slot, or for another attempt. What is with the port ends when the port says so. */
+  #failAll(): void {
     for (;;) {
       const request = this.#waiting.shift();
       if (request === null) break;
@@ -341,74 +464,48 @@ export class ScsiDisk implements BlockDevice {
       this.#leave();
     }
     for (const io of this.#ios) {
-      if (io.backoff === null) continue;
-      io.backoff.cancel();
+      if (io.backoff === null && !io.awaitsTrust) continue;
+      io.backoff?.cancel();
       io.backoff = null;
-      this.#completions.finishSoon(io.request, BlockStatus.ioError);
-      this.#free(io);
-      this.#leave();
+      io.awaitsTrust = false;
+      this.#finishSoon(io, BlockStatus.ioError);
     }
   }
 
-  /** Reads capacity and mode parameters again; calls that come meanwhile make it read once more. */
-  async #refresh(): Promise<void> {
-    this.#refreshesAgain = true;
-    if (this.#isRefreshing) return;
-    this.#isRefreshing = true;
-    this.#busyCount++;
-    try {
-      while (this.#refreshesAgain) {
-        this.#refreshesAgain = false;
-        this.#applyMedium(await readMedium(this.#control));
-      }
-    } catch (error) {
-      const facts = { lun: this.#port.name, reason: messageOf(error) };
-      this.#services.log.warn(facts, 'the changed device could not be read again');
-    } finally {
-      this.#isRefreshing = false;
-      this.#leave();
-    }
+  /** No request succeeds from here on. */
+  #lose(reason: string): void {
+    if (this.#watch.trust === 'lost') return;
+    this.#services.log.error({ lun: this.#port.name, reason }, 'disk lost');
+    this.#watch.lose(reason);
+    this.onLost?.(reason);
   }
 
-  #applyMedium(medium: Medium): void {
-    const { blockBytes, sizeBytes } = this.#unit;
-    if (medium.blockBytes !== blockBytes) {
-      this.#lose(`its block size changed from ${blockBytes} to ${medium.blockBytes} bytes`);
-      return;
+  /** The unit as it was found; commands that it is known not to have stay forgotten. Why it cannot be used, or null. */
+  #adoptFound(found: LogicalUnit): string | null {
+    const { blockBytes, sizeBytes, readOnly, commands } = this.#unit;
+    if (found.blockBytes !== blockBytes) {
+      return `its block size changed from ${blockBytes} to ${found.blockBytes} bytes`;
     }
-    this.#adopt({ ...this.#unit, ...medium });
-    if (medium.sizeBytes === sizeBytes) return;
-    const facts = { lun: this.#port.name, from: sizeBytes, to: medium.sizeBytes };
-    this.#services.log.warn(facts, 'disk changed its size');
-    this.onCapacityChange?.(this.#info);
+    this.#adopt({ ...found, commands: withRefusals(found.commands, commands) });
+    const { log } = this.#services;
+    const lun = this.#port.name;
+    if (found.readOnly !== readOnly) {
+      log.warn({ lun }, found.readOnly ? 'disk became read-only' : 'disk became writable');
+    }
+    if (found.sizeBytes !== sizeBytes) {
+      log.warn({ lun, from: sizeBytes, to: found.sizeBytes }, 'disk changed its size');
+      this.onCapacityChange?.(this.#info);
+    }
+    return null;
   }
 
   #adopt(unit: LogicalUnit): void {
     this.#unit = unit;
     this.#info = deviceInfoOf(unit);
-    this.#steps.abilities = abilitiesOf(unit);
+    this.#steps.adopt(unit);
   }
 }
 
-function isUnknownCommand({ key, asc }: Sense): boolean {
-  return (
-    key === SenseKey.illegalRequest && (asc === Asc.invalidOpcode || asc === Asc.invalidFieldInCdb)
-  );
-}
-
-/** The device could not write what it had in its cache, as far as a flush is concerned. */
-function isWriteFailure({ key }: Sense): boolean {
-  return key === SenseKey.mediumError || key === SenseKey.hardwareError;
-}
-
-/**
- * Unit attentions after which a volatile cache may be empty: SAM-5 6.2 lets a device tell of a power-on by any of the
- * three. A logical unit reset or a bus reset (29h/02h and 29h/03h), often another initiator's, keeps the cache.
- */
-function mayEmptyCache(asc: number): boolean {
-  return asc === Asc.powerOnOrReset || asc === Asc.powerOn || asc === Asc.deviceInternalReset;
-}
-
 function contextOf({ request: { op } }: DiskIo): 'read' | 'write' {
-  return op === BlockOp.write || op === BlockOp.writeZeroes ? 'write' : 'read';
+  return isMutation(op) && op !== BlockOp.trim ? 'write' : 'read';
 }

@@ -53,11 +53,35 @@ export interface Medium {
 
 /** Commands that not every device has: true or false as REPORT SUPPORTED OPERATION CODES says, null without it. */
 export interface SupportedCommands {
+  /** READ(16) and WRITE(16); where there are none, READ(10) and WRITE(10) are used. */
+  readonly readWrite16: boolean | null;
+  readonly synchronizeCache16: boolean | null;
+  readonly compareAndWrite: boolean | null;
   readonly unmap: boolean | null;
   readonly writeSame16: boolean | null;
   readonly preFetch16: boolean | null;
   readonly getLbaStatus: boolean | null;
 }
+
+/** What is found, less the commands that the device has refused before. */
+export function withRefusals(
+  found: SupportedCommands,
+  known: SupportedCommands,
+): SupportedCommands {
+  const merged: Record<keyof SupportedCommands, boolean | null> = { ...found };
+  for (const name of COMMAND_NAMES) if (known[name] === false) merged[name] = false;
+  return merged;
+}
+
+const COMMAND_NAMES: readonly (keyof SupportedCommands)[] = [
+  'readWrite16',
+  'synchronizeCache16',
+  'compareAndWrite',
+  'unmap',
+  'writeSame16',
+  'preFetch16',
+  'getLbaStatus',
+];
 
 /** A disk as it presents itself. */
 export interface LogicalUnit extends Medium {
@@ -89,8 +113,8 @@ export interface LogicalUnit extends Medium {
 export async function inspectLogicalUnit(
   port: ScsiPort,
   services: ScsiServices,
+  control = new ControlChannel(port, services),
 ): Promise<LogicalUnit> {
-  const control = new ControlChannel(port, services);
   const inquiry = await readInquiry(control);
   await waitUntilReady(control);
   const medium = await readMedium(control);
@@ -104,7 +128,7 @@ export async function inspectLogicalUnit(
     tpgs: inquiry.tpgs,
     ...medium,
     ...pages,
-    commands: await readSupportedCommands(control),
+    commands: await readSupportedCommands(control, inquiry.deviceType),
     pathTransferBytesMax: port.transferBytesMax,
   };
 }
@@ -161,7 +185,7 @@ async function readInquiry(control: ControlChannel): Promise<InquiryData> {
   );
   if (inquiry === null) throw malformed(control, 'INQUIRY');
   if (inquiry.qualifier !== wire.Qualifier.connected) throw noSuchLun(control);
-  if (inquiry.deviceType !== wire.DeviceType.block) {
+  if (!isDisk(inquiry.deviceType)) {
     const type = wire.deviceTypeName(inquiry.deviceType);
     throw new ScsiError(
       'scsi-not-a-disk',
@@ -194,11 +218,15 @@ async function readCapacity(control: ControlChannel): Promise<ReadCapacity> {
       (command) => buildReadCapacity16(command, READ_CAPACITY_16_BYTES),
       READ_CAPACITY_16_BYTES,
       decodeCapacity16,
-    )) ??
-    (await control.run(buildReadCapacity10, READ_CAPACITY_10_BYTES, (view, offset, length) =>
-      length < READ_CAPACITY_10_BYTES ? MALFORMED : wire.decodeReadCapacity10(view, offset),
-    ));
+    )) ?? (await control.run(buildReadCapacity10, READ_CAPACITY_10_BYTES, decodeCapacity10));
   if (capacity === MALFORMED) throw malformed(control, 'READ CAPACITY');
+  if (capacity === TOO_LARGE) {
+    throw new ScsiError(
+      'scsi-no-capacity',
+      `${name} is larger than 2 TiB or so, and does not say by how much: it has no READ CAPACITY(16)`,
+      { lun: name },
+    );
+  }
   const { blockBytes, lastLba } = capacity;
   const isPowerOfTwo = 2 ** Math.round(Math.log2(blockBytes)) === blockBytes;
   if (lastLba < 0 || blockBytes === 0) {
@@ -220,6 +248,18 @@ async function readCapacity(control: ControlChannel): Promise<ReadCapacity> {
 }
 
 const MALFORMED = 'malformed';
+/** SBC-3 5.15.2: FFFFFFFFh sends the reader to READ CAPACITY(16). */
+const TOO_LARGE = 'too large';
+
+function decodeCapacity10(
+  view: DataView,
+  offset: number,
+  length: number,
+): ReadCapacity | typeof MALFORMED | typeof TOO_LARGE {
+  if (length < wire.READ_CAPACITY_10_BYTES) return MALFORMED;
+  const capacity = wire.decodeReadCapacity10(view, offset);
+  return capacity.lastLba === 0xffff_ffff ? TOO_LARGE : capacity;
+}
 
 function decodeCapacity16(
   view: DataView,
@@ -288,13 +328,21 @@ function readPage<T>(
   );
 }
 
-async function readSupportedCommands(control: ControlChannel): Promise<SupportedCommands> {
+async function readSupportedCommands(
+  control: ControlChannel,
+  deviceType: number,
+): Promise<SupportedCommands> {
   const { Opcode, ServiceAction } = wire;
   const unmap = await readSupport(control, Opcode.unmap, 0);
   // A device that cannot tell about one command cannot tell about any.
   const ask = (opcode: number, action: number) =>
     unmap === null ? Promise.resolve(null) : readSupport(control, opcode, action);
+  // RBC has the 10-byte forms only.
+  const forms16 = deviceType === wire.DeviceType.simplifiedBlock ? false : null;
   return {
+    readWrite16: forms16,
+    synchronizeCache16: forms16,
+    compareAndWrite: await ask(Opcode.compareAndWrite, 0),
     unmap,
     writeSame16: await ask(Opcode.writeSame16, 0),
     preFetch16: await ask(Opcode.preFetch16, 0),
@@ -323,6 +371,12 @@ async function readSupport(
   );
   if (support === null || support === CommandSupport.unknown) return null;
   return support === CommandSupport.yes || support === CommandSupport.vendorSpecific;
+}
+
+/** A direct access block device (SBC), or one with the reduced command set (RBC). */
+function isDisk(deviceType: number): boolean {
+  const { block, simplifiedBlock } = wire.DeviceType;
+  return deviceType === block || deviceType === simplifiedBlock;
 }
 
 /** Runs `action`, and says in words when the device answers that there is no such logical unit. */

@@ -13,6 +13,18 @@ export const BUSY_DELAY_MAX_MS = 1_000;
 /** And how long this goes on. Clients give up after about as much. */
 export const BUSY_TOTAL_MS = 30_000;
 
+/** A command that had no answer in time, and is certainly not executing any more, is sent again this often (Linux: 5). */
+export const TIMEOUT_RETRIES_MAX = 5;
+
+/** How often a disk is looked at of its own accord, for targets that put another one there without a word (LIO). */
+export const LOOK_PERIOD_MS = 30_000;
+/** Looks that clients cause, by attaching or by requests, are not closer together than this. */
+export const LOOK_SPACING_MS = 1_000;
+/** How often a disk is looked at that cannot be used, until it can. */
+export const REGAIN_PERIOD_MS = 2_000;
+/** Looks without a pause, when attentions come during them. A device has a few to tell at a time. */
+export const LOOKS_IN_A_ROW_MAX = 5;
+
 /** A cache of gigabytes may have to reach a slow medium (Linux: SD_FLUSH_TIMEOUT). */
 export const FLUSH_TIMEOUT_MS = 60_000;
 /** The device writes the blocks itself, and may be slow at it (Linux: SD_WRITE_SAME_TIMEOUT). */
@@ -24,6 +36,9 @@ export const WRITE_ZEROES_BYTES_MAX = 256 * 1024 * 1024;
 export const WRITE_SAME_BLOCKS_UNREPORTED = 0xffff;
 /** Where the device has no WRITE SAME, zeroes are written from one such buffer. */
 export const ZERO_BUFFER_BYTES = 256 * 1024;
+/** What the length field of READ(10) and WRITE(10) can say, and the first block that its address cannot. */
+export const BLOCKS_10_MAX = 0xffff;
+export const LBA_10_END = 0x1_0000_0000;
 /** An UNMAP is quick, but not for any size: a file system's hole punching blocks its journal. */
 export const TRIM_BYTES_MAX = 4 * 1024 * 1024 * 1024;
 /** An UNMAP of a device that tells of the command but not its limit (Linux: SD_MAX_WS16_BLOCKS). */

@@ -1,3 +1,5 @@
+import { NOBODY } from '../common/requester.js';
+import type { Requester } from '../common/requester.js';
 import type { Slab } from '../common/slab.js';
 
 export const DataDirection = { none: 0, in: 1, out: 2 } as const;
@@ -8,9 +10,9 @@ export const DeliveryOutcome = {
   delivered: 0,
   /** The session is gone or going; whether the device executed the command is unknown. */
   connectionLost: 1,
-  /** No answer in time; the command was aborted. */
+  /** No answer in time, and then aborted: the target has confirmed that it does not execute the command any more. */
   timedOut: 2,
-  /** Aborted at our request or by a reset. */
+  /** Aborted at our request or by a reset, which the target has confirmed; or never sent, as nobody waits for it. */
   aborted: 3,
 } as const;
 export type DeliveryOutcome = (typeof DeliveryOutcome)[keyof typeof DeliveryOutcome];
@@ -34,6 +36,8 @@ export class ScsiCommand {
   dataLength = 0;
   /** 0 takes the port's default. */
   timeoutMs = 0;
+  /** Who waits for the end; the port need not send what nobody waits for. */
+  requester: Requester = NOBODY;
 
   outcome: DeliveryOutcome = DeliveryOutcome.delivered;
   /** SAM-5 5.3.1 status code. */
@@ -69,6 +73,11 @@ export interface ScsiPort {
   readonly queueDepth: number;
   listener: ScsiPortListener | null;
   execute(command: ScsiCommand): void;
+  /**
+   * The logical unit has told that commands were cleared or that it was reset: those sent before may have ended without
+   * an answer. The port finds out which, and ends those as `aborted`, before their time is up.
+   */
+  questionOutstanding(): void;
   /** LOGICAL UNIT RESET; rejects when the target refuses or does not answer. */
   resetLogicalUnit(): Promise<void>;
 }

@@ -1,8 +1,9 @@
 /**
  * What to do about a command that has ended. Every command that this layer sends may be sent again: reads change
  * nothing; a write, WRITE SAME or UNMAP writes the same bytes to the same place, and its requester, who has not
- * been told of its end, cannot have made another write depend on it. A command that may still be executing is
- * never sent again (`connectionLost`, `timedOut`): it could land after a later write to the same place.
+ * been told of its end, cannot have made another write depend on it; a COMPARE AND WRITE that was executed after all
+ * finds its own data there. A command that may still be executing is never sent again (`connectionLost`): it could
+ * land after a later write to the same place.
  */
 import { DeliveryOutcome } from './port.js';
 import type { ScsiCommand } from './port.js';
@@ -11,6 +12,7 @@ import {
   BUSY_DELAY_MAX_MS,
   BUSY_DELAY_MIN_MS,
   BUSY_TOTAL_MS,
+  TIMEOUT_RETRIES_MAX,
   UNIT_ATTENTION_RETRIES_MAX,
 } from './limits.js';
 import { Asc, SenseKey, decodeSense } from './sense.js';
@@ -26,6 +28,10 @@ export type Verdict =
   | 'deferredError'
   /** Stopped before its end, certainly not executing any more. */
   | 'aborted'
+  /** There was no answer in time; certainly not executing any more. */
+  | 'timedOut'
+  /** COMPARE AND WRITE found something else, and wrote nothing. */
+  | 'mismatch'
   /** Not executed: come again later. */
   | 'busy'
   | 'failed';
@@ -38,8 +44,9 @@ export function judge(command: ScsiCommand, sense: Sense): Verdict {
       return judgeStatus(command, sense);
     case DeliveryOutcome.aborted:
       return 'aborted';
-    case DeliveryOutcome.connectionLost:
     case DeliveryOutcome.timedOut:
+      return 'timedOut';
+    case DeliveryOutcome.connectionLost:
       return 'failed';
   }
 }
@@ -72,6 +79,8 @@ function judgeSense(sense: Sense): Verdict {
       return 'unitAttention';
     case SenseKey.abortedCommand:
       return 'aborted';
+    case SenseKey.miscompare:
+      return 'mismatch';
     case SenseKey.notReady:
       return isTransient(sense.asc) ? 'busy' : 'failed';
     default:
@@ -103,6 +112,7 @@ export function describeFailure(command: ScsiCommand, sense: Sense): string {
 export class RetryBudget {
   #attentionCount = 0;
   #abortedCount = 0;
+  #timeoutCount = 0;
   #busyCount = 0;
   #busySinceMs = 0;
   #isFresh = true;
@@ -112,6 +122,7 @@ export class RetryBudget {
     this.#isFresh = true;
     this.#attentionCount = 0;
     this.#abortedCount = 0;
+    this.#timeoutCount = 0;
     this.#busyCount = 0;
   }
 
@@ -124,6 +135,8 @@ export class RetryBudget {
         return this.#attentionCount++ < UNIT_ATTENTION_RETRIES_MAX ? 0 : -1;
       case 'aborted':
         return this.#abortedCount++ < ABORTED_RETRIES_MAX ? 0 : -1;
+      case 'timedOut':
+        return this.#timeoutCount++ < TIMEOUT_RETRIES_MAX ? 0 : -1;
       case 'busy': {
         if (this.#busyCount === 0) this.#busySinceMs = nowMs;
         if (nowMs - this.#busySinceMs >= BUSY_TOTAL_MS) return -1;

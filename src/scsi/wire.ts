@@ -496,3 +496,20 @@ export function encodeCdb16(
   cdb.setUint32(10, length);
   cdb.setUint16(14, 0);
 }
+
+/** Writes a CDB of the 10-byte block form. `lba` is below 2^32, `length` below 2^16. */
+export function encodeCdb10(
+  cdb: DataView,
+  opcode: number,
+  flags: number,
+  lba: number,
+  length: number,
+): void {
+  cdb.setUint16(0, (opcode << 8) | flags);
+  cdb.setUint32(2, lba);
+  cdb.setUint8(6, 0);
+  cdb.setUint16(7, length);
+  cdb.setUint8(9, 0);
+  cdb.setUint32(10, 0);
+  cdb.setUint16(14, 0);
+}

@@ -5,7 +5,7 @@
  * medium. A device that failed a flush may also have dropped what it could not write, and call the next one good.
  */
 export class WriteLedger {
-  readonly #isShared: boolean;
+  #isShared: boolean;
   #writesDone = 0;
   #writesFlushed = 0;
   #hasLost = false;
@@ -13,6 +13,11 @@ export class WriteLedger {
   /** `isShared`: others write to the device whose flushes are ours too, and what they wrote is not known here. */
   constructor(isShared = false) {
     this.#isShared = isShared;
+  }
+
+  /** Others write from now on as well. */
+  share(): void {
+    this.#isShared = true;
   }
 
   /** Writes ended that no flush has covered yet, or may have. */

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 
-/** How a logical unit tells who it is (VPD pages 80 and 83). The same name and LUN give the same identity. */
+/** How a logical unit tells who it is (VPD pages 80 and 83). */
 export interface DiskIdentity {
   readonly targetName: string;
   /** 16 hexadecimal digits. */
@@ -9,9 +9,12 @@ export interface DiskIdentity {
   readonly naa: Uint8Array;
 }
 
-/** The identity of a target's logical unit: random-looking, stable over restarts, different for each. */
-export function diskIdentity(targetName: string, lun: number): DiskIdentity {
-  const digest = createHash('sha256').update(`${targetName}\n${lun}`).digest();
+/**
+ * The identity of a target's logical unit: random-looking, stable over restarts as far as the store's is, and different
+ * for each store. It does not depend on the LUN: an initiator must see when another disk is put under the same number.
+ */
+export function diskIdentity(targetName: string, storeIdentity: string): DiskIdentity {
+  const digest = createHash('sha256').update(`${targetName}\n${storeIdentity}`).digest();
   const naa = Uint8Array.from(digest.subarray(0, 8));
   naa[0] = 0x30 | ((naa[0] ?? 0) & 0x0f);
   return { targetName, serial: digest.subarray(8, 16).toString('hex'), naa };

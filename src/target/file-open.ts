@@ -1,4 +1,4 @@
-import { close, constants, fstat, ftruncate, open } from 'node:fs';
+import { close, constants, fstat, ftruncate, open, realpath } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
 import { promisify } from 'node:util';
 import { ConfigError, messageOf } from '../common/errors.js';
@@ -19,7 +19,9 @@ export interface OpenedFile {
   readonly sizeBytes: number;
   /** What the file had before it was made `sizeBytes` long: all behind it reads as zeroes. */
   readonly oldBytes: number;
-  /** Device and inode, which tell the file from all others under whatever name. */
+  /** Device and inode, which tell the file from all others that are open under whatever name. */
+  readonly claim: string;
+  /** Path and inode: see Store.identity. Device numbers may change with a restart of the machine. */
   readonly identity: string;
 }
 
@@ -27,43 +29,46 @@ const openFile = promisify(open);
 const statFile = promisify(fstat);
 const truncateFile = promisify(ftruncate);
 const closeFile = promisify(close);
+const findPath = promisify(realpath);
 
 /** The files of this process's stores: two stores of one file would contradict each other about its holes. */
-const identities = new Set<string>();
+const claims = new Set<string>();
 
 /** Opens, and creates or extends, the file of a store. @throws ConfigError with one sentence for people */
 export async function openStoreFile(choice: FileChoice): Promise<OpenedFile> {
   const fd = await openDescriptor(choice);
-  let identity: string | null = null;
+  let claim: string | null = null;
   try {
     const stats = await statFile(fd, { bigint: true });
     if (!stats.isFile()) throw fileError(choice.path, 'is not a regular file');
-    identity = claim(stats, choice.path);
+    claim = claimFile(stats, choice.path);
     const oldBytes = Number(stats.size);
-    return { fd, sizeBytes: await sizeFile(fd, oldBytes, choice), oldBytes, identity };
+    const sizeBytes = await sizeFile(fd, oldBytes, choice);
+    const identity = `file ${await findPath(choice.path)} ${stats.ino}`;
+    return { fd, sizeBytes, oldBytes, claim, identity };
   } catch (error) {
-    if (identity !== null) identities.delete(identity);
+    if (claim !== null) claims.delete(claim);
     await closeFile(fd);
     throw error;
   }
 }
 
 /** Closes the file; a store of it may be opened again. */
-export async function closeStoreFile({ fd, identity }: OpenedFile): Promise<void> {
+export async function closeStoreFile({ fd, claim }: OpenedFile): Promise<void> {
   try {
     await closeFile(fd);
   } finally {
-    identities.delete(identity);
+    claims.delete(claim);
   }
 }
 
-function claim({ dev, ino }: BigIntStats, path: string): string {
-  const identity = `${dev}:${ino}`;
-  if (identities.has(identity)) {
+function claimFile({ dev, ino }: BigIntStats, path: string): string {
+  const claim = `${dev}:${ino}`;
+  if (claims.has(claim)) {
     throw fileError(path, 'is open already as another LUN; give each LUN a file of its own');
   }
-  identities.add(identity);
-  return identity;
+  claims.add(claim);
+  return claim;
 }
 
 async function openDescriptor({ path, sizeBytes, readOnly }: FileChoice): Promise<number> {

@@ -33,6 +33,7 @@ interface RunningPunch {
  */
 export class FileStore implements Store {
   readonly name: string;
+  readonly identity: string;
   readonly sizeBytes: number;
   readonly blockBytes: number;
   readonly readOnly: boolean;
@@ -53,6 +54,7 @@ export class FileStore implements Store {
 
   private constructor(choice: FileChoice, file: OpenedFile, canPunch: boolean, log: Logger) {
     this.name = `file:${choice.path}`;
+    this.identity = file.identity;
     this.sizeBytes = file.sizeBytes;
     this.blockBytes = choice.blockBytes;
     this.readOnly = choice.readOnly;

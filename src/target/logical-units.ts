@@ -31,7 +31,7 @@ export class LogicalUnits {
     if (stores.length > LUNS_MAX) {
       throw new ConfigError('lun', `a target has at most ${LUNS_MAX} LUNs, not ${stores.length}`);
     }
-    this.disks = stores.map((store, lun) => new Disk(store, diskIdentity(targetName, lun)));
+    this.disks = stores.map((store) => new Disk(store, diskIdentity(targetName, store.identity)));
     this.#missing = new MissingUnit();
     this.#reportLuns = new ReportLuns(stores.map((_, lun) => lun));
   }

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { assert } from '../common/assert.js';
 import { AllocationMap } from './allocation-map.js';
 import {
@@ -28,6 +29,7 @@ export interface MemoryStoreOptions {
  */
 export class MemoryStore implements Store {
   readonly name: string;
+  readonly identity = `memory ${randomUUID()}`;
   readonly sizeBytes: number;
   readonly blockBytes: number;
   readonly readOnly: boolean;

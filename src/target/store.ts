@@ -53,6 +53,8 @@ export class StoreRequest {
 export interface Store {
   /** For logs and errors. */
   readonly name: string;
+  /** Tells the data from any other: the same after a restart if the data is, and another one if it is not. */
+  readonly identity: string;
   /** A multiple of `blockBytes`. */
   readonly sizeBytes: number;
   /** The logical block length, 512 or 4096. */

@@ -3,7 +3,10 @@ import { describe, expect, it } from 'vitest';
 import { AligningDevice } from '../../src/block/align.js';
 import { bounceSlabs } from '../../src/block/bounce.js';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
-import { SlabPool } from '../../src/common/slab.js';
+import { COMPARE_ATTEMPTS_MAX } from '../../src/block/limits.js';
+import { RangeLock } from '../../src/block/range-lock.js';
+import { Requester } from '../../src/common/requester.js';
+import { Slab, SlabPool } from '../../src/common/slab.js';
 import { pattern, read, submit, write } from '../support/block-client.js';
 import { MemoryBlockDevice } from '../support/block-memory-device.js';
 import type { MemoryDeviceOptions } from '../support/block-memory-device.js';
@@ -11,7 +14,7 @@ import type { MemoryDeviceOptions } from '../support/block-memory-device.js';
 function make(options: MemoryDeviceOptions = {}) {
   const pool = new SlabPool();
   const disk = new MemoryBlockDevice(options);
-  return { pool, disk, device: new AligningDevice(disk, pool) };
+  return { pool, disk, device: new AligningDevice(disk, { pool }) };
 }
 
 /** The requests that reached the disk, as `op offset length`. */
@@ -19,7 +22,7 @@ function seen(disk: MemoryBlockDevice): string[] {
   return disk.seen.map(({ op, offset, length }) => `${OP_NAMES[op]} ${offset} ${length}`);
 }
 
-const OP_NAMES = ['read', 'write', 'flush', 'trim', 'zero', 'cache'];
+const OP_NAMES = ['read', 'write', 'flush', 'trim', 'zero', 'cache', 'compareAndWrite'];
 
 describe('AligningDevice', () => {
   it('takes any byte', () => {
@@ -256,7 +259,7 @@ describe('AligningDevice, bounce memory', () => {
     const sizeClass = { slotBytes: 4096, slotsMax: 4, slotsPerSlab: 4 };
     const pool = new SlabPool([sizeClass]);
     const disk = new MemoryBlockDevice();
-    const device = new AligningDevice(disk, pool);
+    const device = new AligningDevice(disk, { pool });
     const held = [pool.acquire(4096), pool.acquire(4096), pool.acquire(4096)];
     expect(pool.acquire(1)).toBe(null);
     const writes = Array.from({ length: 20 }, (_, index) =>
@@ -287,7 +290,7 @@ describe('AligningDevice, bounce memory', () => {
     const pool = new SlabPool([{ slotBytes: 4096, slotsMax: 1, slotsPerSlab: 1 }]);
     const slot = pool.acquire(4096);
     const disk = new MemoryBlockDevice();
-    const device = new AligningDevice(disk, pool);
+    const device = new AligningDevice(disk, { pool });
     const done = write(device, 1, pattern(50, 1));
     expect(disk.seen).toEqual([]);
     slot?.release();
@@ -313,5 +316,121 @@ describe('AligningDevice, bounce memory', () => {
     expect(await partial).toBe(BlockStatus.ok);
     await closing;
     expect(disk.isClosed).toBe(true);
+  });
+});
+
+describe('AligningDevice, requesters', () => {
+  const writeOf = (device: AligningDevice, requester: Requester, fill: number) => {
+    const slab = new Slab(512);
+    slab.bytes.fill(fill);
+    return submit(device, { op: BlockOp.write, length: 512, slab, slabOffset: 0, requester });
+  };
+
+  it('lets no request overtake the write of another client, whether that one is gone or not', async () => {
+    const { disk, device } = make();
+    const [gone, back] = [new Requester(), new Requester()];
+    disk.isHeld = true;
+    const old = writeOf(device, gone, 1);
+    gone.isGone = true;
+    const repeated = writeOf(device, back, 2);
+    const elsewhere = submit(device, {
+      op: BlockOp.trim,
+      offset: 512,
+      length: 512,
+      requester: back,
+    });
+    const extents = device.queryExtents(0, 512);
+    expect(seen(disk)).toEqual(['write 0 512', 'trim 512 512']);
+    disk.finish(0);
+    await old;
+    expect(seen(disk)).toEqual(['write 0 512', 'trim 512 512', 'write 0 512']);
+    disk.release();
+    await Promise.all([repeated, elsewhere]);
+    expect(disk.bytes[0]).toBe(2);
+    expect(await extents).toEqual([{ lengthBytes: 512, hole: false, zero: false }]);
+  });
+
+  it('puts requests in order that come by two devices over one unit', async () => {
+    const disk = new MemoryBlockDevice();
+    const lock = new RangeLock();
+    const [first, second] = [
+      new AligningDevice(disk, { lock }),
+      new AligningDevice(disk, { lock }),
+    ];
+    disk.isHeld = true;
+    const partial = submit(first, {
+      op: BlockOp.writeZeroes,
+      offset: 10,
+      length: 20,
+      requester: new Requester(),
+    });
+    const whole = writeOf(second, new Requester(), 7);
+    expect(seen(disk)).toEqual(['read 0 512']);
+    disk.release();
+    await Promise.all([partial, whole]);
+    expect(disk.bytes.subarray(0, 512).every((byte) => byte === 7)).toBe(true);
+  });
+});
+
+describe('AligningDevice where others may write to the device', () => {
+  it('stores edges by compareAndWrite', async () => {
+    const disk = new MemoryBlockDevice();
+    const device = new AligningDevice(disk, { isExclusive: false });
+    expect(device.info.minimumBytes).toBe(1);
+    expect(await write(device, 100, pattern(1000, 8), { forceUnitAccess: true })).toBe(0);
+    expect(seen(disk)).toEqual([
+      'read 0 512',
+      'read 1024 512',
+      'write 512 512',
+      'compareAndWrite 0 512',
+      'compareAndWrite 1024 512',
+    ]);
+    expect(disk.seen.slice(2).every(({ forceUnitAccess }) => forceUnitAccess)).toBe(true);
+    expect(Buffer.compare(disk.bytes.subarray(100, 1100), pattern(1000, 8))).toBe(0);
+  });
+
+  it('takes whole sectors only where the device has no compareAndWrite, and says so', async () => {
+    const disk = new MemoryBlockDevice({ info: { compareBytesMax: 0 } });
+    const device = new AligningDevice(disk, { isExclusive: false });
+    expect(device.info.minimumBytes).toBe(512);
+    expect(await write(device, 100, pattern(10, 8))).toBe(BlockStatus.invalid);
+    expect((await read(device, 100, 10)).status).toBe(BlockStatus.invalid);
+    expect(disk.seen).toEqual([]);
+    disk.info = { ...disk.info, compareBytesMax: 512 };
+    expect(await write(device, 100, pattern(10, 8))).toBe(BlockStatus.ok);
+  });
+
+  it('gives up on a device whose compareAndWrite never succeeds', async () => {
+    const disk = new MemoryBlockDevice();
+    const device = new AligningDevice(disk, { isExclusive: false });
+    disk.fail = ({ op }) => (op === BlockOp.compareAndWrite ? BlockStatus.mismatch : undefined);
+    expect(await write(device, 100, pattern(10, 8))).toBe(BlockStatus.ioError);
+    expect(disk.seen.length).toBe(2 * COMPARE_ATTEMPTS_MAX);
+  });
+
+  it('keeps all bytes of all gateways that write to different bytes of one sector', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer(),
+        fc.array(fc.record({ gateway: fc.nat(2), size: fc.integer({ min: 1, max: 120 }) })),
+        async (seed, steps) => {
+          const disk = new MemoryBlockDevice({ seed: Math.abs(seed), sizeBytes: 8192 });
+          const gateways = [0, 1, 2].map(() => new AligningDevice(disk, { isExclusive: false }));
+          const expected = new Uint8Array(8192);
+          let at = 0;
+          const writes = steps.map(({ gateway, size }, index) => {
+            const data = pattern(size, index);
+            const offset = at;
+            at += size;
+            if (at > expected.length) return Promise.resolve(BlockStatus.ok);
+            expected.set(data, offset);
+            return write(gateways[gateway]!, offset, data);
+          });
+          const statuses = await Promise.all(writes);
+          expect(statuses.every((status) => status === BlockStatus.ok)).toBe(true);
+          expect(Buffer.compare(disk.bytes, expected)).toBe(0);
+        },
+      ),
+    );
   });
 });

@@ -21,20 +21,20 @@ suite('a splitting device over one-sector transfers', () => {
 });
 
 suite('an aligning device over 512-byte sectors', () => {
-  return new AligningDevice(new MemoryBlockDevice({ seed: 3 }), new SlabPool());
+  return new AligningDevice(new MemoryBlockDevice({ seed: 3 }), { pool: new SlabPool() });
 });
 
 suite('an aligning device over 4096-byte sectors', () => {
   const info = { minimumBytes: 4096 };
-  return new AligningDevice(new MemoryBlockDevice({ info, seed: 4 }), new SlabPool());
+  return new AligningDevice(new MemoryBlockDevice({ info, seed: 4 }), { pool: new SlabPool() });
 });
 
 suite('an aligning device over bytes', () => {
   const info = { minimumBytes: 1 };
-  return new AligningDevice(new MemoryBlockDevice({ info, seed: 5 }), new SlabPool());
+  return new AligningDevice(new MemoryBlockDevice({ info, seed: 5 }), { pool: new SlabPool() });
 });
 
 suite('an aligning device over a splitting device', () => {
   const disk = new MemoryBlockDevice({ info: limits, seed: 6 });
-  return new AligningDevice(new SplittingDevice(disk), new SlabPool());
+  return new AligningDevice(new SplittingDevice(disk), { pool: new SlabPool() });
 });

@@ -57,6 +57,7 @@ class Run {
       payloadBytesMax: 1 << 25,
       handler: {
         send: (bytes) => (this.#sent = Buffer.concat([this.#sent, bytes])),
+        refresh: (_item, done) => done(true),
         answered: () => undefined,
         startTls: () => undefined,
         chosen: (_item, terms) => (this.#terms = terms),

@@ -84,14 +84,43 @@ describe('a command that times out', () => {
     expect(command?.outcome).toBe(DeliveryOutcome.delivered);
   });
 
-  it('gets its logical unit reset when the target does not know it and stays silent', () => {
+  it('ends without a reset of the unit when the target does not know it and stays silent', () => {
     const bench = new SessionBench(noPings);
-    bench.execute();
-    bench.datamover.take();
+    const [command] = bench.execute();
+    const sent = bench.datamover.take();
     bench.advance(COMMAND_MS);
     bench.taskManagement(bench.datamover.take().tag, TaskManagementStatus.noSuchTask);
-    bench.advance(1500);
-    expect(requestOf(bench.datamover.take()).function).toBe(logicalUnitReset);
+    bench.advance(500);
+    expect(bench.done).toEqual([]);
+    bench.advance(1000);
+    // Another initiator's reset has ended it. A reset of ours would end that one's commands, and so on.
+    expect(bench.datamover.sent).toHaveLength(0);
+    expect(command?.outcome).toBe(DeliveryOutcome.timedOut);
+    expect(sent.task?.isActive).toBe(false);
+    expect(bench.session.isUp).toBe(true);
+  });
+
+  it('is aborted long before its time when the unit tells that commands were cleared', () => {
+    const bench = new SessionBench(noPings);
+    const [lost, answered] = bench.execute(2, 0);
+    const [elsewhere] = bench.execute(1, 1);
+    const tags = bench.datamover.sent.splice(0).map(({ tag }) => tag);
+    bench.session.lun(0).questionOutstanding();
+    bench.advance(500);
+    bench.respond(tags[1]!);
+    expect(answered?.outcome).toBe(DeliveryOutcome.delivered);
+    expect(bench.datamover.sent).toHaveLength(0);
+    bench.advance(1000);
+    const [abort] = bench.datamover.sent.splice(0);
+    expect(requestOf(abort!)).toMatchObject({ function: abortTask, referencedTaskTag: tags[0] });
+    bench.taskManagement(abort!.tag);
+    expect(lost?.outcome).toBe(DeliveryOutcome.aborted);
+    expect(bench.done).not.toContain(elsewhere);
+    const [later] = bench.execute(1, 0);
+    bench.datamover.take();
+    bench.advance(5000);
+    expect(bench.datamover.sent).toHaveLength(0);
+    expect(bench.done).not.toContain(later);
   });
 
   it.each([

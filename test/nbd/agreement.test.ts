@@ -31,6 +31,7 @@ class Bed {
       payloadBytesMax: 32 * 1024 * 1024,
       handler: {
         send: (bytes) => (this.#sent = Buffer.concat([this.#sent, bytes])),
+        refresh: (_item, done) => done(true),
         answered: () => undefined,
         startTls: () => undefined,
         chosen: (_item, terms) => (this.terms = terms),

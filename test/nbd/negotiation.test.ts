@@ -48,6 +48,7 @@ class Bed {
       payloadBytesMax: 32 * MIB,
       handler: {
         send: (bytes) => (this.sent = Buffer.concat([this.sent, bytes])),
+        refresh: (_item, done) => done(true),
         answered: () => undefined,
         chosen: (item, terms) => {
           this.chosen = item;

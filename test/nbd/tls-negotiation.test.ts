@@ -67,6 +67,7 @@ class Bed {
       tls,
       handler: {
         send: (bytes) => (this.sent = Buffer.concat([this.sent, bytes])),
+        refresh: (_item, done) => done(true),
         answered: () => undefined,
         chosen: (_item, terms) => (this.terms = terms),
         startTls: () => (this.startedTls = true),

@@ -54,7 +54,6 @@ describe('ScsiDisk, writes that the device loses after it ended them', () => {
 
   it('takes nothing for lost when a flush fails for want of an answer, or of a device', async () => {
     for (const ending of [
-      { outcome: DeliveryOutcome.timedOut },
       { outcome: DeliveryOutcome.connectionLost },
       { status: ScsiStatus.reservationConflict },
       check(SenseKey.notReady, Asc.manualInterventionRequired),

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
-import { SlabPool } from '../../src/common/slab.js';
+import { Slab, SlabPool } from '../../src/common/slab.js';
 import { ScsiDisk } from '../../src/scsi/disk.js';
 import { ScsiError } from '../../src/scsi/errors.js';
 import {
@@ -68,6 +68,43 @@ describe('ScsiDisk, commands', () => {
     const { port, disk } = await openDisk({ dpofua: false, writeCache: null });
     await write(disk, 0, pattern(512, 1), { forceUnitAccess: true });
     expect(port.names).toEqual(['WRITE(16)', 'SYNCHRONIZE CACHE(16)']);
+  });
+
+  it('compares and writes in one command, and tells a mismatch', async () => {
+    const { port, disk, services } = await openDisk();
+    const slab = new Slab(1024);
+    slab.bytes.fill(7, 512);
+    const fields = { op: BlockOp.compareAndWrite, offset: 1024, length: 512, slab };
+    expect(await submit(disk, { ...fields, forceUnitAccess: true })).toBe(BlockStatus.ok);
+    expect(port.bytes.subarray(1024, 1536).every((byte) => byte === 7)).toBe(true);
+    expect(await submit(disk, fields)).toBe(BlockStatus.mismatch);
+    expect(port.seen.map(({ name, cdb }) => [name, cdb.lba, cdb.blocks, cdb.fua])).toEqual([
+      ['COMPARE AND WRITE', 2, 1, true],
+      ['COMPARE AND WRITE', 2, 1, false],
+    ]);
+    // Somebody else was there first: no news for the log.
+    expect(services.lines).toEqual([]);
+  });
+
+  it('synchronizes the cache behind a compare and write where the device has no FUA', async () => {
+    const { port, disk } = await openDisk({ dpofua: false });
+    const slab = new Slab(1024);
+    const fields = { op: BlockOp.compareAndWrite, length: 512, slab, forceUnitAccess: true };
+    expect(await submit(disk, fields)).toBe(BlockStatus.ok);
+    expect(port.names).toEqual(['COMPARE AND WRITE', 'SYNCHRONIZE CACHE(16)']);
+  });
+
+  it('has no compare and write where the device does not, or turns out not to', async () => {
+    const none = await openDisk({ limits: { compareAndWriteBlocksMax: 0 } });
+    expect(none.disk.info.compareBytesMax).toBe(0);
+    const denied = await openDisk({ refuses: ['COMPARE AND WRITE'] });
+    expect(denied.disk.info.compareBytesMax).toBe(0);
+    const { port, disk } = await openDisk();
+    expect(disk.info.compareBytesMax).toBe(512);
+    port.injectNext('COMPARE AND WRITE', INVALID_OPCODE);
+    const fields = { op: BlockOp.compareAndWrite, length: 512, slab: new Slab(1024) };
+    expect(await submit(disk, fields)).toBe(BlockStatus.notSupported);
+    expect(disk.info.compareBytesMax).toBe(0);
   });
 
   it('flushes the whole unit, with time for it', async () => {
@@ -172,6 +209,35 @@ describe('ScsiDisk, commands', () => {
 });
 
 describe('ScsiDisk, learning', () => {
+  it('uses the 10-byte forms of READ, WRITE and SYNCHRONIZE CACHE where there are no others', async () => {
+    const refuses = ['READ(16)', 'WRITE(16)', 'SYNCHRONIZE CACHE(16)'];
+    const { port, disk } = await openDisk({ refuses });
+    for (let round = 0; round < 2; round++) {
+      expect(await write(disk, 512, pattern(1024, 1))).toBe(BlockStatus.ok);
+      expect(Buffer.compare((await read(disk, 512, 1024)).bytes, pattern(1024, 1))).toBe(0);
+      expect(await submit(disk, { op: BlockOp.flush })).toBe(BlockStatus.ok);
+    }
+    const known = ['WRITE(10)', 'READ(10)', 'SYNCHRONIZE CACHE(10)'];
+    const [write16, ...rest] = port.names;
+    expect(write16).toBe('WRITE(16)');
+    expect(rest).toEqual(['WRITE(10)', 'READ(10)', 'SYNCHRONIZE CACHE(16)', known[2], ...known]);
+    expect(port.seen[1]?.cdb).toMatchObject({ lba: 1, blocks: 2 });
+  });
+
+  it('has no 10-byte form for a device that they do not reach all of', async () => {
+    const refuses = ['READ(16)'];
+    const { port, disk } = await openDisk({ refuses, sizeBlocks: 2 ** 32 + 1 });
+    expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ioError);
+    expect(port.names).toEqual(['READ(16)']);
+  });
+
+  it('takes the 10-byte forms at once for a device with the reduced command set', async () => {
+    const { port, disk } = await openDisk({ inquiry: { deviceType: 0x0e } });
+    await read(disk, 0, 512);
+    expect(port.names).toEqual(['READ(10)']);
+    expect(disk.info.transferBytesMax).toBeLessThanOrEqual(0xffff * 512);
+  });
+
   it('goes over to WRITE(16) when the device refuses the WRITE SAME it did not deny', async () => {
     const refuses = ['REPORT SUPPORTED OPERATION CODES', 'WRITE SAME(16)'];
     const { port, disk } = await openDisk({ refuses });
@@ -204,7 +270,7 @@ describe('ScsiDisk, learning', () => {
   });
 
   it('takes a refused flush for done where there is no cache, and for an error where there is', async () => {
-    const refuses = ['SYNCHRONIZE CACHE(16)'];
+    const refuses = ['SYNCHRONIZE CACHE(16)', 'SYNCHRONIZE CACHE(10)'];
     const without = await openDisk({ refuses, writeCache: false });
     expect(await submit(without.disk, { op: BlockOp.flush })).toBe(BlockStatus.ok);
     const withCache = await openDisk({ refuses });
@@ -217,7 +283,7 @@ describe('ScsiDisk, commands sent again', () => {
     const { port, disk, services } = await openDisk();
     port.injectNext('WRITE(16)', UNIT_ATTENTION, 3);
     expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.ok);
-    expect(port.names.length).toBe(4);
+    expect(port.names.filter((name) => name === 'WRITE(16)').length).toBe(4);
     expect(services.lines.map(({ facts }) => facts['sense'])).toEqual(Array(3).fill('6/29/03'));
   });
 
@@ -225,13 +291,15 @@ describe('ScsiDisk, commands sent again', () => {
     const { port, disk } = await openDisk();
     port.injectNext('READ(16)', UNIT_ATTENTION, 1000);
     expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ioError);
-    expect(port.names.length).toBe(1 + UNIT_ATTENTION_RETRIES_MAX);
+    const reads = port.names.filter((name) => name === 'READ(16)');
+    expect(reads.length).toBe(1 + UNIT_ATTENTION_RETRIES_MAX);
   });
 
   for (const [title, ending] of [
     ['ABORTED COMMAND', check(SenseKey.abortedCommand, Asc.none)],
     ['TASK ABORTED', { status: ScsiStatus.taskAborted }],
     ['a reset', { outcome: DeliveryOutcome.aborted }],
+    ['a timeout and a confirmed abort', { outcome: DeliveryOutcome.timedOut }],
   ] as const) {
     it(`sends a command again that ended with ${title}, a few times`, async () => {
       const { port, disk } = await openDisk();
@@ -262,7 +330,8 @@ describe('ScsiDisk, commands sent again', () => {
         services.clock.advance(1);
       }
       expect(await done).toBe(BlockStatus.ok);
-      expect(services.clock.armedCount).toBe(0);
+      // The next look at the unit.
+      expect(services.clock.armedCount).toBe(1);
     });
   }
 
@@ -293,12 +362,10 @@ describe('ScsiDisk, commands sent again', () => {
   });
 
   it('never sends a command again that may still be executing', async () => {
-    for (const outcome of [DeliveryOutcome.timedOut, DeliveryOutcome.connectionLost]) {
-      const { port, disk } = await openDisk();
-      port.injectNext('WRITE(16)', { outcome });
-      expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.ioError);
-      expect(port.names).toEqual(['WRITE(16)']);
-    }
+    const { port, disk } = await openDisk();
+    port.injectNext('WRITE(16)', { outcome: DeliveryOutcome.connectionLost });
+    expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.ioError);
+    expect(port.names).toEqual(['WRITE(16)']);
   });
 });
 
@@ -559,7 +626,8 @@ describe('ScsiDisk, memory', () => {
     services.clock.advance(SLOT_WAIT_MS - 1);
     slot?.release();
     expect(await waiting).toEqual([{ lengthBytes: 512, hole: true, zero: true }]);
-    expect(services.clock.armedCount).toBe(0);
+    // The next look at the unit.
+    expect(services.clock.armedCount).toBe(1);
     expect(pool.usedCount).toBe(0);
   });
 

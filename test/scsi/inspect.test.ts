@@ -107,6 +107,19 @@ describe('inspectLogicalUnit', () => {
     expect(port.names.filter((name) => name === 'TEST UNIT READY').length).toBe(4);
   });
 
+  it('does not take the limit of READ CAPACITY(10) for a size', async () => {
+    const refuses = ['READ CAPACITY(16)'];
+    const failure = inspect({ refuses, sizeBlocks: 2 ** 32 });
+    await expect(failure).rejects.toMatchObject({ code: 'scsi-no-capacity' });
+    await expect(failure).rejects.toThrow(/no READ CAPACITY\(16\)/);
+    expect((await inspect({ refuses, sizeBlocks: 2 ** 32 - 1 })).sizeBlocks).toBe(2 ** 32 - 1);
+  });
+
+  it('takes a device with the reduced command set for a disk', async () => {
+    const unit = await inspect({ inquiry: { deviceType: DeviceType.simplifiedBlock } });
+    expect(unit.commands).toMatchObject({ readWrite16: false, synchronizeCache16: false });
+  });
+
   it('waits for a device that becomes ready', async () => {
     const port = new ScsiPortDouble();
     const services = testServices();

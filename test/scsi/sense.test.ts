@@ -184,7 +184,7 @@ describe('judge', () => {
     const sense = new Sense();
     const { delivered, connectionLost, timedOut, aborted } = DeliveryOutcome;
     expect(judge(ended({ outcome: connectionLost }), sense)).toBe('failed');
-    expect(judge(ended({ outcome: timedOut }), sense)).toBe('failed');
+    expect(judge(ended({ outcome: timedOut }), sense)).toBe('timedOut');
     expect(judge(ended({ outcome: aborted }), sense)).toBe('aborted');
     const expected: Record<number, string> = {
       [ScsiStatus.good]: 'succeeded',
@@ -201,6 +201,7 @@ describe('judge', () => {
       [SenseKey.recoveredError]: 'succeeded',
       [SenseKey.unitAttention]: 'unitAttention',
       [SenseKey.abortedCommand]: 'aborted',
+      [SenseKey.miscompare]: 'mismatch',
     };
     for (let key = 0; key < 16; key++) {
       expect(judge(ended({}, [key as SenseKey, 0]), sense)).toBe(keys[key] ?? 'failed');

@@ -7,7 +7,15 @@ import { Slab } from '../../src/common/slab.js';
 export type RequestFields = Partial<
   Pick<
     BlockRequest,
-    'op' | 'offset' | 'length' | 'forceUnitAccess' | 'noHole' | 'fastOnly' | 'slab' | 'slabOffset'
+    | 'op'
+    | 'offset'
+    | 'length'
+    | 'forceUnitAccess'
+    | 'noHole'
+    | 'fastOnly'
+    | 'slab'
+    | 'slabOffset'
+    | 'requester'
   >
 >;
 

@@ -64,6 +64,7 @@ export class MemoryBlockDevice implements BlockDevice {
       minimumBytes: 512,
       preferredBytes: 4096,
       transferBytesMax: sizeBytes,
+      compareBytesMax: 512,
       trimBytesMax: sizeBytes,
       writeZeroesBytesMax: sizeBytes,
       readOnly: false,
@@ -99,6 +100,10 @@ export class MemoryBlockDevice implements BlockDevice {
       extents.push({ lengthBytes: minimumBytes, hole: isZero, zero: isZero });
     }
     return Promise.resolve(extents);
+  }
+
+  refresh(): Promise<void> {
+    return Promise.resolve();
   }
 
   async close(): Promise<void> {
@@ -140,6 +145,11 @@ export class MemoryBlockDevice implements BlockDevice {
     const disk = this.bytes.subarray(offset, offset + length);
     if (op === BlockOp.read) slab!.bytes.set(disk, slabOffset);
     if (op === BlockOp.write) disk.set(slab!.bytes.subarray(slabOffset, slabOffset + length));
+    if (op === BlockOp.compareAndWrite) {
+      const expected = slab!.bytes.subarray(slabOffset, slabOffset + length);
+      if (Buffer.compare(disk, expected) !== 0) return BlockStatus.mismatch;
+      disk.set(slab!.bytes.subarray(slabOffset + length, slabOffset + 2 * length));
+    }
     if (op === BlockOp.trim || op === BlockOp.writeZeroes) disk.fill(0);
     return BlockStatus.ok;
   }

@@ -52,6 +52,7 @@ export class RamDevice implements BlockDevice {
       minimumBytes: 1,
       preferredBytes: 4 * KIB,
       transferBytesMax: 64 * KIB * KIB,
+      compareBytesMax: 0,
       trimBytesMax: 0xffff_ffff,
       writeZeroesBytesMax: 0xffff_ffff,
       readOnly: false,
@@ -107,6 +108,15 @@ export class RamDevice implements BlockDevice {
       at = end;
     }
     return Promise.resolve(extents);
+  }
+
+  /** What a client that is about to attach waits for. */
+  refreshing: Promise<void> = Promise.resolve();
+  refreshCount = 0;
+
+  refresh(): Promise<void> {
+    this.refreshCount++;
+    return this.refreshing;
   }
 
   close(): Promise<void> {

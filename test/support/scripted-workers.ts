@@ -24,6 +24,8 @@ export class ScriptedWorker implements WorkerLink {
   readonly number: number;
   readonly pid: number;
   killCount = 0;
+  /** Does not say that it has announced what it is changing. */
+  isSilent = false;
   readonly #handler: WorkerLinkHandler;
 
   constructor(number: number, pid: number, handler: WorkerLinkHandler) {
@@ -35,6 +37,9 @@ export class ScriptedWorker implements WorkerLink {
   send(message: ToWorker, handle?: SocketHandle): void {
     this.sent.push(message);
     if (handle !== undefined) this.handles.push(handle);
+    if (message.type === 'announce' && !this.isSilent) {
+      this.say({ type: 'announced', round: message.round });
+    }
   }
 
   kill(): void {
@@ -47,7 +52,7 @@ export class ScriptedWorker implements WorkerLink {
 
   start(): void {
     this.say({ type: 'up' });
-    this.say({ type: 'ready' });
+    this.say({ type: 'ready', units: {} });
   }
 
   end(ending: Partial<Ending> = { signal: 'SIGKILL' }): void {

@@ -70,6 +70,9 @@ export class ScsiPortDouble implements ScsiPort {
   readonly mapped = new Set<number>();
   readonly options: DoubleOptions;
   isLost = false;
+  questionedCount = 0;
+  /** VPD page 80; the first designator of page 83 goes with it. */
+  serial = 'S-4711';
   /** Bytes of parameter data that the device claims to have and does not send. */
   truncateTo: ((name: string, cdb: wire.DecodedCdb) => number | undefined) | null = null;
   readonly #random: SeededRandom | null;
@@ -105,6 +108,10 @@ export class ScsiPortDouble implements ScsiPort {
     this.inFlight.push(command);
     this.inFlightMax = Math.max(this.inFlightMax, this.inFlight.length);
     this.#schedule();
+  }
+
+  questionOutstanding(): void {
+    this.questionedCount++;
   }
 
   resetLogicalUnit(): Promise<void> {
@@ -166,6 +173,7 @@ export class ScsiPortDouble implements ScsiPort {
       case Opcode.testUnitReady:
       case Opcode.preFetch16:
       case Opcode.synchronizeCache16:
+      case Opcode.synchronizeCache10:
         command.status = cdb.opcode === Opcode.preFetch16 ? ScsiStatus.conditionMet : 0;
         return undefined;
       case Opcode.inquiry:
@@ -201,11 +209,20 @@ export class ScsiPortDouble implements ScsiPort {
     const { slab, slabOffset, dataLength } = command;
     const data = slab!.bytes.subarray(slabOffset, slabOffset + dataLength);
     const isSame = cdb.opcode === Opcode.writeSame16;
-    if (dataLength !== (isSame ? 1 : cdb.blocks) * blockBytes) {
+    const isCompare = cdb.opcode === Opcode.compareAndWrite;
+    if (dataLength !== (isSame ? 1 : isCompare ? 2 * cdb.blocks : cdb.blocks) * blockBytes) {
       return check(SenseKey.abortedCommand, Asc.dataPhaseError);
     }
-    if (cdb.opcode === Opcode.read16) {
+    if (cdb.opcode === Opcode.read16 || cdb.opcode === Opcode.read10) {
       data.set(disk);
+      return undefined;
+    }
+    if (isCompare) {
+      const half = dataLength / 2;
+      if (Buffer.compare(disk, data.subarray(0, half)) !== 0) {
+        return check(SenseKey.miscompare, Asc.miscompareDuringVerify);
+      }
+      disk.set(data.subarray(half));
       return undefined;
     }
     for (let lba = cdb.lba; lba < cdb.lba + cdb.blocks; lba++) {
@@ -288,8 +305,9 @@ export class ScsiPortDouble implements ScsiPort {
     const { VpdPage } = wire;
     const { limits = {}, provisioning = {}, rotationRate = 1, inquiry } = this.options;
     const pages: Record<number, ((view: DataView) => number) | null> = {
-      [VpdPage.unitSerialNumber]: (view) => wire.encodeUnitSerialNumber(view, 0, 'S-4711'),
-      [VpdPage.deviceIdentification]: (view) => wire.encodeDesignators(view, 0, DESIGNATORS),
+      [VpdPage.unitSerialNumber]: (view) => wire.encodeUnitSerialNumber(view, 0, this.serial),
+      [VpdPage.deviceIdentification]: (view) =>
+        wire.encodeDesignators(view, 0, designatorsOf(this.serial)),
       [VpdPage.blockLimits]:
         limits === null
           ? null
@@ -345,12 +363,16 @@ function end(command: ScsiCommand, ending: Ending): void {
   if (deferred) command.sense[0] = 0x71;
 }
 
-const DESIGNATORS: readonly wire.Designator[] = [
+/** Different for each serial number. */
+const designatorsOf = (serial: string): readonly wire.Designator[] => [
   {
     association: wire.Association.logicalUnit,
     type: wire.DesignatorType.naa,
     codeSet: wire.CodeSet.binary,
-    bytes: Uint8Array.of(0x60, 0x01, 0x40, 0x5a, 0xbc, 0xde, 0xf0, 0x12),
+    bytes:
+      serial === 'S-4711'
+        ? Uint8Array.of(0x60, 0x01, 0x40, 0x5a, 0xbc, 0xde, 0xf0, 0x12)
+        : Uint8Array.from(Buffer.from(serial.padEnd(8).slice(0, 8))),
   },
   {
     association: wire.Association.targetPort,

@@ -167,13 +167,17 @@ describe('a disk, about itself,', () => {
   });
 
   it('has an identity that is its own and lasts', async () => {
-    const serial = async (name: string, lun: number) => {
-      const two = new LogicalUnits(name, [store, store]);
-      return ok(await execute(two, [0x12, 1, 0x80, 0, 255, 0], { lun })).data.toString('hex');
+    const other = new MemoryStore({ sizeBytes: 4096 });
+    const serial = async (name: string, stores: readonly Store[], lun: number) => {
+      const several = new LogicalUnits(name, stores);
+      return ok(await execute(several, [0x12, 1, 0x80, 0, 255, 0], { lun })).data.toString('hex');
     };
-    expect(await serial(NAME, 0)).toBe(await serial(NAME, 0));
-    expect(await serial(NAME, 0)).not.toBe(await serial(NAME, 1));
-    expect(await serial(NAME, 0)).not.toBe(await serial(`${NAME}2`, 0));
+    const own = await serial(NAME, [store], 0);
+    expect(await serial(NAME, [store], 0)).toBe(own);
+    // The disk is what it is, whatever its number.
+    expect(await serial(NAME, [other, store], 1)).toBe(own);
+    expect(await serial(NAME, [other], 0)).not.toBe(own);
+    expect(await serial(`${NAME}2`, [store], 0)).not.toBe(own);
     const { data } = ok(await execute(units, [0x12, 1, 0x83, 1, 0, 0]));
     const designators = decodeDesignators(view(data), 0, data.length);
     expect(designators.map(({ type }) => type)).toEqual([3, 1, 4, 5, 8]);

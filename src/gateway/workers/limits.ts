@@ -22,3 +22,16 @@ export const COUNT_ANSWER_MS = 1_000;
 export const STOP_GRACE_MS = 10_000;
 /** What is left of a start that failed gets this long to log out. */
 export const ABANDON_MS = 3_000;
+
+/** How often a worker looks for changes that take long, and at which look, of those after its start, one does. */
+export const ANNOUNCE_TICK_MS = 100;
+/** Two ticks are 100 to 200 ms. Clients that give up on a request, and repeat it elsewhere, wait a second or more. */
+export const ANNOUNCE_AFTER_TICKS = 2;
+/** A client waits this long for the word of a worker that does not answer, before it is let in without. */
+export const ADMISSION_MS = 5_000;
+
+/**
+ * How long the ranges are held that a worker was changing when it ended, if no successor comes to serve: as long as a
+ * command has before it is aborted, and the abort.
+ */
+export const ORPHANS_HELD_MS = 45_000;

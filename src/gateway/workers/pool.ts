@@ -1,15 +1,29 @@
-import type { Clock } from '../../common/clock.js';
+import type { Clock, Timer } from '../../common/clock.js';
 import type { SocketHandle } from '../../common/data-socket.js';
 import type { ClientCountLimits } from '../../nbd/client-counts.js';
 import { ServerCounters } from '../../nbd/counters.js';
 import type { CounterSet } from '../../observe/counters.js';
 import type { Logger } from '../../observe/log.js';
+import { IserNbdError } from '../../common/errors.js';
+import { compareIdentities } from '../../scsi/identity.js';
+import type { UnitIdentity } from '../../scsi/identity.js';
 import { DRAIN_MS } from '../serving.js';
 import type { CountReport } from '../serving.js';
+import { Admission } from './admission.js';
+import { BusyTable } from './busy-table.js';
 import { CountCollector } from './count-collector.js';
 import type { WaitingClient } from './handover.js';
-import { ABANDON_MS, STOP_GRACE_MS } from './limits.js';
-import type { FromWorker, LostWrites, SpawnWorker, StartMessage, ToWorker } from './messages.js';
+import { ABANDON_MS, ORPHANS_HELD_MS, STOP_GRACE_MS } from './limits.js';
+import type {
+  BusyRanges,
+  EndedRanges,
+  FromWorker,
+  LostWrites,
+  SpawnWorker,
+  StartMessage,
+  ToWorker,
+  UnitIdentities,
+} from './messages.js';
 import { Placement } from './placement.js';
 import { unpackError } from './start-failure.js';
 import { WorkerSeat } from './worker-seat.js';
@@ -20,7 +34,7 @@ export interface WorkerPoolOptions {
   readonly spawn: SpawnWorker;
   readonly limits: ClientCountLimits;
   /** What a worker is started with now; the pool adds the rest. */
-  readonly startMessage: () => Omit<StartMessage, 'type' | 'worker' | 'lost'>;
+  readonly startMessage: () => Omit<StartMessage, 'type' | 'worker' | 'lost' | 'units'>;
   readonly log: Logger;
   readonly clock: Clock;
   readonly counters: CounterSet;
@@ -45,6 +59,11 @@ export class WorkerPool implements WorkerSeatHandler {
   #lastConn = 0;
   /** While the workers start for the first time. */
   #starting: { resolve: () => void; reject: (error: Error) => void } | null = null;
+  /** Which unit is behind each export. */
+  readonly #units = new Map<string, UnitIdentity>();
+  readonly #busy = new BusyTable();
+  readonly #orphanTimers = new Map<number, Timer>();
+  readonly #admission: Admission;
   #isStopping = false;
   #onAllStopped: (() => void) | null = null;
 
@@ -53,6 +72,15 @@ export class WorkerPool implements WorkerSeatHandler {
     this.#options = options;
     this.#log = log;
     this.#placement = new Placement(limits);
+    this.#admission = new Admission(clock, {
+      serving: () => this.#seats.filter((seat) => seat.isServing).map(({ number }) => number),
+      ask: (worker, round) => this.#seatOf(worker)?.send({ type: 'announce', round }),
+      admit: (client) => this.#place(client),
+      unanswered: (worker) => {
+        const message = 'a worker does not say what it is writing; a client is let in without';
+        this.#log.warn({ worker }, message);
+      },
+    });
     this.#serverCounters = new ServerCounters(counters);
     const numbers = Array.from({ length: workers }, (_, index) => index + 1);
     this.#seats = numbers.map((number) => new WorkerSeat(number, { clock, spawn, handler: this }));
@@ -83,7 +111,7 @@ export class WorkerPool implements WorkerSeatHandler {
     }
     const conn = ++this.#lastConn;
     this.#placement.admit(conn, address);
-    this.#place({ conn, address, handle });
+    this.#admission.arrive({ conn, address, handle });
   }
 
   /** Tells all workers that run; those that start later learn it from their start message. */
@@ -108,6 +136,8 @@ export class WorkerPool implements WorkerSeatHandler {
   async #stop(withinMs: number): Promise<void> {
     this.#isStopping = true;
     this.#counts.end();
+    for (const timer of this.#orphanTimers.values()) timer.cancel();
+    for (const client of this.#admission.close()) this.#drop(client);
     for (const client of this.#waiting.splice(0)) this.#drop(client);
     const stopped = new Promise<void>((resolve) => (this.#onAllStopped = resolve));
     for (const seat of this.#seats) seat.stop();
@@ -126,10 +156,13 @@ export class WorkerPool implements WorkerSeatHandler {
 
   onUp(seat: WorkerSeat): void {
     const lost = this.#lostForNewcomers;
-    seat.send({ type: 'start', worker: seat.number, lost, ...this.#options.startMessage() });
+    const units = Object.fromEntries(this.#units);
+    seat.send({ type: 'start', worker: seat.number, lost, units, ...this.#options.startMessage() });
   }
 
-  onReady(seat: WorkerSeat): void {
+  onReady(seat: WorkerSeat, units: UnitIdentities): void {
+    if (!this.#learnUnits(seat, units)) return;
+    this.#tellBusy(seat);
     // What became of the LUNs, and of the files of TLS, while it logged in.
     for (const lost of this.#lostForNewcomers) seat.send({ type: 'writesLost', ...lost });
     const { tlsContents: contents } = this.#options.startMessage();
@@ -148,6 +181,9 @@ export class WorkerPool implements WorkerSeatHandler {
     if (message.type === 'released') this.#placement.release(message.conn);
     else if (message.type === 'counted') this.#counts.counted(seat, message.readings);
     else if (message.type === 'writesLost') this.#writesLost(seat, message);
+    else if (message.type === 'announced') this.#admission.answered(seat.number, message.round);
+    else if (message.type === 'busy') this.#busyHeard(seat, message);
+    else if (message.type === 'over') this.#overHeard(seat, message);
     else if (message.type === 'diskLost') this.#diskLost(message);
     else if (message.type === 'failed') {
       if (this.#starting !== null) this.#startFailed(unpackError(message.error));
@@ -161,6 +197,8 @@ export class WorkerPool implements WorkerSeatHandler {
   onEnded(seat: WorkerSeat, { status, signal, pid, waiting, delayMs }: SeatEnding): void {
     const { number: worker } = seat;
     this.#counts.ended(seat);
+    this.#admission.ended(worker);
+    if (!this.#isStopping) this.#holdOrphans(worker);
     this.#placement.shut(worker);
     const unserved = new Set(waiting.map(({ conn }) => conn));
     const cut = this.#placement.clientsOf(worker).filter((conn) => !unserved.has(conn));
@@ -193,16 +231,86 @@ export class WorkerPool implements WorkerSeatHandler {
     for (const client of this.#waiting.splice(0)) this.#place(client);
   }
 
+  // Ranges that are being changed, and units.
+
+  #busyHeard(from: WorkerSeat, { unitName, ranges }: BusyRanges): void {
+    this.#busy.add(from.number, { unitName, ranges });
+    this.#tellOthers(from.number, { type: 'busy', worker: from.number, unitName, ranges });
+  }
+
+  #overHeard(from: WorkerSeat, { unitName, numbers }: EndedRanges): void {
+    this.#busy.end(from.number, { unitName, numbers });
+    this.#tellOver(from.number, { unitName, numbers });
+  }
+
+  #tellOver(worker: number, { unitName, numbers }: EndedRanges): void {
+    this.#tellOthers(worker, { type: 'over', worker, unitName, numbers });
+  }
+
+  #tellOthers(worker: number, news: ToWorker): void {
+    for (const seat of this.#seats) if (seat.number !== worker && seat.isServing) seat.send(news);
+  }
+
+  /**
+   * A worker serves from now on: it learns what the others are changing, and they that its predecessor changes nothing any
+   * more. What that one had under way at its end was held until now: the time that its successor took to log in.
+   */
+  #tellBusy(seat: WorkerSeat): void {
+    this.#dropBusy(seat.number);
+    for (const { number: worker } of this.#seats) {
+      for (const news of this.#busy.of(worker)) seat.send({ type: 'busy', worker, ...news });
+    }
+  }
+
+  #dropBusy(worker: number): void {
+    this.#orphanTimers.get(worker)?.cancel();
+    this.#orphanTimers.delete(worker);
+    for (const ended of this.#busy.drop(worker)) this.#tellOver(worker, ended);
+  }
+
+  /** The ranges of a worker that has ended are held until its successor serves, but not for ever. */
+  #holdOrphans(worker: number): void {
+    if (this.#busy.of(worker).length === 0) return;
+    const timer = this.#options.clock.after(ORPHANS_HELD_MS, () => this.#dropBusy(worker));
+    this.#orphanTimers.set(worker, timer);
+  }
+
+  /** All workers must have the same units behind the exports; false when this one has not, and is ended. */
+  #learnUnits(seat: WorkerSeat, units: UnitIdentities): boolean {
+    for (const [exportName, identity] of Object.entries(units)) {
+      const known = this.#units.get(exportName);
+      if (known === undefined) this.#units.set(exportName, identity);
+      else if (compareIdentities(known, identity) === 'other') {
+        this.#foundOther(seat, exportName);
+        return false;
+      }
+    }
+    return true;
+  }
+
+  #foundOther(seat: WorkerSeat, exportName: string): void {
+    const facts = { worker: seat.number, export: exportName };
+    const message = `worker ${seat.number} found another disk behind export ${exportName} than the others`;
+    if (this.#starting !== null) this.#startFailed(new IserNbdError('other-unit', message, facts));
+    else {
+      this.#log.error(facts, message);
+      seat.kill();
+    }
+  }
+
   #startFailed(error: Error): void {
     this.#starting?.reject(error);
     this.#starting = null;
   }
 
   #place(client: WaitingClient): void {
-    const worker = this.#placement.place(client.conn);
-    const seat = this.#seats.find(({ number }) => number === worker);
+    const seat = this.#seatOf(this.#placement.place(client.conn));
     if (seat === undefined) this.#waiting.push(client);
     else seat.give(client);
+  }
+
+  #seatOf(worker: number | null): WorkerSeat | undefined {
+    return this.#seats.find(({ number }) => number === worker);
   }
 
   #drop({ conn, handle }: WaitingClient): void {

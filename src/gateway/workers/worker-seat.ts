@@ -1,14 +1,21 @@
 import type { Clock } from '../../common/clock.js';
 import { Handover } from './handover.js';
 import type { WaitingClient } from './handover.js';
-import type { Ending, FromWorker, SpawnWorker, ToWorker, WorkerLink } from './messages.js';
+import type {
+  Ending,
+  FromWorker,
+  SpawnWorker,
+  ToWorker,
+  UnitIdentities,
+  WorkerLink,
+} from './messages.js';
 import { Supervision } from './supervision.js';
 
 /** What a seat tells the pool. */
 export interface WorkerSeatHandler {
   /** A new process listens, and is to be told to start. */
   onUp(seat: WorkerSeat): void;
-  onReady(seat: WorkerSeat): void;
+  onReady(seat: WorkerSeat, units: UnitIdentities): void;
   onMessage(seat: WorkerSeat, message: FromWorker): void;
   /** Its process has ended. `waiting` are clients that it never had; `delayMs` is null when there will be no other. */
   onEnded(seat: WorkerSeat, how: SeatEnding): void;
@@ -106,7 +113,7 @@ export class WorkerSeat {
       // One that is to stop already will be told so, or was.
       if (state !== 'starting') return;
       this.#supervision.ready();
-      this.#handler.onReady(this);
+      this.#handler.onReady(this, message.units);
     } else if (message.type === 'taken') {
       this.#handover.taken(message.conn);
     } else {

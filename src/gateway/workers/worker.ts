@@ -45,6 +45,16 @@ class Worker {
       case 'writesLost':
         this.#gateway?.loseWrites(message.exportName, message.reason);
         break;
+      case 'announce':
+        this.#gateway?.rangeNews?.announceAll();
+        send({ type: 'announced', round: message.round });
+        break;
+      case 'busy':
+        this.#gateway?.rangeNews?.hear(message);
+        break;
+      case 'over':
+        this.#gateway?.rangeNews?.hearEnd(message);
+        break;
       case 'count':
         send({ type: 'counted', readings: readingsOf(this.#counters) });
         break;
@@ -68,7 +78,8 @@ class Worker {
     if (process.connected) process.disconnect();
   }
 
-  async #start({ worker, logLevel, config, tlsContents, lost }: StartMessage): Promise<void> {
+  async #start(start: StartMessage): Promise<void> {
+    const { worker, logLevel, config, tlsContents, lost, units } = start;
     const log = createLogger(logLevel, { worker });
     this.#log = log;
     try {
@@ -77,6 +88,9 @@ class Worker {
         { log, clock: systemClock, counters: this.#counters },
         {
           tlsContents,
+          units,
+          busy: (news) => send({ type: 'busy', ...news }),
+          over: (news) => send({ type: 'over', ...news }),
           onReleased: (conn) => send({ type: 'released', conn }),
           onWritesLost: (exportName, reason) => send({ type: 'writesLost', exportName, reason }),
           onDiskLost: (exportName, reason) => send({ type: 'diskLost', exportName, reason }),
@@ -84,7 +98,7 @@ class Worker {
       );
       for (const { exportName, reason } of lost) gateway.loseWrites(exportName, reason);
       this.#gateway = gateway;
-      send({ type: 'ready' });
+      send({ type: 'ready', units: gateway.units });
     } catch (error) {
       send({ type: 'failed', error: packError(error) }, () => process.exit(1));
     }

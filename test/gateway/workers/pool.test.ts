@@ -1,7 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
 import { ConfigError } from '../../../src/common/errors.js';
-import { HANDOVER_MS } from '../../../src/gateway/workers/limits.js';
+import {
+  HANDOVER_MS,
+  ORPHANS_HELD_MS,
+  RESTART_DELAY_MAX_MS,
+} from '../../../src/gateway/workers/limits.js';
 import { WorkerPool } from '../../../src/gateway/workers/pool.js';
 import { packError } from '../../../src/gateway/workers/start-failure.js';
 import { CounterSet } from '../../../src/observe/counters.js';
@@ -316,5 +320,96 @@ describe('the stop of workers', () => {
     expect(workers.of(2).killCount).toBe(1);
     workers.of(2).end();
     await stopping;
+  });
+});
+
+describe('ranges that are being changed', () => {
+  const ranges = [{ number: 3, startBytes: 0, endBytes: 512 }];
+  const busy = { type: 'busy', unitName: 'disk', ranges } as const;
+  const busyTo = (worker: number) =>
+    workers.of(worker).sent.filter(({ type }) => type === 'busy' || type === 'over');
+
+  it('are told to all other workers, and their end', async () => {
+    await started();
+    workers.of(1).say(busy);
+    workers.of(1).say({ type: 'over', unitName: 'disk', numbers: [3] });
+    expect(busyTo(1)).toEqual([]);
+    expect(busyTo(2)).toEqual([
+      { ...busy, worker: 1 },
+      { type: 'over', worker: 1, unitName: 'disk', numbers: [3] },
+    ]);
+  });
+
+  it('are told to a worker that starts later', async () => {
+    await started();
+    workers.of(1).say(busy);
+    workers.of(2).end();
+    clock.advance(RESTART_DELAY_MAX_MS);
+    workers.of(2).start();
+    expect(busyTo(2)).toEqual([{ ...busy, worker: 1 }]);
+  });
+
+  it('of a worker that has ended are held until its successor serves', async () => {
+    await started();
+    workers.of(1).say(busy);
+    workers.of(1).end();
+    expect(busyTo(2)).toHaveLength(1);
+    clock.advance(0);
+    workers.of(1).start();
+    expect(busyTo(2).at(-1)).toEqual({ type: 'over', worker: 1, unitName: 'disk', numbers: [3] });
+    expect(busyTo(1)).toEqual([]);
+  });
+
+  it('of a worker that has no successor are held for a while', async () => {
+    await started();
+    workers.of(1).say(busy);
+    workers.of(1).end();
+    clock.advance(ORPHANS_HELD_MS);
+    expect(busyTo(2).at(-1)).toMatchObject({ type: 'over', worker: 1 });
+  });
+
+  it('are asked for before a client is let in', async () => {
+    await started();
+    workers.of(1).isSilent = true;
+    come(1);
+    expect(workers.all.flatMap(({ clients }) => clients)).toEqual([]);
+    const round = workers.of(1).sent.findLast((message) => message.type === 'announce')?.round ?? 0;
+    workers.of(1).say({ type: 'announced', round });
+    expect(workers.all.flatMap(({ clients }) => clients)).toEqual([1]);
+  });
+});
+
+describe('the units behind the exports', () => {
+  const unitOf = (serial: string) => ({ vendor: 'V', product: 'P', serial, designators: [] });
+
+  it('must be the same for all workers', async () => {
+    const starting = pool.start();
+    for (const [worker, serial] of [
+      [1, 'A'],
+      [2, 'B'],
+    ] as const) {
+      workers.of(worker).say({ type: 'up' });
+      workers.of(worker).say({ type: 'ready', units: { disk: unitOf(serial) } });
+    }
+    await Promise.resolve();
+    for (const worker of workers.all) worker.end({ status: 0 });
+    await expect(starting).rejects.toThrow(/worker 2 found another disk behind export disk/);
+  });
+
+  it('are told to a worker that starts later, which may not serve another', async () => {
+    const starting = pool.start();
+    for (const worker of workers.all) {
+      worker.say({ type: 'up' });
+      worker.say({ type: 'ready', units: { disk: unitOf('A') } });
+    }
+    await starting;
+    workers.of(2).end();
+    clock.advance(RESTART_DELAY_MAX_MS);
+    workers.of(2).say({ type: 'up' });
+    expect(workers.of(2).sent[0]).toMatchObject({ type: 'start', units: { disk: unitOf('A') } });
+    workers.of(2).say({ type: 'ready', units: { disk: unitOf('B') } });
+    expect(workers.of(2).killCount).toBe(1);
+    come(1);
+    expect(workers.of(2).clients).toEqual([]);
   });
 });

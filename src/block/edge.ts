@@ -1,0 +1,142 @@
+import type { Slab } from '../common/slab.js';
+import { BlockOp, BlockRequest, BlockStatus } from './device.js';
+import type { BlockDevice } from './device.js';
+import { COMPARE_ATTEMPTS_MAX } from './limits.js';
+
+/**
+ * A sector of which a request wants a part.
+ *
+ *     read            fetch → copy the part to the request
+ *     write, zeroes   fetch → change the part → store
+ *
+ * Where others than this program may write to the device, storing is a compareAndWrite: it fails when the sector is not
+ * what was fetched, and everything begins again with what is there now. So nobody's bytes beside the part are lost.
+ *
+ * In bounce memory, two sectors: the one that was fetched, then the one to store.
+ */
+export class Edge {
+  readonly #device: BlockDevice;
+  readonly #part: BlockRequest;
+  readonly #done: (status: BlockStatus) => void;
+  #request: BlockRequest = NO_REQUEST;
+  #slab: Slab | null = null;
+  #fetchedOffset = 0;
+  #storedOffset = 0;
+  #partStart = 0;
+  #partEnd = 0;
+  #usesCompare = false;
+  #isStoring = false;
+  #attemptsLeft = 0;
+
+  /** `done` is called once for each {@link fetch}, and once for each {@link store}. */
+  constructor(device: BlockDevice, done: (status: BlockStatus) => void) {
+    this.#device = device;
+    this.#done = done;
+    this.#part = new BlockRequest(() => this.#partDone());
+  }
+
+  /** Fetches the sector at `sectorStart`, and for a read copies out the bytes that `request` covers. */
+  fetch(
+    request: BlockRequest,
+    { sectorStart, sectorBytes, slab, bounceOffset, usesCompare }: EdgePlace,
+  ): void {
+    this.#request = request;
+    this.#slab = slab;
+    this.#fetchedOffset = bounceOffset;
+    this.#storedOffset = bounceOffset + sectorBytes;
+    this.#partStart = Math.max(request.offset, sectorStart);
+    this.#partEnd = Math.min(request.offset + request.length, sectorStart + sectorBytes);
+    this.#usesCompare = usesCompare;
+    this.#isStoring = false;
+    this.#attemptsLeft = COMPARE_ATTEMPTS_MAX;
+    const part = this.#part;
+    part.offset = sectorStart;
+    part.length = sectorBytes;
+    part.slab = slab;
+    part.requester = request.requester;
+    this.#submitFetch();
+  }
+
+  /** Stores the sector that was fetched, changed. */
+  store(): void {
+    this.#change();
+    const part = this.#part;
+    this.#isStoring = true;
+    part.op = this.#usesCompare ? BlockOp.compareAndWrite : BlockOp.write;
+    part.forceUnitAccess = this.#request.forceUnitAccess;
+    part.slabOffset = this.#usesCompare ? this.#fetchedOffset : this.#storedOffset;
+    this.#device.submit(part);
+  }
+
+  forget(): void {
+    this.#request = NO_REQUEST;
+    this.#slab = null;
+    this.#part.slab = null;
+  }
+
+  #submitFetch(): void {
+    const part = this.#part;
+    part.op = BlockOp.read;
+    part.forceUnitAccess = false;
+    part.slabOffset = this.#fetchedOffset;
+    this.#device.submit(part);
+  }
+
+  #partDone(): void {
+    const { op, status } = this.#part;
+    if (op === BlockOp.read) this.#fetched(status);
+    else if (status !== BlockStatus.mismatch) this.#done(status);
+    else if (--this.#attemptsLeft > 0) this.#submitFetch();
+    else this.#done(BlockStatus.ioError);
+  }
+
+  #fetched(status: BlockStatus): void {
+    if (status === BlockStatus.ok && this.#isStoring) {
+      this.store();
+      return;
+    }
+    if (status === BlockStatus.ok && this.#request.op === BlockOp.read) this.#copyOut();
+    this.#done(status);
+  }
+
+  #copyOut(): void {
+    const bounce = this.#slab?.bytes;
+    const { slab, slabOffset, offset } = this.#request;
+    if (bounce === undefined || slab === null) return;
+    const from = this.#fetchedOffset + this.#skipBytes;
+    const to = slabOffset + (this.#partStart - offset);
+    bounce.copy(slab.bytes, to, from, from + (this.#partEnd - this.#partStart));
+  }
+
+  /** Puts the request's bytes, or zeroes, into a copy of the sector. */
+  #change(): void {
+    const bounce = this.#slab?.bytes;
+    if (bounce === undefined) return;
+    bounce.copyWithin(this.#storedOffset, this.#fetchedOffset, this.#storedOffset);
+    const { op, slab, slabOffset, offset } = this.#request;
+    const at = this.#storedOffset + this.#skipBytes;
+    const length = this.#partEnd - this.#partStart;
+    if (op === BlockOp.writeZeroes) bounce.fill(0, at, at + length);
+    else if (slab !== null) {
+      const from = slabOffset + (this.#partStart - offset);
+      slab.bytes.copy(bounce, at, from, from + length);
+    }
+  }
+
+  /** What of the sector is before the part. */
+  get #skipBytes(): number {
+    return this.#partStart - this.#part.offset;
+  }
+}
+
+/** Where an edge is on the device and in memory. */
+export interface EdgePlace {
+  readonly sectorStart: number;
+  readonly sectorBytes: number;
+  /** Two sectors of bounce memory. */
+  readonly slab: Slab;
+  readonly bounceOffset: number;
+  readonly usesCompare: boolean;
+}
+
+const NO_REQUEST = new BlockRequest(() => undefined);

@@ -1,0 +1,44 @@
+import type { BusyRange, BusyRanges, EndedRanges } from './messages.js';
+
+/** What the workers have announced to each other and not yet taken back; for those that start later. */
+export class BusyTable {
+  /** By worker, by unit, by the worker's number for it. */
+  readonly #workers = new Map<number, Map<string, Map<number, BusyRange>>>();
+
+  add(worker: number, { unitName, ranges }: BusyRanges): void {
+    const units = getOrMake(this.#workers, worker, () => new Map<string, Map<number, BusyRange>>());
+    const known = getOrMake(units, unitName, () => new Map<number, BusyRange>());
+    for (const range of ranges) known.set(range.number, range);
+  }
+
+  end(worker: number, { unitName, numbers }: EndedRanges): void {
+    const known = this.#workers.get(worker)?.get(unitName);
+    for (const number of numbers) known?.delete(number);
+  }
+
+  /** What a worker has announced, in the form in which it did. */
+  of(worker: number): BusyRanges[] {
+    const units = this.#workers.get(worker) ?? new Map<string, Map<number, BusyRange>>();
+    return [...units]
+      .map(([unitName, ranges]) => ({ unitName, ranges: [...ranges.values()] }))
+      .filter(({ ranges }) => ranges.length > 0);
+  }
+
+  /** Forgets all of a worker's ranges, and tells what their end is. */
+  drop(worker: number): EndedRanges[] {
+    const ended = this.of(worker).map(({ unitName, ranges }) => ({
+      unitName,
+      numbers: ranges.map(({ number }) => number),
+    }));
+    this.#workers.delete(worker);
+    return ended;
+  }
+}
+
+function getOrMake<Key, Value>(map: Map<Key, Value>, key: Key, make: () => Value): Value {
+  const found = map.get(key);
+  if (found !== undefined) return found;
+  const made = make();
+  map.set(key, made);
+  return made;
+}
