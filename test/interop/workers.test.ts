@@ -10,11 +10,11 @@ import type { StoreRequest } from '../../src/target/store.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
 import { Credentials } from '../support/nbd-credentials.js';
 import { CMD, NbdTestClient } from '../support/nbd-client.js';
+import { HoldingStore } from '../support/target-holding-store.js';
 import { Program, command, haveTools, iserNbd, mustRun, temporaryFolder } from './program.js';
 
 const NAME = 'iqn.2026-11.io.example:lab';
 const MIB = 1 << 20;
-const EINVAL = 22;
 const FIO_SECONDS = process.env['ISER_NBD_FIO_SECONDS'] ?? '4';
 
 const folder = temporaryFolder();
@@ -96,12 +96,9 @@ class RecordingStore extends MemoryStore {
   }
 }
 
-async function startTarget(): Promise<{
-  url: string;
-  store: RecordingStore;
-  portal: TargetPortal;
-}> {
-  const store = new RecordingStore({ sizeBytes: 64 * MIB, blockBytes: 512, readOnly: false });
+async function startTarget<S extends MemoryStore>(
+  store: S,
+): Promise<{ url: string; store: S; portal: TargetPortal }> {
   const portal = new TargetPortal({ transport: new IwarpTransport(), name: NAME, luns: [store] });
   const { port } = await portal.listen({ host: '127.0.0.1', port: 0 });
   ends.push(() => portal.close());
@@ -118,7 +115,7 @@ function fioArgs(uri: string, ...args: string[]): string[] {
 
 describe('workers', () => {
   it('have sessions of their own, log to one log, and say ready once', async () => {
-    const { url, portal } = await startTarget();
+    const { url, portal } = await startTarget(new RecordingStore({ sizeBytes: 64 * MIB }));
     const { program, path } = await serve([`a=${url}`]);
     expect([program.ready.length, portal.sessionCount, workersOf(program).size]).toEqual([1, 2, 2]);
     for (let count = 0; count < 4; count++) await attach(path);
@@ -196,29 +193,56 @@ describe('workers', () => {
     await vi.waitFor(() => attach(path), 10_000);
   });
 
-  it('refuse what is no whole sector, having said so', async () => {
+  it('keep all bytes of clients that write to parts of one sector, each on its own worker', async () => {
     const { path, uri } = await serve(['a=memory:16M']);
-    const client = await attach(path);
-    for (const [offset, bytes] of [
-      [1, 512],
-      [0, 100],
-      [256, 256],
-    ] as const) {
-      const data = Buffer.alloc(bytes);
-      expect((await client.call({ command: CMD.write, offset, data })).error).toBe(EINVAL);
-      const read = await client.call({ command: CMD.read, offset, length: bytes });
-      expect(read.error).toBe(EINVAL);
+    const [first, second] = [await attach(path), await attach(path)];
+    const expected = Buffer.alloc(2048);
+    for (let index = 0; index < 100; index += 2) {
+      const writes = [first, second].map((client, odd) => {
+        const data = Buffer.alloc(17, index + odd + 1);
+        const offset = (index + odd) * 17;
+        data.copy(expected, offset);
+        return client.call({ command: CMD.write, offset, data });
+      });
+      for (const { error } of await Promise.all(writes)) expect(error).toBe(0);
     }
-    const data = Buffer.alloc(512, 1);
-    expect((await client.call({ command: CMD.write, offset: 512, data })).error).toBe(0);
+    const { data } = await first.call({ command: CMD.read, offset: 1, length: 1999 });
+    expect(data).toEqual(expected.subarray(1, 2000));
     if (haveTools('nbdinfo', 'nbdinfo')) {
-      expect(await mustRun('nbdinfo', uri)).toMatch(/block_size_minimum: 512\n/);
+      expect(await mustRun('nbdinfo', uri)).toMatch(/block_size_minimum: 1\n/);
       expect(await mustRun('nbdinfo', '--can', 'multi-conn', uri)).toBe('');
     }
   });
 
+  it('let no write of a client that is gone land over what it writes on another worker', async () => {
+    const { url, store } = await startTarget(new HoldingStore({ sizeBytes: 16 * MIB }));
+    const { path } = await serve([`a=${url}`]);
+    const first = await attach(path);
+    store.isHolding = true;
+    const old = Buffer.alloc(4096, 1);
+    void first.call({ command: CMD.write, offset: 0, data: old }).catch(() => undefined);
+    await vi.waitFor(() => expect(store.held).toHaveLength(1));
+    store.isHolding = false;
+    first.socket.destroy();
+    const [second, third] = [await attach(path), await attach(path)];
+    const data = Buffer.alloc(4096, 2);
+    const ends: string[] = [];
+    const repeated = Promise.all(
+      [second, third].map((client) => client.call({ command: CMD.write, offset: 0, data })),
+    ).then(() => ends.push('repeated'));
+    // What does not overlap goes on, and passes the writes that wait.
+    const fourth = await attach(path);
+    const beside = await fourth.call({ command: CMD.write, offset: 8192, data });
+    ends.push('beside');
+    store.release();
+    await repeated;
+    expect([beside.error, ...ends]).toEqual([0, 'beside', 'repeated']);
+    const answer = await fourth.call({ command: CMD.read, offset: 0, length: 4096 });
+    expect(answer.data).toEqual(data);
+  });
+
   it('make a flush on one cover what was written on another', async () => {
-    const { url, store } = await startTarget();
+    const { url, store } = await startTarget(new RecordingStore({ sizeBytes: 64 * MIB }));
     const { program, path } = await serve([`a=${url}`]);
     const [writer, flusher] = [await attach(path), await attach(path)];
     const workers = program.logged('client attached').map(({ worker }) => worker);
@@ -321,7 +345,7 @@ describe.runIf(haveTools('workers with real clients', 'nbdcopy', 'nbdinfo', 'cmp
 
 describe('the end of workers', () => {
   it('comes by itself when the primary is killed, after a drain', async () => {
-    const { url, portal } = await startTarget();
+    const { url, portal } = await startTarget(new RecordingStore({ sizeBytes: 64 * MIB }));
     const { program, path } = await serve([`a=${url}`]);
     const client = await attach(path);
     const workers = [...workersOf(program).values()];
@@ -368,7 +392,7 @@ describe('the end of workers', () => {
   });
 
   it('by a target that is away is tried to mend, while the others serve', async () => {
-    const { url, portal } = await startTarget();
+    const { url, portal } = await startTarget(new RecordingStore({ sizeBytes: 64 * MIB }));
     const { program, path } = await serve([`a=${url}`, 'b=memory:1M'], '--default-export', 'b');
     const survivor = await attach(path);
     const worker = Number(program.logged('client attached')[0]?.['worker']);
@@ -392,7 +416,7 @@ describe('a start with workers', () => {
   });
 
   it('fails as one process would, and leaves nothing running', async () => {
-    const { url } = await startTarget();
+    const { url } = await startTarget(new RecordingStore({ sizeBytes: 64 * MIB }));
     const path = folder.path('failed.sock');
     const missing = url.replace(/0$/, '7');
     const args = ['serve', '--unix', path, '--log-level', 'silent', '--export', `a=${missing}`];
@@ -409,7 +433,7 @@ describe('a start with workers', () => {
   });
 
   it('fails when the address is taken, with the workers logged out', async () => {
-    const { url, portal } = await startTarget();
+    const { url, portal } = await startTarget(new RecordingStore({ sizeBytes: 64 * MIB }));
     const { path } = await serve(['b=memory:1M']);
     const args = ['--workers', '2', '--unix', path, '--export', `a=${url}`];
     const { status, stderr } = await iserNbd(['serve', '--log-level', 'silent', ...args]);

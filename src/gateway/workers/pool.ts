@@ -197,7 +197,6 @@ export class WorkerPool implements WorkerSeatHandler {
   onEnded(seat: WorkerSeat, { status, signal, pid, waiting, delayMs }: SeatEnding): void {
     const { number: worker } = seat;
     this.#counts.ended(seat);
-    this.#admission.ended(worker);
     if (!this.#isStopping) this.#holdOrphans(worker);
     this.#placement.shut(worker);
     const unserved = new Set(waiting.map(({ conn }) => conn));
@@ -216,6 +215,7 @@ export class WorkerPool implements WorkerSeatHandler {
     const facts = { worker, workerPid: pid, status, signal, connectionsLost: cut.length, delayMs };
     this.#log.error(facts, 'a worker has ended; another one takes its place');
     for (const client of waiting) this.#place(client);
+    this.#admission.ended(worker);
   }
 
   onStalled(seat: WorkerSeat, waiting: readonly WaitingClient[]): void {

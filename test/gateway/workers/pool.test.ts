@@ -379,6 +379,18 @@ describe('ranges that are being changed', () => {
   });
 });
 
+describe('clients that come when their worker is ending', () => {
+  it('are kept for the next one', async () => {
+    await started();
+    for (const worker of workers.all) worker.isSilent = true;
+    come(1);
+    for (const number of [1, 2]) workers.of(number).end();
+    clock.advance(RESTART_DELAY_MAX_MS);
+    workers.of(2).start();
+    expect(workers.of(2).clients).toEqual([1]);
+  });
+});
+
 describe('the units behind the exports', () => {
   const unitOf = (serial: string) => ({ vendor: 'V', product: 'P', serial, designators: [] });
 
