@@ -86,13 +86,25 @@ export function lengthOf(header: RequestHeader): number {
   return safeFromHalves(header.lengthHigh, header.lengthLow);
 }
 
-/** How many bytes follow the header; -1 when that is no exact Number. */
+/**
+ * How many bytes follow the header; -1 when that is no exact Number. It must not depend on whether the request is
+ * right: where the next request begins is decided here, for refused requests too.
+ *
+ * A WRITE has a payload whatever its flags say: QEMU's client (8.2 to 10.0 at least) leaves PAYLOAD_LEN out.
+ */
 export function payloadBytesOf(header: RequestHeader, { replyStyle }: ExportTerms): number {
-  const hasPayload =
-    replyStyle === 'extended'
-      ? (header.flags & CommandFlag.PAYLOAD_LEN) !== 0
-      : header.command === NbdCommand.WRITE;
-  return hasPayload ? lengthOf(header) : 0;
+  const { command, flags } = header;
+  const saysPayload = replyStyle === 'extended' && (flags & CommandFlag.PAYLOAD_LEN) !== 0;
+  return command === NbdCommand.WRITE || saysPayload ? lengthOf(header) : 0;
+}
+
+/** An extended WRITE without PAYLOAD_LEN, which proto.md asks for. It is carried out all the same. */
+export function lacksPayloadFlag(
+  { command, flags }: RequestHeader,
+  { replyStyle }: ExportTerms,
+): boolean {
+  const isExtendedWrite = command === NbdCommand.WRITE && replyStyle === 'extended';
+  return isExtendedWrite && (flags & CommandFlag.PAYLOAD_LEN) === 0;
 }
 
 /**
@@ -111,10 +123,9 @@ export function checkRequest(header: RequestHeader, terms: ExportTerms): Refusal
   if ((header.flags & ~allowedFlags(rule, terms)) !== 0) return Refusal.flags;
   if (rule.op === BlockOp.flush) return checkFlush(header);
   const offset = safeFromHalves(header.offsetHigh, header.offsetLow);
-  if (terms.replyStyle === 'extended') {
-    const hasPayload = (header.flags & CommandFlag.PAYLOAD_LEN) !== 0;
-    if (rule.op === BlockOp.write && !hasPayload) return Refusal.noPayload;
-    if (rule.op === null && hasPayload) return checkStatusIds(header, terms);
+  // Only extended requests get here with the flag.
+  if (rule.op === null && (header.flags & CommandFlag.PAYLOAD_LEN) !== 0) {
+    return checkStatusIds(header, terms);
   }
   return checkRange(rule, offset, lengthOf(header), terms) ?? checkLength(header, terms, rule);
 }

@@ -33,6 +33,7 @@ export class ExportCounters {
   readonly readBytes: Counter;
   readonly writtenBytes: Counter;
   readonly stalls: Counter;
+  readonly unflaggedWrites: Counter;
   readonly #requests: readonly Counter[];
   readonly #unknown: Counter;
 
@@ -58,6 +59,11 @@ export class ExportCounters {
     this.stalls = counters.counter(
       'nbd_stalls_total',
       'times that an NBD client was held back for want of buffers, requests or a reader',
+      labels,
+    );
+    this.unflaggedWrites = counters.counter(
+      'nbd_unflagged_writes_total',
+      'extended NBD writes without NBD_CMD_FLAG_PAYLOAD_LEN, which were carried out all the same',
       labels,
     );
   }

@@ -13,10 +13,6 @@ export const Refusal = {
   noContext: { errno: NbdErrno.EINVAL, message: 'no metadata context was selected for the export' },
   readOnly: { errno: NbdErrno.EPERM, message: 'the export is read-only' },
   flags: { errno: NbdErrno.EINVAL, message: 'a command flag is unknown, or not for this command' },
-  noPayload: {
-    errno: NbdErrno.EINVAL,
-    message: 'an extended write needs NBD_CMD_FLAG_PAYLOAD_LEN',
-  },
   statusPayload: {
     errno: NbdErrno.EINVAL,
     message: 'the payload must be a length and ids of selected metadata contexts, each once',

@@ -11,6 +11,7 @@ import {
   blockOpOf,
   checkRequest,
   checkStatusPayload,
+  lacksPayloadFlag,
   lengthOf,
   modifies,
   payloadBytesOf,
@@ -261,6 +262,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       return this.#stallFor('slot');
     }
     this.#counters.requests(header.command).value++;
+    if (lacksPayloadFlag(header, this.#terms)) this.#counters.unflaggedWrites.value++;
     if (this.#trace !== null) this.#trace.requested(request, header);
     this.#dispatch(request);
     return true;

@@ -128,7 +128,7 @@ class Run {
     if (isExtended && command === WRITE && input.below(8) !== 0) flags |= PAYLOAD_LEN;
     const offset = input.flip() ? BigInt(input.below(65_536)) * 4n : input.pick(OFFSETS);
     let length = input.flip() ? BigInt(input.below(65_536)) : input.pick(LENGTHS);
-    const hasPayload = isExtended ? (flags & PAYLOAD_LEN) !== 0 : command === WRITE;
+    const hasPayload = command === WRITE || (isExtended && (flags & PAYLOAD_LEN) !== 0);
     let effectLength = length;
     let data: Buffer = Buffer.alloc(0);
     if (hasPayload) {

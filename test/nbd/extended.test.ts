@@ -118,12 +118,19 @@ describe('an extended request', () => {
     expect((await client.call({ command: CMD.trim, length: SIZE })).error).toBe(EOVERFLOW);
   });
 
-  it('to write has PAYLOAD_LEN; without it there is no payload, and the error is EINVAL', async () => {
+  it('to write is followed by its data, with PAYLOAD_LEN and without it, which is counted', async () => {
     const client = new Conversation('extended');
-    const data = Buffer.alloc(512, 0xab);
-    expect((await client.call({ command: CMD.write, data })).error).toBe(0);
+    const missing = () => client.bed.counter('nbd_unflagged_writes_total');
+    const write = (fill: number, flags: number) =>
+      client.call({ command: CMD.write, data: Buffer.alloc(512, fill), flags });
+    expect((await write(0xab, PAYLOAD_LEN)).error).toBe(0);
     expect(client.bed.device.bytes[511]).toBe(0xab);
-    expect((await client.call({ command: CMD.write, length: 512, flags: 0 })).error).toBe(EINVAL);
+    expect(missing()).toBe(0);
+    expect((await write(0xcd, 0)).error).toBe(0);
+    expect((await write(0xef, FUA)).error).toBe(0);
+    expect(client.bed.device.bytes[511]).toBe(0xef);
+    expect(client.bed.device.seen.at(-1)).toMatchObject({ length: 512, forceUnitAccess: true });
+    expect(missing()).toBe(2);
     expect((await client.call({ command: CMD.read, length: 512 })).error).toBe(0);
   });
 

@@ -19,6 +19,9 @@ const KIB = 1024;
 /** The bytes of a bed's disk, which says everywhere where you are. */
 export const SIZE = 256 * KIB;
 
+const PATTERN = Buffer.alloc(SIZE);
+for (let at = 0; at < SIZE; at += 4) PATTERN.writeUInt32BE(at, at);
+
 /** Slots of one size, `count` of them. */
 export function slots(count: number, slotBytes = 64 * KIB): SizeClass[] {
   return [{ slotBytes, slotsMax: count, slotsPerSlab: count }];
@@ -56,7 +59,7 @@ export class TransmissionBed {
     agreed,
   }: TransmissionBedOptions = {}) {
     this.device = new RamDevice(SIZE, info);
-    for (let at = 0; at < SIZE; at += 4) this.device.bytes.writeUInt32BE(at, at);
+    PATTERN.copy(this.device.bytes);
     this.device.holds = true;
     this.pool = new SlabPool(classes);
     this.contexts = agreed?.contexts ?? [];
