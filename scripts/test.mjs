@@ -1,7 +1,8 @@
 // npm test: every check that this machine can run. Installs what it needs: npm packages always, the Debian packages of
-// the interop clients when it is root; without them those tests say that they are skipped.
+// the interop clients when it is root, newer ones under .cache; without them those tests say that they are skipped.
 import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
+import { prepareNewerClients } from './newer-clients.mjs';
 import { build, installDependencies, root } from './prepare.mjs';
 
 /** The program that shows a package is there, and the package. */
@@ -11,6 +12,7 @@ const CLIENTS = [
   ['fio', 'fio'],
   ['certtool', 'gnutls-bin'],
   ['nbdsh', 'python3-libnbd'],
+  ['mmdebstrap', 'mmdebstrap'],
 ];
 
 const bin = (name) => join('node_modules', '.bin', name);
@@ -26,6 +28,7 @@ const STEPS = [
 
 installDependencies();
 installClients();
+prepareNewerClients();
 build();
 
 const failed = [];
