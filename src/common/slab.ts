@@ -48,9 +48,12 @@ export interface SizeClass {
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** 64 connections x 32 requests of 4 KiB, and the largest NBD request that a client may send unasked (32 MiB). */
+/**
+ * 64 connections x 32 requests of 4 KiB, all from one host, which has half of them (see SlabGroup); and the largest NBD
+ * request that a client may send unasked (32 MiB).
+ */
 export const DEFAULT_SIZE_CLASSES: readonly SizeClass[] = [
-  { slotBytes: 4 * KIB, slotsMax: 2048, slotsPerSlab: 256 },
+  { slotBytes: 4 * KIB, slotsMax: 4096, slotsPerSlab: 256 },
   { slotBytes: 32 * KIB, slotsMax: 512, slotsPerSlab: 32 },
   { slotBytes: 256 * KIB, slotsMax: 128, slotsPerSlab: 8 },
   { slotBytes: 2 * MIB, slotsMax: 16, slotsPerSlab: 1 },
@@ -89,11 +92,12 @@ export interface SlotSource {
  * {@link whenAvailable} calls it back: that is the backpressure.
  */
 export class SlabPool implements SlotSource {
-  readonly #classes: SlotClass[];
+  /** For its shares; from the smallest slots to the largest. */
+  readonly classes: readonly SlotClass[];
   readonly requestBytesMax: number;
 
   constructor(classes: readonly SizeClass[] = DEFAULT_SIZE_CLASSES) {
-    this.#classes = classes.map((sizeClass, index) => new SlotClass(sizeClass, index));
+    this.classes = classes.map((sizeClass, index) => new SlotClass(sizeClass, index));
     this.requestBytesMax = classes.at(-1)?.slotBytes ?? 0;
   }
 
@@ -104,143 +108,69 @@ export class SlabPool implements SlotSource {
 
   /** Calls `retry` once, soon after a slot that {@link acquire} could hand out for `lengthBytes` came free. */
   whenAvailable(lengthBytes: number, retry: () => void): void {
-    this.#classFor(lengthBytes).waiters.push(retry);
-  }
-
-  /** A part of the pool for one of several holders that do not trust each other; see {@link SlabShare}. */
-  share(bytesMax: number): SlabShare {
-    return new SlabShare(this.#classes, bytesMax);
+    this.#classFor(lengthBytes).wait({ isOver: false, mayTake: () => true, called: retry });
   }
 
   get usedCount(): number {
-    return this.#classes.reduce((sum, slotClass) => sum + slotClass.usedCount, 0);
+    return this.classes.reduce((sum, slotClass) => sum + slotClass.usedCount, 0);
   }
 
   get allocatedBytes(): number {
-    return this.#classes.reduce((sum, slotClass) => sum + slotClass.allocatedBytes, 0);
+    return this.classes.reduce((sum, slotClass) => sum + slotClass.allocatedBytes, 0);
   }
 
   #classFor(lengthBytes: number): SlotClass {
-    return classFor(this.#classes, lengthBytes);
+    return classFor(this.classes, lengthBytes);
   }
 }
 
-function classFor(classes: readonly SlotClass[], lengthBytes: number): SlotClass {
+/** The smallest class whose slots hold that much. */
+export function classFor(classes: readonly SlotClass[], lengthBytes: number): SlotClass {
   for (const slotClass of classes) {
     if (lengthBytes <= slotClass.sizeClass.slotBytes) return slotClass;
   }
   assert(false, `no buffer slot holds ${lengthBytes} bytes`);
 }
 
-/**
- * One holder's part of a {@link SlabPool}. Of each class it may hold as many slots as are left free, at most: one
- * holder gets half of them, `n` that take all they can get an equal part each, and as much again stays free for the
- * next. So nobody who does not give slots back can take them all. `bytesMax` bounds a holder over all classes, but
- * for a single slot.
- */
-export class SlabShare implements SlotSource {
-  readonly #classes: readonly SlotClass[];
-  readonly #bytesMax: number;
-  /** By class. */
-  readonly #heldCounts: number[];
-  readonly #isQueued: boolean[];
-  readonly #wakers: readonly (() => void)[];
-  #heldBytes = 0;
-  #retries: (() => void)[] = [];
-  #spareRetries: (() => void)[] = [];
-  #wakePending = false;
-  readonly #wake = (): void => {
-    this.#wakePending = false;
-    this.#retry();
-  };
+/** Of a class with so many slots or more, one in `KEPT_PART` is kept for holders that are known to give back. */
+const KEPT_CLASS_MIN = 4;
+const KEPT_PART = 8;
 
-  constructor(classes: readonly SlotClass[], bytesMax: number) {
-    this.#classes = classes;
-    this.#bytesMax = bytesMax;
-    this.#heldCounts = classes.map(() => 0);
-    this.#isQueued = classes.map(() => false);
-    this.#wakers = classes.map(({ index }) => () => {
-      this.#isQueued[index] = false;
-      this.#retry();
-    });
-  }
-
-  get requestBytesMax(): number {
-    return this.#classes.at(-1)?.sizeClass.slotBytes ?? 0;
-  }
-
-  get heldBytes(): number {
-    return this.#heldBytes;
-  }
-
-  /** It holds a slot of a class of which none is free, and for which somebody else waits. */
-  get isWanted(): boolean {
-    return this.#classes.some(
-      ({ index, freeCount, waiters }) =>
-        this.#held(index) > 0 &&
-        freeCount === 0 &&
-        waiters.length > (this.#isQueued[index] === true ? 1 : 0),
-    );
-  }
-
-  acquire(lengthBytes: number): BufferSlot | null {
-    const slotClass = classFor(this.#classes, lengthBytes);
-    const { index, sizeClass } = slotClass;
-    const held = this.#held(index);
-    if (held >= slotClass.freeCount) return null;
-    if (this.#heldBytes > 0 && this.#heldBytes + sizeClass.slotBytes > this.#bytesMax) return null;
-    const slot = slotClass.acquire();
-    if (slot === null) return null;
-    slot.holder = this;
-    this.#heldCounts[index] = held + 1;
-    this.#heldBytes += sizeClass.slotBytes;
-    return slot;
-  }
-
-  whenAvailable(lengthBytes: number, retry: () => void): void {
-    const { index, waiters } = classFor(this.#classes, lengthBytes);
-    this.#retries.push(retry);
-    const waker = this.#wakers[index];
-    if (this.#isQueued[index] === true || waker === undefined) return;
-    this.#isQueued[index] = true;
-    waiters.push(waker);
-  }
-
-  /** For {@link PooledSlot}. What is free now may be what this holder, and nobody else, waited for. */
-  gaveBack({ index, sizeClass }: SlotClass): void {
-    this.#heldCounts[index] = this.#held(index) - 1;
-    this.#heldBytes -= sizeClass.slotBytes;
-    if (this.#retries.length === 0 || this.#wakePending) return;
-    this.#wakePending = true;
-    process.nextTick(this.#wake);
-  }
-
-  #held(index: number): number {
-    return this.#heldCounts[index] ?? 0;
-  }
-
-  #retry(): void {
-    const due = this.#retries;
-    this.#retries = this.#spareRetries;
-    for (const retry of due) retry();
-    due.length = 0;
-    this.#spareRetries = due;
-  }
+/** Somebody who waits for a slot of a class. */
+export interface SlotWaiter {
+  /** It does not wait any more. */
+  readonly isOver: boolean;
+  /** Whether it may have a slot as things are. */
+  mayTake(slotClass: SlotClass): boolean;
+  /** It does not wait any more, and may take a slot; or wait again. */
+  called(slotClass: SlotClass): void;
 }
 
-class SlotClass {
+/** Whoever is told when a slot comes back. */
+export interface SlotHolder {
+  gaveBack(slotClass: SlotClass): void;
+}
+
+/** The slots of one size, for the pool and its shares. */
+export class SlotClass {
   readonly sizeClass: SizeClass;
   /** Its place among the pool's classes. */
   readonly index: number;
-  readonly waiters: (() => void)[] = [];
+  /** The last ones, which among shares are for first slots of holders that are proven. */
+  readonly keptCount: number;
+  /** In the order in which they came. */
+  waiters: SlotWaiter[] = [];
+  #spareWaiters: SlotWaiter[] = [];
   readonly #free: PooledSlot[] = [];
   #slotCount = 0;
-  #wakePending = false;
+  #callPending = false;
   allocatedBytes = 0;
 
   constructor(sizeClass: SizeClass, index: number) {
     this.sizeClass = sizeClass;
     this.index = index;
+    const { slotsMax } = sizeClass;
+    this.keptCount = slotsMax < KEPT_CLASS_MIN ? 0 : Math.max(1, Math.floor(slotsMax / KEPT_PART));
   }
 
   get usedCount(): number {
@@ -260,23 +190,36 @@ class SlotClass {
     return slot;
   }
 
+  wait(waiter: SlotWaiter): void {
+    this.waiters.push(waiter);
+  }
+
   giveBack(slot: PooledSlot): void {
     assert(slot.inUse, 'buffer slot released twice');
     slot.inUse = false;
     this.#free.push(slot);
-    if (this.waiters.length > 0 && !this.#wakePending) {
-      this.#wakePending = true;
-      process.nextTick(() => this.#wake());
-    }
+    this.callSoon();
   }
 
-  #wake(): void {
-    this.#wakePending = false;
-    // Each waiter may take a slot, or find that an earlier one took the last and queue again.
-    for (let count = this.waiters.length; count > 0 && this.#free.length > 0; count--) {
-      this.waiters.shift()?.();
-    }
+  /** Calls those who may take a slot now, once what is going on has ended. */
+  callSoon(): void {
+    if (this.waiters.length === 0 || this.#callPending) return;
+    this.#callPending = true;
+    process.nextTick(this.#callWaiters);
   }
+
+  readonly #callWaiters = (): void => {
+    this.#callPending = false;
+    const due = this.waiters;
+    this.waiters = this.#spareWaiters;
+    for (const waiter of due) {
+      if (waiter.isOver) continue;
+      if (this.freeCount > 0 && waiter.mayTake(this)) waiter.called(this);
+      else this.waiters.push(waiter);
+    }
+    due.length = 0;
+    this.#spareWaiters = due;
+  };
 
   #grow(): void {
     const { slotBytes, slotsMax, slotsPerSlab } = this.sizeClass;
@@ -296,7 +239,7 @@ class SlotClass {
 
 class PooledSlot implements BufferSlot {
   inUse = false;
-  holder: SlabShare | null = null;
+  holder: SlotHolder | null = null;
   /** Replies to requests of one length are the usual case, and a view costs as much as copying 4 KiB. */
   #view: Buffer | null = null;
   #viewStart = 0;

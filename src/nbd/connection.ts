@@ -1,7 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { DataSocket, DataSocketHandler, Flushable } from '../common/data-socket.js';
-import type { SlabPool, SlabShare } from '../common/slab.js';
+import type { SlabShare } from '../common/slab-share.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
 import { messageOf } from '../common/errors.js';
@@ -17,6 +17,7 @@ import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation.js';
 import type { NegotiationHandler } from './negotiation.js';
 import type { TlsStance } from './options.js';
+import { StallWatch } from './stall-watch.js';
 import type { TransmissionTrace } from './reply-queue.js';
 import type { TlsGate, TlsIdentity } from './tls.js';
 import { Transmission } from './transmission.js';
@@ -27,7 +28,6 @@ import type { OptionReply } from './wire.js';
 /** What every connection of a server shares. */
 export interface ConnectionServices {
   readonly exports: ExportTable;
-  readonly pool: SlabPool;
   readonly limits: NbdLimits;
   readonly payloadBytesMax: number;
   readonly clock: Clock;
@@ -68,12 +68,15 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   /** For a device that is being looked at. */
   #refreshTimer: Timer | null = null;
 
-  /** `address` is the client's IP address, null for a Unix socket. */
-  constructor(services: ConnectionServices, address: string | null, log: Logger) {
+  /** `address` is the client's IP address, null for a Unix socket; `share` is the connection's from now on. */
+  constructor(
+    services: ConnectionServices,
+    { address, share, log }: { address: string | null; share: SlabShare; log: Logger },
+  ) {
     this.#services = services;
     this.#log = log;
     this.#peer = { address, certificateNames: [], pskIdentity: null };
-    this.#share = services.pool.share(services.limits.inFlightBytesMax);
+    this.#share = share;
     const { tls } = services;
     this.#negotiation = this.#negotiationWith(
       tls === null ? 'off' : tls.isRequired ? 'required' : 'offered',
@@ -161,6 +164,7 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
     else if (state === 'securing') this.#log.warn(reason, 'TLS did not come about');
     else this.#log.debug(reason, 'connection closed');
     this.#transmission?.abort();
+    this.#share.close();
     this.#services.connectionChanged(this);
   }
 
@@ -215,7 +219,7 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
       trace: this.#log.isLevelEnabled('trace') ? traceTo(this.#log) : null,
     });
     this.#log.info({ sizeBytes: terms.sizeBytes }, 'client attached');
-    this.#watch(this.#transmission);
+    this.#watch(new StallWatch(this.#transmission, this.#share, limits));
   }
 
   startTls(): void {
@@ -320,22 +324,18 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   }
 
   /** Cuts off a client that stops in the middle of a message, for it holds buffers that others wait for. */
-  #watch(transmission: Transmission, stalledMs = 0): void {
-    const { stallMs, contendedStallMs } = this.#services.limits;
-    const { progress } = transmission;
-    const periodMs = Math.min(stallMs, contendedStallMs);
-    this.#arm(periodMs, () => {
-      const isStalled = transmission.awaitsPeer && transmission.progress === progress;
-      const nowStalledMs = isStalled ? stalledMs + periodMs : 0;
-      if (!isStalled || (nowStalledMs < stallMs && !this.#share.isWanted)) {
-        this.#watch(transmission, nowStalledMs);
+  #watch(watch: StallWatch): void {
+    this.#arm(watch.periodMs, () => {
+      const stalledMs = watch.look();
+      if (stalledMs === null) {
+        this.#watch(watch);
         return;
       }
       this.violated(
         new NbdProtocolError(
           'nbd-stalled',
           'the client stopped in the middle of a message; cutting it off',
-          { stalledMs: nowStalledMs },
+          { stalledMs },
         ),
       );
       this.#socket?.destroy();

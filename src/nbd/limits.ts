@@ -88,10 +88,13 @@ export const DEFAULT_LIMITS: NbdLimits = {
   // The largest payload still gets through a link of 3 Mbit/s.
   stallMs: 120_000,
   // Longer than TCP takes to send a lost segment again, a few times over.
-  contendedStallMs: 10_000,
+  contendedStallMs: 5_000,
   lingerMs: 2_000,
   handshakeDrainMs: 1_000,
 };
+
+/** How often a client is looked at for whether it goes on: often enough that it is soon known to. */
+export const STALL_WATCH_MS = 1_000;
 
 /** What one receive may leave unparsed: a data socket has a receive buffer of this size. */
 export const CARRY_BYTES_MAX = 256 * KIB;

@@ -4,6 +4,7 @@ import { DataSocket } from '../common/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
+import { BufferGroups } from './buffer-groups.js';
 import { ClientCounts } from './client-counts.js';
 import { Connection } from './connection.js';
 import type { ConnectionServices } from './connection.js';
@@ -46,6 +47,7 @@ export class NbdServer {
   /** With their numbers. */
   readonly #connections = new Map<Connection, number>();
   readonly #clients: ClientCounts;
+  readonly #buffers: BufferGroups;
   readonly #onReleased: (conn: number) => void;
   #connectionNumber = 0;
   #closing: Promise<void> | null = null;
@@ -71,10 +73,10 @@ export class NbdServer {
     this.#clock = clock;
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#clients = new ClientCounts(this.#limits);
+    this.#buffers = new BufferGroups(pool);
     this.#counters = new ServerCounters(counters);
     this.#services = {
       exports: 'lookup' in exports ? exports : fixedExports(exports, defaultExport),
-      pool,
       limits: this.#limits,
       payloadBytesMax: Math.min(this.#limits.payloadBytesMax, pool.requestBytesMax),
       clock,
@@ -164,7 +166,9 @@ export class NbdServer {
       return;
     }
     this.#counters.accepted.add();
-    const connection = new Connection(this.#services, address, this.#log.child({ conn }));
+    const share = this.#buffers.join(address).share(this.#limits.inFlightBytesMax);
+    const log = this.#log.child({ conn });
+    const connection = new Connection(this.#services, { address, share, log });
     this.#connections.set(connection, conn);
     this.#clients.change(address, 1);
     connection.open(DataSocket.adopt(socket, connection));
@@ -175,6 +179,7 @@ export class NbdServer {
     if (conn === undefined) return;
     this.#connections.delete(connection);
     this.#clients.change(connection.address, -1);
+    this.#buffers.leave(connection.address);
     this.#onReleased(conn);
   }
 }

@@ -1,15 +1,23 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { SlabGroup } from '../../src/common/slab-share.js';
+import type { SlabShare } from '../../src/common/slab-share.js';
 import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../../src/common/slab.js';
-import type { BufferSlot, SlabShare } from '../../src/common/slab.js';
+import type { BufferSlot } from '../../src/common/slab.js';
 
 const MIB = 1024 * 1024;
+const KIB = 1024;
 
 function poolOf(slotsMax: number): SlabPool {
   return new SlabPool([
     { slotBytes: 100, slotsMax, slotsPerSlab: 2 },
     { slotBytes: 1000, slotsMax: 2, slotsPerSlab: 1 },
   ]);
+}
+
+/** A holder that is alone in its group. */
+function single(pool: SlabPool, bytesMax = MIB): SlabShare {
+  return new SlabGroup(pool).share(bytesMax);
 }
 
 /** Takes all that it can get. */
@@ -22,30 +30,35 @@ function takeAll(share: SlabShare, lengthBytes = 1): BufferSlot[] {
   }
 }
 
+/** Takes all that it can get, gives nothing back, and waits for more. */
+function hog(share: SlabShare, lengthBytes = 1): number {
+  const { length } = takeAll(share, lengthBytes);
+  share.whenAvailable(lengthBytes, () => hog(share, lengthBytes));
+  return length;
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
 describe('a share of a pool', () => {
-  it('is half of a class for one holder, and leaves a part for each that comes later', () => {
+  it('is less than half of a class for one holder, and leaves a part for each that comes later', () => {
     const pool = poolOf(16);
-    expect(takeAll(pool.share(MIB))).toHaveLength(8);
-    expect(takeAll(pool.share(MIB))).toHaveLength(4);
-    expect(takeAll(pool.share(MIB))).toHaveLength(2);
-    expect(takeAll(pool.share(MIB))).toHaveLength(1);
-    expect(takeAll(pool.share(MIB))).toHaveLength(1);
+    expect([1, 2, 3, 4, 5].map(() => takeAll(single(pool)).length)).toEqual([6, 4, 2, 1, 1]);
   });
 
   it('is at least one slot of the rarest class, while there is one', () => {
     const pool = poolOf(16);
-    const [first, second, third] = [pool.share(MIB), pool.share(MIB), pool.share(MIB)];
+    const [first, second, third] = [single(pool), single(pool), single(pool)];
     expect(takeAll(first, 1000)).toHaveLength(1);
     expect(takeAll(second, 1000)).toHaveLength(1);
     expect(takeAll(third, 1000)).toHaveLength(0);
   });
 
   it('is bounded in bytes over all classes, but lets one slot through', () => {
-    const share = poolOf(16).share(250);
+    const share = single(poolOf(16), 250);
     expect(takeAll(share)).toHaveLength(2);
     expect(share.heldBytes).toBe(200);
     expect(share.acquire(1000)).toBeNull();
-    const small = poolOf(16).share(10);
+    const small = single(poolOf(16), 10);
     const slot = small.acquire(1000);
     expect(slot).not.toBeNull();
     expect(small.acquire(1)).toBeNull();
@@ -55,7 +68,7 @@ describe('a share of a pool', () => {
   });
 
   it('calls its holder when a slot of its own comes free, of another class too', async () => {
-    const share = poolOf(16).share(1000);
+    const share = single(poolOf(16), 1000);
     const big = share.acquire(1000);
     expect(share.acquire(1)).toBeNull();
     const again = new Promise<void>((resolve) => share.whenAvailable(1, resolve));
@@ -66,10 +79,10 @@ describe('a share of a pool', () => {
 
   it('calls its holder when somebody else gives back', async () => {
     const pool = poolOf(2);
-    const [one, other] = [pool.share(MIB), pool.share(MIB)];
+    const [one, other] = [single(pool), single(pool)];
     const [slot] = takeAll(one);
     expect(takeAll(other)).toHaveLength(1);
-    const third = pool.share(MIB);
+    const third = single(pool);
     expect(third.acquire(1)).toBeNull();
     const again = new Promise<void>((resolve) => third.whenAvailable(1, resolve));
     slot?.release();
@@ -77,30 +90,105 @@ describe('a share of a pool', () => {
     expect(third.acquire(1)).not.toBeNull();
   });
 
-  it('is wanted when it holds what others wait for, not when only its holder does', () => {
+  it('is wanted when it holds what others lack, not when only its holder wants more', () => {
     const pool = poolOf(2);
-    const [one, other, third] = [pool.share(MIB), pool.share(MIB), pool.share(MIB)];
+    const [one, other, third] = [single(pool), single(pool), single(pool)];
     takeAll(one);
     one.whenAvailable(1, () => undefined);
     expect(one.isWanted).toBe(false);
     takeAll(other);
+    expect(one.isWanted).toBe(false);
     third.whenAvailable(1, () => undefined);
     expect([one.isWanted, other.isWanted, third.isWanted]).toEqual([true, true, false]);
+    third.close();
+    expect(one.isWanted).toBe(false);
   });
 
-  it('neither loses nor invents slots, whatever its holders do', async () => {
-    const step = fc.record({ holder: fc.nat(3), takes: fc.boolean(), big: fc.boolean() });
+  it('is not wanted by a neighbour that has some, nor by another group while others are free', () => {
+    const pool = poolOf(64);
+    const group = new SlabGroup(pool);
+    const [slow, greedy] = [group.share(MIB), group.share(MIB)];
+    takeAll(slow);
+    takeAll(greedy);
+    greedy.whenAvailable(1, () => undefined);
+    const elsewhere = new SlabGroup(pool).share(0);
+    elsewhere.acquire(1000);
+    elsewhere.whenAvailable(1, () => undefined);
+    expect(slow.isWanted).toBe(false);
+  });
+});
+
+describe('a group of holders', () => {
+  it('leaves to others what it takes, however many holders it has', () => {
+    const pool = new SlabPool();
+    const group = new SlabGroup(pool);
+    const hogs = Array.from({ length: 200 }, () => group.share(64 * MIB));
+    for (const { slotBytes, slotsMax } of DEFAULT_SIZE_CLASSES) {
+      const taken = hogs.reduce((sum, share) => sum + hog(share, slotBytes), 0);
+      // A first slot for each comes on top of the half.
+      expect(taken).toBeLessThanOrEqual((2 * slotsMax) / 3);
+      const other = takeAll(single(pool), slotBytes).length;
+      expect(other).toBeGreaterThanOrEqual(Math.max(1, Math.floor(slotsMax / 32)));
+    }
+  });
+
+  it.each(DEFAULT_SIZE_CLASSES.map(({ slotBytes }) => slotBytes))(
+    'of hogs lets one that gives back go on, in slots of %i bytes',
+    async (slotBytes) => {
+      const pool = new SlabPool();
+      const group = new SlabGroup(pool);
+      const good = group.share(64 * MIB);
+      good.isProven = true;
+      for (let count = 0; count < 200; count++) hog(group.share(64 * MIB), slotBytes);
+      for (let count = 0; count < 50; count++) {
+        const slot = good.acquire(slotBytes);
+        expect(slot).not.toBeNull();
+        slot?.release();
+        await turn();
+      }
+    },
+  );
+
+  it('has no second slot for one while another one waits for its first, until that has left', async () => {
+    const pool = poolOf(16);
+    const group = new SlabGroup(pool);
+    const [one, gone] = [group.share(MIB), group.share(MIB)];
+    expect(one.acquire(1)).not.toBeNull();
+    gone.whenAvailable(1, () => expect.fail('it was called though it had left'));
+    expect(one.acquire(1)).toBeNull();
+    const again = new Promise<void>((resolve) => one.whenAvailable(1, resolve));
+    gone.close();
+    await again;
+    expect(one.acquire(1)).not.toBeNull();
+    await turn();
+  });
+
+  it('neither loses nor invents slots, and forgets nobody, whatever its holders do', async () => {
+    const step = fc.record({
+      holder: fc.nat(5),
+      does: fc.constantFrom('take', 'take', 'take', 'give', 'give', 'prove', 'wait'),
+      big: fc.boolean(),
+    });
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+      fc.asyncProperty(fc.array(step, { maxLength: 80 }), async (steps) => {
         const pool = poolOf(8);
-        const shares = Array.from({ length: 4 }, () => pool.share(1500));
+        const groups = [new SlabGroup(pool), new SlabGroup(pool), new SlabGroup(pool)];
+        const shares = Array.from({ length: 6 }, (_, index) => groups[index % 3]!.share(1500));
         const held: BufferSlot[][] = shares.map(() => []);
-        let retries = 0;
-        for (const { holder, takes, big } of steps) {
+        let waiting = 0;
+        for (const { holder, does, big } of steps) {
           const share = shares[holder]!;
-          const slot = takes ? share.acquire(big ? 1000 : 1) : held[holder]!.shift()?.release();
-          if (slot !== undefined && slot !== null) held[holder]!.push(slot);
-          else if (takes) share.whenAvailable(big ? 1000 : 1, () => retries++);
+          if (does === 'give') held[holder]!.shift()?.release();
+          else if (does === 'prove') share.isProven = !share.isProven;
+          else if (does === 'wait') await turn();
+          else {
+            const slot = share.acquire(big ? 1000 : 1);
+            if (slot !== null) held[holder]!.push(slot);
+            else {
+              waiting++;
+              share.whenAvailable(big ? 1000 : 1, () => waiting--);
+            }
+          }
         }
         expect(pool.usedCount).toBe(held.flat().length);
         for (const [index, share] of shares.entries()) {
@@ -109,11 +197,36 @@ describe('a share of a pool', () => {
           expect(bytes).toBeLessThanOrEqual(1500);
         }
         for (const slots of held) for (const slot of slots) slot.release();
-        await new Promise(setImmediate);
+        await turn();
         expect(pool.usedCount).toBe(0);
-        expect(retries).toBeLessThanOrEqual(steps.length);
+        expect(waiting).toBe(0);
+        for (const { heldCounts, starvingCounts } of groups) {
+          expect([...heldCounts, ...starvingCounts]).toEqual([0, 0, 0, 0]);
+        }
       }),
     );
+  });
+
+  it('serves each of several that take turns, in a pool that is too small for all', async () => {
+    const pool = new SlabPool([{ slotBytes: KIB, slotsMax: 3, slotsPerSlab: 1 }]);
+    const group = new SlabGroup(pool);
+    const done = [0, 0, 0, 0, 0];
+    const work = async (index: number): Promise<void> => {
+      const share = group.share(MIB);
+      for (let count = 0; count < 40; count++) {
+        let slot = share.acquire(1);
+        while (slot === null) {
+          await new Promise<void>((resolve) => share.whenAvailable(1, resolve));
+          slot = share.acquire(1);
+        }
+        await turn();
+        slot.release();
+        done[index]!++;
+      }
+    };
+    await Promise.all(done.map((_, index) => work(index)));
+    expect(done).toEqual([40, 40, 40, 40, 40]);
+    expect(pool.usedCount).toBe(0);
   });
 });
 

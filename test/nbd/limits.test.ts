@@ -3,6 +3,7 @@ import { CMD, OPT, option, request } from '../support/nbd-client.js';
 import type { NbdTestClient } from '../support/nbd-client.js';
 import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
 import type { NbdBedOptions } from '../support/nbd-bed.js';
+import type { NbdAddress } from '../../src/nbd/socket.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -96,7 +97,7 @@ describe('a client that does not give its buffers back', () => {
     bed.device.holds = true;
     for (let count = 0; count < 100; count++) hog.send(read);
     await settle();
-    expect(bed.device.held.length).toBe(4);
+    expect(bed.device.held.length).toBe(3);
     bed.device.holds = false;
     const other = await bed.attach(address);
     expect(await other.call({ command: CMD.read, length: 64 * KIB })).toMatchObject({ error: 0 });
@@ -148,5 +149,77 @@ describe('a client that does not give its buffers back', () => {
     await stuck.ended;
     expect((await other.simpleReply()).error).toBe(0);
     await other.read(64 * KIB);
+  });
+});
+
+describe('many clients of one address that do not give their buffers back', () => {
+  const classes = [
+    { slotBytes: 4 * KIB, slotsMax: 64, slotsPerSlab: 64 },
+    { slotBytes: 64 * KIB, slotsMax: 32, slotsPerSlab: 32 },
+  ];
+  const read = request({ command: CMD.read, length: 64 * KIB });
+  const beginning = request({ command: CMD.write, length: 64 * KIB, data: Buffer.alloc(100) });
+  const from = (localAddress: string, where: NbdAddress): Promise<NbdTestClient> =>
+    bed.attach({ ...where, localAddress });
+
+  /** 48 clients of 127.0.0.1: half leave what they asked for, half stop within a write. */
+  async function hogs(where: NbdAddress): Promise<void> {
+    const before = bed.counter('nbd_stalls_total', { export: 'disk' });
+    for (let count = 0; count < 24; count++) {
+      const reader = await bed.attach(where);
+      reader.socket.pause();
+      for (let index = 0; index < 100; index++) reader.send(read);
+      const writer = await bed.attach(where);
+      writer.send(beginning);
+    }
+    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) >= before + 40);
+  }
+
+  async function worksAt(client: NbdTestClient): Promise<void> {
+    for (let count = 0; count < 20; count++) {
+      expect(await client.call({ command: CMD.read, length: 64 * KIB })).toMatchObject({
+        error: 0,
+      });
+      const data = Buffer.alloc(64 * KIB, count);
+      expect(await client.call({ command: CMD.write, data })).toMatchObject({ error: 0 });
+    }
+  }
+
+  it('hold nobody up who comes from another, late or early', async () => {
+    open({ classes, limits: { stallMs: 60_000 } });
+    const tcp = await bed.listenTcp();
+    const unix = await bed.listenUnix();
+    const early = await from('127.0.0.2', tcp);
+    await hogs(tcp);
+    await worksAt(early);
+    await worksAt(await from('127.0.0.3', tcp));
+    await worksAt(await bed.attach(unix));
+  });
+
+  it('nor who comes from the same, and is known to go on', async () => {
+    open({ classes, limits: { stallMs: 60_000 } });
+    const address = await bed.listenTcp();
+    const good = await bed.attach(address);
+    for (let count = 0; count < 2; count++) {
+      await worksAt(good);
+      bed.clock.advance(1000);
+    }
+    await hogs(address);
+    await worksAt(good);
+  });
+
+  it('hold up a new one of the same address until it is their turn to be cut off', async () => {
+    open({ classes, limits: { stallMs: 60_000, contendedStallMs: 5000 } });
+    const address = await bed.listenTcp();
+    await hogs(address);
+    const late = await bed.attach(address);
+    late.send(read);
+    let seconds = 0;
+    const reply = late.read(16 + 64 * KIB).then(() => (seconds = -seconds));
+    for (; seconds >= 0 && seconds < 60; seconds++) {
+      await settle();
+      bed.clock.advance(1000);
+    }
+    await reply;
   });
 });

@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from 'node:fs/promises';
+import type { NetConnectOpts } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ManualClock } from '../../src/common/clock.js';
@@ -68,13 +69,13 @@ export class NbdBed {
     return this.server.listen({ host: '127.0.0.1', port: 0 });
   }
 
-  async connect(address: NbdAddress): Promise<NbdTestClient> {
+  async connect(address: NetConnectOpts): Promise<NbdTestClient> {
     const client = await NbdTestClient.connect(address);
     this.#clients.push(client);
     return client;
   }
 
-  async attach(address: NbdAddress, exportName = ''): Promise<NbdTestClient> {
+  async attach(address: NetConnectOpts, exportName = ''): Promise<NbdTestClient> {
     const client = await NbdTestClient.attach(address, exportName);
     this.#clients.push(client);
     return client;
