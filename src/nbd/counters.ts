@@ -13,7 +13,7 @@ export class ServerCounters {
     this.accepted = counters.counter('nbd_connections_total', 'NBD connections accepted');
     this.refused = counters.counter(
       'nbd_connections_refused_total',
-      'NBD connections closed because there were too many',
+      'NBD connections refused because there were too many',
     );
     this.secured = counters.counter('nbd_tls_total', 'NBD connections that went over to TLS');
     this.handshakesFailed = counters.counter(

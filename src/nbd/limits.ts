@@ -8,10 +8,10 @@ export const DEFAULT_PAYLOAD_BYTES = 32 * MIB;
 
 /** What one NBD server takes on. Each limit bounds memory, time or both. */
 export interface NbdLimits {
-  /** Connections at a time; the next one is closed at once. */
+  /** Connections at a time; the next one is refused. Where there are Unix sockets, an eighth is kept for them. */
   readonly connectionsMax: number;
-  /** Connections at a time from one IP address (of IPv6, from one /64); Unix sockets have none. */
-  readonly connectionsPerAddressMax: number;
+  /** Connections at a time from one IP address; null for as many as it leaves free. Unix sockets have none. */
+  readonly connectionsPerAddressMax: number | null;
   /** A client that has not chosen an export by then is cut off. */
   readonly handshakeMs: number;
   /** How long an option waits for the device that it asks about, before it is answered with what is known. */
@@ -53,10 +53,10 @@ export interface NbdLimits {
 }
 
 export const DEFAULT_LIMITS: NbdLimits = {
-  // Each may take two receive buffers' worth of memory, 512 KiB, outside the pool.
-  connectionsMax: 256,
-  // A client with all the connections that it can use (the kernel's 16, qemu's 16) on a few disks; a quarter of all.
-  connectionsPerAddressMax: 64,
+  // A hypervisor with 40 disks of 4 connections has 160, and a NAT may have three of them behind one address. Each may
+  // take two receive buffers' worth of memory, 512 KiB, outside the pool, once it has filled them.
+  connectionsMax: 1024,
+  connectionsPerAddressMax: null,
   // A handshake is a handful of round trips.
   handshakeMs: 10_000,
   // Half of that, for a client that asks once.
@@ -92,6 +92,10 @@ export const DEFAULT_LIMITS: NbdLimits = {
   lingerMs: 2_000,
   handshakeDrainMs: 1_000,
 };
+
+/** Clients that are told at a time why they are not served, and for how long: a handshake over a slow link. */
+export const REFUSALS_MAX = 32;
+export const REFUSAL_MS = 5_000;
 
 /** How often a client is looked at for whether it goes on: often enough that it is soon known to. */
 export const STALL_WATCH_MS = 1_000;

@@ -52,6 +52,8 @@ export interface NegotiationOptions {
   readonly payloadBytesMax: number;
   readonly handler: NegotiationHandler;
   readonly tls?: TlsStance;
+  /** Why this client is not served, in a sentence; null when it is. */
+  readonly refusal?: string | null;
 }
 
 type State = 'clientFlags' | 'optionHeader' | 'optionData' | 'refreshing' | 'skip' | 'over';
@@ -87,6 +89,7 @@ export class Negotiation implements OptionContext {
   readonly #limits: NbdLimits;
   readonly #handler: NegotiationHandler;
   readonly #payloadBytesMax: number;
+  readonly #refusal: string | null;
   #state: State = 'clientFlags';
   #noZeroes = false;
   #shuttingDown = false;
@@ -97,9 +100,11 @@ export class Negotiation implements OptionContext {
   #itemFill = 0;
   #skipBytes = 0;
 
-  constructor({ exports, limits, payloadBytesMax, handler, tls = 'off' }: NegotiationOptions) {
+  constructor(options: NegotiationOptions) {
+    const { exports, limits, payloadBytesMax, handler, tls = 'off', refusal = null } = options;
     this.exports = exports;
     this.tls = tls;
+    this.#refusal = refusal;
     this.#limits = limits;
     this.metaQueriesMax = limits.metaQueriesMax;
     this.#payloadBytesMax = payloadBytesMax;
@@ -275,7 +280,7 @@ export class Negotiation implements OptionContext {
   }
 
   #optionData(data: Buffer): void {
-    if (this.#refusedWithoutTls()) return;
+    if (this.#refusedUnseen()) return;
     const { handle } = OPTIONS[this.#option] ?? UNKNOWN_OPTION;
     if (!this.#shuttingDown || this.#option === NbdOption.ABORT) handle(this, data);
     else this.#refuseShutDown();
@@ -292,10 +297,31 @@ export class Negotiation implements OptionContext {
     if (this.#state === 'optionData' || this.#state === 'skip') this.#expectOption();
   }
 
+  /** Whatever the option is, ABORT and STARTTLS aside, it may be refused before it is looked at. True when it was. */
+  #refusedUnseen(): boolean {
+    if (this.#option === NbdOption.ABORT) return false;
+    if (this.#refusal !== null) {
+      this.#refuseForPolicy(this.#refusal);
+      return true;
+    }
+    if (this.tls !== 'required' || this.#option === NbdOption.STARTTLS) return false;
+    this.#refuseWithoutTls();
+    return true;
+  }
+
+  /** A client that is not served. It may ask on, and has to leave by itself: what it is told would be lost otherwise. */
+  #refuseForPolicy(why: string): void {
+    // EXPORT_NAME has no way to say no.
+    if (this.#option === NbdOption.EXPORT_NAME) {
+      this.end(null);
+    } else {
+      this.refuse(OptionReply.ERR_POLICY, why);
+      this.#expectOption();
+    }
+  }
+
   /** FORCEDTLS: whatever comes before STARTTLS, ABORT excepted, "MUST reply with NBD_REP_ERR_TLS_REQD". */
-  #refusedWithoutTls(): boolean {
-    if (this.tls !== 'required') return false;
-    if (this.#option === NbdOption.STARTTLS || this.#option === NbdOption.ABORT) return false;
+  #refuseWithoutTls(): void {
     if (this.#option === NbdOption.EXPORT_NAME) {
       this.end(
         new NbdProtocolError('nbd-tls-required', 'the client asked for an export without TLS'),
@@ -304,11 +330,10 @@ export class Negotiation implements OptionContext {
       this.refuse(OptionReply.ERR_TLS_REQD, 'this server serves nothing without TLS');
       this.#expectOption();
     }
-    return true;
   }
 
   #refuseSkipped(): void {
-    if (this.#refusedWithoutTls()) return;
+    if (this.#refusedUnseen()) return;
     const entry = OPTIONS[this.#option];
     if (entry === undefined) UNKNOWN_OPTION.handle(this, EMPTY);
     else if (entry.tooLong === 'end') {

@@ -8,8 +8,6 @@ export type Network = 'unix' | { readonly address: IpAddress; readonly prefixBit
 
 const ADDRESS_BYTES = 16;
 const MAPPED_PREFIX_BITS = 96;
-/** What one IPv6 subscriber has, and so counts as one address (RFC 6177). */
-const SUBSCRIBER_BITS = 64;
 
 /**
  * `192.0.2.0/24`, `2001:db8::/32`, a single address, or `unix`.
@@ -39,12 +37,11 @@ export function isInNetwork(network: Network, address: string | null): boolean {
   return masked(parsed, network.prefixBits).every((byte, index) => byte === network.address[index]);
 }
 
-/** What connections are counted by: the IPv4 address, or the IPv6 subscriber's network. */
+/** What connections are counted by: a host, however its address is written. On another link it is another host. */
 export function addressKey(address: string): string {
   const parsed = parseIpAddress(address);
   if (parsed === null) return address;
-  const bits = isMapped(parsed) ? ADDRESS_BYTES * 8 : SUBSCRIBER_BITS;
-  return Buffer.from(masked(parsed, bits)).toString('hex');
+  return Buffer.from(parsed).toString('hex') + (/%.*$/.exec(address)?.[0] ?? '');
 }
 
 /** The address in one of its textual forms (RFC 4291 2.2), its zone left out; null when it is none. */

@@ -1,4 +1,3 @@
-import { Socket } from 'node:net';
 import type { Clock } from '../common/clock.js';
 import { DataSocket } from '../common/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
@@ -13,7 +12,8 @@ import { fixedExports } from './export.js';
 import type { ExportTable, NbdExport } from './export.js';
 import { DEFAULT_LIMITS } from './limits.js';
 import type { NbdLimits } from './limits.js';
-import { openListener } from './socket.js';
+import { Refuser } from './refuser.js';
+import { closeClient, openListener } from './socket.js';
 import type { Client, Listener, ListenAddress, NbdAddress } from './socket.js';
 import type { TlsGate } from './tls.js';
 
@@ -48,6 +48,7 @@ export class NbdServer {
   readonly #connections = new Map<Connection, number>();
   readonly #clients: ClientCounts;
   readonly #buffers: BufferGroups;
+  readonly #refuser: Refuser;
   readonly #onReleased: (conn: number) => void;
   #connectionNumber = 0;
   #closing: Promise<void> | null = null;
@@ -74,6 +75,7 @@ export class NbdServer {
     this.#limits = { ...DEFAULT_LIMITS, ...limits };
     this.#clients = new ClientCounts(this.#limits);
     this.#buffers = new BufferGroups(pool);
+    this.#refuser = new Refuser(clock);
     this.#counters = new ServerCounters(counters);
     this.#services = {
       exports: 'lookup' in exports ? exports : fixedExports(exports, defaultExport),
@@ -106,6 +108,7 @@ export class NbdServer {
       onAccept: (accepted) => this.serve(accepted, ++this.#connectionNumber),
       onError: (error) => this.#log.error({ reason: error.message }, 'accepting a client'),
     });
+    if ('path' in listener.address) this.#clients.keepForUnix();
     if (this.#closing === null) this.#listeners.push(listener);
     else await listener.close();
     return listener.address;
@@ -121,6 +124,7 @@ export class NbdServer {
   }
 
   async #close(drainMs: number): Promise<void> {
+    this.#refuser.close();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     for (const connection of this.#connections.keys()) connection.drain();
     if (await this.#allGone(drainMs)) return;
@@ -155,13 +159,19 @@ export class NbdServer {
   }
 
   /** Serves a client that was accepted elsewhere, unless there are too many; `conn` is what it is called in the log. */
-  serve({ socket, address }: Client, conn: number): void {
-    const refusal = this.#closing === null ? this.#clients.refusal(address) : {};
+  serve(client: Client, conn: number): void {
+    const { socket, address } = client;
+    if (this.#closing !== null) {
+      closeClient(client);
+      this.#onReleased(conn);
+      return;
+    }
+    const refusal = this.#clients.refusal(address);
     if (refusal !== null) {
       this.#counters.refused.add();
-      this.#log.warn({ ...refusal, remote: address ?? 'unix' }, 'too many clients; refusing one');
-      if (socket instanceof Socket) socket.destroy();
-      else socket.close();
+      const facts = { ...refusal.facts, remote: address ?? 'unix' };
+      this.#log.warn(facts, 'too many clients; refusing one');
+      this.#refuser.refuse(client, refusal.message);
       this.#onReleased(conn);
       return;
     }

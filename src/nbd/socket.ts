@@ -1,6 +1,6 @@
 import { chown, lstat, unlink } from 'node:fs/promises';
-import { connect, createServer } from 'node:net';
-import type { Server, Socket } from 'node:net';
+import { Socket, connect, createServer } from 'node:net';
+import type { Server } from 'node:net';
 import type { SocketHandle } from '../common/data-socket.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 
@@ -42,6 +42,12 @@ export interface AcceptedSocket {
 export interface Client {
   readonly socket: Socket | SocketHandle;
   readonly address: string | null;
+}
+
+/** Closes on a client that nobody has talked to. */
+export function closeClient({ socket }: Client): void {
+  if (socket instanceof Socket) socket.destroy();
+  else socket.close();
 }
 
 /** Linux's `sun_path` without its NUL. */

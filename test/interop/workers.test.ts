@@ -187,7 +187,7 @@ describe('workers', () => {
     const path = folder.path('limits.sock');
     const program = await run(1, 'serve', '--config', config, '--unix', path);
     for (let count = 0; count < 3; count++) await attach(path);
-    await expect(attach(path)).rejects.toThrow();
+    await expect(attach(path)).rejects.toThrow(/limits.connections is 3/);
     expect((await countersOf(program)).counters['nbd_connections_refused_total']).toBe(1);
     await clients.pop()?.close();
     await vi.waitFor(() => attach(path), 10_000);

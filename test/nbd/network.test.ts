@@ -115,10 +115,11 @@ function masked(address: Uint8Array, prefixBits: number): Uint8Array {
 }
 
 describe('counting by address', () => {
-  it('takes the two forms of an IPv4 address for one, and the addresses of an IPv6 subscriber', () => {
+  it('takes the forms of an address for one, and each host for itself', () => {
     expect(addressKey('192.0.2.1')).toBe(addressKey('::ffff:192.0.2.1'));
     expect(addressKey('192.0.2.1')).not.toBe(addressKey('192.0.2.2'));
-    expect(addressKey('2001:db8:1:2::3')).toBe(addressKey('2001:db8:1:2:ffff::1'));
-    expect(addressKey('2001:db8:1:2::3')).not.toBe(addressKey('2001:db8:1:3::3'));
+    expect(addressKey('2001:db8:1:2:0::3')).toBe(addressKey('2001:DB8:1:2::0.0.0.3'));
+    expect(addressKey('2001:db8:1:2::3')).not.toBe(addressKey('2001:db8:1:2::4'));
+    expect(addressKey('fe80::1%eth0')).not.toBe(addressKey('fe80::1%eth1'));
   });
 });

@@ -181,8 +181,8 @@ export class NbdTestClient {
     const client = await NbdTestClient.connect(address);
     await client.greet();
     client.send(option(OPT.go, infoData(exportName)));
-    const replies = await client.optionReplies();
-    if (replies.at(-1)?.type !== 1) throw new Error('GO was refused');
+    const last = (await client.optionReplies()).at(-1);
+    if (last?.type !== 1) throw new Error(`GO was refused: ${last?.data.toString() ?? ''}`);
     return client;
   }
 

@@ -1,6 +1,6 @@
 import { assert } from '../../common/assert.js';
 import { ClientCounts } from '../../nbd/client-counts.js';
-import type { ClientCountLimits } from '../../nbd/client-counts.js';
+import type { ClientCountLimits, ClientRefusal } from '../../nbd/client-counts.js';
 
 interface Placed {
   readonly address: string | null;
@@ -29,8 +29,13 @@ export class Placement {
     return this.#placed.size;
   }
 
-  /** The limit that the next client from there would exceed; null for none. */
-  refusal(address: string | null): Readonly<Record<string, number>> | null {
+  /** There is a Unix socket to come by. */
+  keepForUnix(): void {
+    this.#clients.keepForUnix();
+  }
+
+  /** Why the next client from there would be one too many; null when it would not. */
+  refusal(address: string | null): ClientRefusal | null {
     return this.#clients.refusal(address);
   }
 

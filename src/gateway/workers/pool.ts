@@ -2,6 +2,7 @@ import type { Clock, Timer } from '../../common/clock.js';
 import type { SocketHandle } from '../../common/data-socket.js';
 import type { ClientCountLimits } from '../../nbd/client-counts.js';
 import { ServerCounters } from '../../nbd/counters.js';
+import type { Client } from '../../nbd/socket.js';
 import type { CounterSet } from '../../observe/counters.js';
 import type { Logger } from '../../observe/log.js';
 import { IserNbdError } from '../../common/errors.js';
@@ -33,6 +34,8 @@ export interface WorkerPoolOptions {
   readonly workers: number;
   readonly spawn: SpawnWorker;
   readonly limits: ClientCountLimits;
+  /** Tells a client that is one too many why it is not served. */
+  readonly refuse: (client: Client, message: string) => void;
   /** What a worker is started with now; the pool adds the rest. */
   readonly startMessage: () => Omit<StartMessage, 'type' | 'worker' | 'lost' | 'units'>;
   readonly log: Logger;
@@ -100,13 +103,23 @@ export class WorkerPool implements WorkerSeatHandler {
     this.#counts.begin();
   }
 
+  /** Clients may come by a Unix socket. */
+  keepForUnix(): void {
+    this.#placement.keepForUnix();
+  }
+
   /** Takes on a client, whose handle is the pool's from now on. */
   accept(handle: SocketHandle, address: string | null): void {
-    const refusal = this.#isStopping ? {} : this.#placement.refusal(address);
+    if (this.#isStopping) {
+      handle.close();
+      return;
+    }
+    const refusal = this.#placement.refusal(address);
     if (refusal !== null) {
       this.#serverCounters.refused.add();
-      this.#log.warn({ ...refusal, remote: address ?? 'unix' }, 'too many clients; refusing one');
-      handle.close();
+      const facts = { ...refusal.facts, remote: address ?? 'unix' };
+      this.#log.warn(facts, 'too many clients; refusing one');
+      this.#options.refuse({ socket: handle, address }, refusal.message);
       return;
     }
     const conn = ++this.#lastConn;

@@ -1,5 +1,6 @@
 import { detachHandle } from '../../common/data-socket.js';
 import { DEFAULT_LIMITS } from '../../nbd/limits.js';
+import { Refuser } from '../../nbd/refuser.js';
 import { openListener } from '../../nbd/socket.js';
 import type { AcceptedSocket, Listener } from '../../nbd/socket.js';
 import { TlsGate } from '../../nbd/tls.js';
@@ -21,6 +22,7 @@ export interface WorkerGatewayServices extends GatewayServices {
 
 interface Parts {
   readonly pool: WorkerPool;
+  readonly refuser: Refuser;
   readonly shared: SharedLuns;
   readonly tls: TlsGate | null;
   readonly log: Logger;
@@ -55,16 +57,18 @@ export class WorkerGateway implements Serving {
     const workerLimits = limitsOfWorker(limits, workers);
     const shared = await shareLuns(config.exports, { log, clock });
     const workerConfig = { ...config, exports: shared.exports, listen: [], limits: workerLimits };
+    const refuser = new Refuser(clock);
     const pool = new WorkerPool({
       ...{ workers, spawn, log, clock, counters },
       limits: { ...DEFAULT_LIMITS, ...nbdLimits(limits) },
+      refuse: (client, message) => refuser.refuse(client, message),
       startMessage: () => ({
         logLevel,
         config: workerConfig,
         tlsContents: tls?.contents ?? null,
       }),
     });
-    const gateway = new WorkerGateway({ pool, shared, tls, log });
+    const gateway = new WorkerGateway({ pool, refuser, shared, tls, log });
     try {
       await pool.start();
       await gateway.#listen(config);
@@ -91,14 +95,15 @@ export class WorkerGateway implements Serving {
   }
 
   async stop(): Promise<void> {
-    const { pool, shared } = this.#parts;
+    const { pool, refuser, shared } = this.#parts;
+    refuser.close();
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     await pool.stop();
     await shared.close();
   }
 
   async #listen(config: GatewayConfig): Promise<void> {
-    const { log } = this.#parts;
+    const { log, pool } = this.#parts;
     const uris: string[] = [];
     for (const where of config.listen) {
       const listener = await openListener(where, {
@@ -106,6 +111,7 @@ export class WorkerGateway implements Serving {
         onError: (error) => log.error({ reason: error.message }, 'accepting a client'),
       });
       this.#listeners.push(listener);
+      if ('path' in listener.address) pool.keepForUnix();
       uris.push(...urisOf(listener.address, config));
     }
     this.#uris = uris;

@@ -82,7 +82,7 @@ describe('how many clients there may be', () => {
       expect(placement.refusal(null)).toBeNull();
       come();
     }
-    expect(placement.refusal(null)).toEqual({ connectionsMax: 8 });
+    expect(placement.refusal(null)?.facts).toEqual({ connectionsMax: 8 });
     placement.release(3);
     expect(placement.refusal(null)).toBeNull();
   });
@@ -90,11 +90,21 @@ describe('how many clients there may be', () => {
   it('is counted for each address over all workers', () => {
     for (const worker of [1, 2]) placement.open(worker);
     for (let count = 0; count < 3; count++) come('192.0.2.1');
-    expect(placement.refusal('192.0.2.1')).toEqual({ connectionsPerAddressMax: 3 });
-    expect(placement.refusal('::ffff:192.0.2.1')).toEqual({ connectionsPerAddressMax: 3 });
+    expect(placement.refusal('192.0.2.1')?.facts).toEqual({ connectionsPerAddressMax: 3 });
+    expect(placement.refusal('::ffff:192.0.2.1')?.facts).toEqual({
+      connectionsPerAddressMax: 3,
+    });
     expect(placement.refusal('192.0.2.2')).toBeNull();
     expect(placement.refusal(null)).toBeNull();
     placement.release(2);
     expect(placement.refusal('192.0.2.1')).toBeNull();
+  });
+
+  it('leaves places for Unix sockets where there is one', () => {
+    placement = new Placement({ connectionsMax: 16, connectionsPerAddressMax: null });
+    placement.keepForUnix();
+    for (let count = 0; count < 14; count++) come('192.0.2.1');
+    expect(placement.refusal('192.0.2.2')?.message).toMatch(/2 of them for Unix sockets/);
+    expect(placement.refusal(null)).toBeNull();
   });
 });

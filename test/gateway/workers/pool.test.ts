@@ -8,6 +8,7 @@ import {
 } from '../../../src/gateway/workers/limits.js';
 import { WorkerPool } from '../../../src/gateway/workers/pool.js';
 import { packError } from '../../../src/gateway/workers/start-failure.js';
+import type { Client } from '../../../src/nbd/socket.js';
 import { CounterSet } from '../../../src/observe/counters.js';
 import { silentLogger } from '../../../src/observe/log.js';
 import { HandleDouble, ScriptedWorkers } from '../../support/scripted-workers.js';
@@ -17,16 +18,19 @@ let workers: ScriptedWorkers;
 let pool: WorkerPool;
 let counters: CounterSet;
 let handles: HandleDouble[];
+let refused: { client: Client; message: string }[];
 
 beforeEach(() => {
   clock = new ManualClock();
   workers = new ScriptedWorkers();
   counters = new CounterSet();
   handles = [];
+  refused = [];
   pool = new WorkerPool({
     workers: 2,
     spawn: workers.spawn,
     limits: { connectionsMax: 6, connectionsPerAddressMax: 6 },
+    refuse: (client, message) => refused.push({ client, message }),
     startMessage: () => ({
       logLevel: 'silent',
       config: { exports: [], listen: [], initiatorName: 'iqn.2026-11.io.example:i' },
@@ -120,12 +124,19 @@ describe('clients', () => {
   it('beyond the limit are refused and counted, until some are released', async () => {
     await started();
     come(7);
-    expect(closeCounts()).toEqual([0, 0, 0, 0, 0, 0, 1]);
+    expect(closeCounts()).toEqual([0, 0, 0, 0, 0, 0, 0]);
+    expect(refused).toEqual([
+      {
+        client: { socket: handles[6], address: null },
+        message: expect.stringMatching(/limits.connections is 6/) as string,
+      },
+    ]);
     expect(counters.counter('nbd_connections_refused_total', '').value).toBe(1);
     workers.of(1).take(1);
     workers.of(1).say({ type: 'released', conn: 1 });
     come(1);
-    expect(closeCounts()).toEqual([1, 0, 0, 0, 0, 0, 1, 0]);
+    expect(closeCounts()).toEqual([1, 0, 0, 0, 0, 0, 0, 0]);
+    expect(refused).toHaveLength(1);
   });
 
   it('that a worker never took go to another when it ends; those it took are gone with it', async () => {
