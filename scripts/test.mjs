@@ -13,6 +13,7 @@ const CLIENTS = [
   ['certtool', 'gnutls-bin'],
   ['nbdsh', 'python3-libnbd'],
   ['mmdebstrap', 'mmdebstrap'],
+  ['ip', 'iproute2'],
 ];
 
 const bin = (name) => join('node_modules', '.bin', name);

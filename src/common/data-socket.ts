@@ -1,3 +1,4 @@
+import { readlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { NetConnectOpts } from 'node:net';
 import { formatAddress } from './address.js';
@@ -31,6 +32,12 @@ const RECEIVE_BUFFER_BYTES = 256 * 1024;
 
 const BATCHES_KEPT_MAX = 8;
 
+/**
+ * The silence after which the kernel asks a peer for a sign of life, where nothing sooner does: sessions ping, and
+ * whoever serves clients sets its own. With libuv's ten probes a second apart, a peer that is gone is noticed in 70 s.
+ */
+const KEEP_ALIVE_IDLE_MS = 60_000;
+
 /** What leaves in one writev. */
 class Batch {
   /** They are told when it has left. */
@@ -48,7 +55,7 @@ export interface SocketHandle {
 
 /** The fields of node:net's Socket that the server side of onread needs, which its types do not show. */
 interface SocketWithHandle {
-  _handle: SocketHandle | null;
+  _handle: (SocketHandle & { readonly fd?: number }) | null;
 }
 
 /**
@@ -64,6 +71,8 @@ interface SocketWithHandle {
  */
 export class DataSocket {
   #socket: Socket;
+  /** What the stream on top of it, if there is one, is made of. */
+  readonly #plain: Socket;
   #handler: DataSocketHandler;
   /** The write of this batch that was not yet handed down: the last one carries the batch's callback. */
   #held: Uint8Array | null = null;
@@ -85,9 +94,10 @@ export class DataSocket {
   readonly #receivedByEvent = (bytes: Buffer): void => this.#received(bytes, bytes.length);
 
   private constructor(socket: Socket, handler: DataSocketHandler, receivesByEvent: boolean) {
-    this.#socket = socket;
+    this.#socket = this.#plain = socket;
     this.#handler = handler;
     socket.setNoDelay(true);
+    socket.setKeepAlive(true, KEEP_ALIVE_IDLE_MS);
     if (receivesByEvent) socket.on('data', this.#receivedByEvent);
     this.#listen(socket);
   }
@@ -140,6 +150,22 @@ export class DataSocket {
     if (remoteAddress === undefined) return this.#remoteName ?? 'unix';
     this.#remoteName = formatAddress({ host: remoteAddress, port: remotePort ?? 0 });
     return this.#remoteName;
+  }
+
+  /** The inode of an open socket, by which the kernel's tables have it; null where that is not to be had. */
+  get inode(): number | null {
+    const fd = (this.#plain as unknown as SocketWithHandle)._handle?.fd ?? -1;
+    try {
+      const match = /^socket:\[(\d+)\]$/.exec(readlinkSync(`/proc/self/fd/${fd}`));
+      return match === null ? null : Number(match[1]);
+    } catch {
+      return null;
+    }
+  }
+
+  /** After so much silence from now on, the kernel asks a TCP peer for a sign of life. Whole seconds. */
+  keepAlive(idleMs: number): void {
+    this.#plain.setKeepAlive(true, idleMs);
   }
 
   get isClosed(): boolean {

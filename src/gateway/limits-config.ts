@@ -1,6 +1,7 @@
 import { z } from 'zod';
 import { ConfigError } from '../common/errors.js';
 import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../common/slab.js';
+import { VANISHED_MS_MIN } from '../nbd/limits.js';
 import type { NbdLimits } from '../nbd/limits.js';
 import { parseSize } from '../target/lun-spec.js';
 
@@ -30,6 +31,12 @@ export const limitsSchema = z.strictObject({
   /** How long a client may stop within a message; and if others wait for the buffers that it holds. */
   stallSeconds: seconds,
   contendedStallSeconds: seconds,
+  /** How long a client's host may be silent, when the kernel asks it, before it counts as gone. */
+  vanishedSeconds: z
+    .number()
+    .min(VANISHED_MS_MIN / 1000)
+    .max(86_400)
+    .optional(),
   /** Of one connection. */
   requestsInFlight: count(65_536),
   bytesInFlight: size(MIB),
@@ -49,6 +56,7 @@ export function nbdLimits(config: LimitsConfig = {}): Partial<NbdLimits> {
     handshakeMs: ms(config.handshakeSeconds),
     stallMs: ms(config.stallSeconds),
     contendedStallMs: ms(config.contendedStallSeconds),
+    vanishedMs: ms(config.vanishedSeconds),
     inFlightMax: config.requestsInFlight,
     inFlightBytesMax: config.bytesInFlight,
   });

@@ -17,6 +17,7 @@ import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation.js';
 import type { NegotiationHandler } from './negotiation.js';
 import type { TlsStance } from './options.js';
+import type { ProbedPeer } from './peer-probe.js';
 import { StallWatch } from './stall-watch.js';
 import type { TransmissionTrace } from './reply-queue.js';
 import type { TlsGate, TlsIdentity } from './tls.js';
@@ -51,10 +52,13 @@ type State = 'handshake' | 'securing' | 'transmission' | 'ending' | 'closed';
  * One client: the shell around {@link Negotiation} and {@link Transmission}, which owns the socket, the timers and
  * the log. Whatever a client does, it ends its own connection at most.
  */
-export class Connection implements DataSocketHandler, NegotiationHandler, TransmissionSink {
+export class Connection
+  implements DataSocketHandler, NegotiationHandler, TransmissionSink, ProbedPeer
+{
   readonly #services: ConnectionServices;
   #log: Logger;
   #socket: DataSocket | null = null;
+  #inode: number | null = null;
   #state: State = 'handshake';
   /** What is known of the client; names come with TLS. */
   #peer: Peer;
@@ -86,6 +90,7 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   /** Greets the client. Once; `socket` has this connection as its handler. */
   open(socket: DataSocket): void {
     this.#socket = socket;
+    this.#inode = socket.inode;
     this.#log = this.#log.child({ remote: socket.remoteName });
     this.#log.debug('client connected');
     this.#negotiation.start();
@@ -123,6 +128,21 @@ export class Connection implements DataSocketHandler, NegotiationHandler, Transm
   /** Closes at once. */
   cut(): void {
     this.#socket?.destroy();
+  }
+
+  // ProbedPeer
+
+  get inode(): number | null {
+    return this.#inode;
+  }
+
+  keepAlive(idleMs: number): void {
+    this.#socket?.keepAlive(idleMs);
+  }
+
+  vanished(): void {
+    this.#log.warn('the client’s host does not answer any more; giving it up');
+    this.cut();
   }
 
   // DataSocketHandler

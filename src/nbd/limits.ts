@@ -46,6 +46,8 @@ export interface NbdLimits {
   readonly stallMs: number;
   /** The same for a client that holds buffers which others wait for. */
   readonly contendedStallMs: number;
+  /** A client whose host is gone without a word is given up after this; see PeerProbe. */
+  readonly vanishedMs: number;
   /** How long a connection that we ended waits for the client to close it as well. */
   readonly lingerMs: number;
   /** On shutdown, how long a client that is still choosing an export is told to go before it is cut off. */
@@ -89,6 +91,8 @@ export const DEFAULT_LIMITS: NbdLimits = {
   stallMs: 120_000,
   // Longer than TCP takes to send a lost segment again, a few times over.
   contendedStallMs: 5_000,
+  // Below two minutes; and four rounds of probes, 60 s, outlast the restart of a switch.
+  vanishedMs: 100_000,
   lingerMs: 2_000,
   handshakeDrainMs: 1_000,
 };
@@ -96,6 +100,16 @@ export const DEFAULT_LIMITS: NbdLimits = {
 /** Clients that are told at a time why they are not served, and for how long: a handshake over a slow link. */
 export const REFUSALS_MAX = 32;
 export const REFUSAL_MS = 5_000;
+
+/** Rounds of probes until a client is given up. */
+export const PROBE_ROUNDS = 5;
+/** One burst of keep-alive probes, a second apart: three, so that four bursts make up the kernel's ten. */
+export const PROBE_BURST_MS = 2_500;
+/** The silence after which the kernel probes: its least during a burst, and between bursts longer than a round. */
+export const PROBE_IDLE_MS = 1_000;
+export const PROBE_REST_MS = 7_200_000;
+/** The least that {@link NbdLimits.vanishedMs} may be: rounds longer than their bursts. */
+export const VANISHED_MS_MIN = PROBE_ROUNDS * 4_000;
 
 /** How often a client is looked at for whether it goes on: often enough that it is soon known to. */
 export const STALL_WATCH_MS = 1_000;

@@ -12,6 +12,7 @@ import { fixedExports } from './export.js';
 import type { ExportTable, NbdExport } from './export.js';
 import { DEFAULT_LIMITS } from './limits.js';
 import type { NbdLimits } from './limits.js';
+import { PeerProbe } from './peer-probe.js';
 import { Refuser } from './refuser.js';
 import { closeClient, openListener } from './socket.js';
 import type { Client, Listener, ListenAddress, NbdAddress } from './socket.js';
@@ -49,6 +50,7 @@ export class NbdServer {
   readonly #clients: ClientCounts;
   readonly #buffers: BufferGroups;
   readonly #refuser: Refuser;
+  readonly #probe: PeerProbe;
   readonly #onReleased: (conn: number) => void;
   #connectionNumber = 0;
   #closing: Promise<void> | null = null;
@@ -76,6 +78,7 @@ export class NbdServer {
     this.#clients = new ClientCounts(this.#limits);
     this.#buffers = new BufferGroups(pool);
     this.#refuser = new Refuser(clock);
+    this.#probe = new PeerProbe({ clock, vanishedMs: this.#limits.vanishedMs });
     this.#counters = new ServerCounters(counters);
     this.#services = {
       exports: 'lookup' in exports ? exports : fixedExports(exports, defaultExport),
@@ -86,6 +89,7 @@ export class NbdServer {
       serverCounters: this.#counters,
       tls,
       connectionChanged: (connection) => {
+        if (connection.isClosed) this.#probe.remove(connection);
         if (connection.isReleased) this.#forget(connection);
         else if (connection.isClosed) onAbandoned();
         this.#changed?.();
@@ -182,6 +186,7 @@ export class NbdServer {
     this.#connections.set(connection, conn);
     this.#clients.change(address, 1);
     connection.open(DataSocket.adopt(socket, connection));
+    if (address !== null) this.#probe.add(connection);
   }
 
   #forget(connection: Connection): void {

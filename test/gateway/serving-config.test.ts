@@ -127,7 +127,7 @@ describe('deploy/serve.yaml', () => {
     const file = read(lines.map((line) => line.replace(/^(\s*)# /, '$1')).join('\n'));
     expect(file.exports[0]?.allow).toMatchObject({ certificates: ['alice'], psk: ['carol'] });
     expect(file.tls?.mode).toBe('require');
-    expect(file.limits?.connections).toBe(256);
+    expect(file.limits?.connections).toBe(1024);
     expect(file.unix).toEqual([
       { path: '/run/iser-nbd/nbd.sock', mode: '0660', owner: 'root:disk' },
     ]);

@@ -28,13 +28,18 @@ export class Program {
     this.finished = finished;
   }
 
-  /** Resolves after `readyCount` ready lines; rejects with what it printed when it ends before. */
+  /**
+   * Resolves after `readyCount` ready lines; rejects with what it printed when it ends before. `through` is a program
+   * that runs ours.
+   */
   static async start(
     args: readonly string[],
     readyCount: number,
     env: NodeJS.ProcessEnv = {},
+    through: readonly string[] = [],
   ): Promise<Program> {
-    const child = spawn(process.execPath, [MAIN, ...args], {
+    const [name = process.execPath, ...rest] = [...through, process.execPath, MAIN, ...args];
+    const child = spawn(name, rest, {
       env: { ...process.env, ...env },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
