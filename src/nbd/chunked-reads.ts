@@ -6,7 +6,6 @@ import type { ExportCounters } from './counters.js';
 import { errnoOf, messageOfStatus } from './errors.js';
 import type { NbdLimits } from './limits.js';
 import { ReadPlan } from './read-plan.js';
-import { Refusal } from './refusals.js';
 import type { ChunkFormat } from './replies.js';
 import type { ReplyQueue } from './reply-queue.js';
 import { RequestPool } from './request.js';
@@ -64,7 +63,6 @@ export class ChunkedReads implements RequestOwner {
   #cutting: ReadJob | null = null;
   #isRunning = false;
   #isWaitingForSlot = false;
-  #isDraining = false;
   #isAborted = false;
 
   constructor(options: ChunkedReadsOptions) {
@@ -93,12 +91,6 @@ export class ChunkedReads implements RequestOwner {
     job.isAnswered = false;
     job.errno = NbdErrno.OK;
     this.#cutting = job;
-    this.#cut();
-  }
-
-  /** The server is stopping: what is not on its way gets an error. */
-  drain(): void {
-    this.#isDraining = true;
     this.#cut();
   }
 
@@ -149,15 +141,13 @@ export class ChunkedReads implements RequestOwner {
     }
     const piece = this.#pieces.acquire();
     if (piece === null) return false;
-    if (this.#isDraining) this.#refuseRest(job, piece);
-    else if (job.plan.isHole) this.#sendHole(job, piece);
+    if (job.plan.isHole) this.#sendHole(job, piece);
     else if (!this.#startPiece(job, piece)) return false;
     return true;
   }
 
   #asksForZeroes(job: ReadJob): boolean {
-    if (job.plan.runBytes > 0 || this.#isDraining) return false;
-    return this.#options.device.info.canFindZeroes;
+    return job.plan.runBytes === 0 && this.#options.device.info.canFindZeroes;
   }
 
   async #query(job: ReadJob): Promise<void> {
@@ -209,11 +199,6 @@ export class ChunkedReads implements RequestOwner {
     this.#take(job, piece, Math.min(job.plan.runBytes, job.restBytes, HOLE_BYTES_MAX));
     piece.isLastChunk = this.#isLast(job);
     this.#send(job, piece, this.#options.format.hole(piece));
-  }
-
-  #refuseRest(job: ReadJob, piece: NbdRequest): void {
-    this.#take(job, piece, job.restBytes);
-    this.#fail(job, piece, Refusal.shutdown.errno, Refusal.shutdown.message);
   }
 
   /** Makes the piece the next `length` bytes of the job. */

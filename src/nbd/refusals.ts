@@ -29,7 +29,6 @@ export const Refusal = {
   fragmentLength: { errno: NbdErrno.EOVERFLOW, message: 'too long to be read in one fragment' },
   effectLength: { errno: NbdErrno.EOVERFLOW, message: 'longer than the device does at a time' },
   notFast: { errno: NbdErrno.ENOTSUP, message: 'the device has no fast way to write these zeroes' },
-  shutdown: { errno: NbdErrno.ESHUTDOWN, message: 'the server is shutting down' },
 } as const satisfies Readonly<Record<string, Refusal>>;
 
 /** The longest message above, in bytes; they are ASCII. */

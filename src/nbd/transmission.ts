@@ -21,7 +21,7 @@ import { NbdProtocolError, errnoOf, messageOfStatus } from './errors.js';
 import type { ExportTerms } from './export.js';
 import { CARRY_BYTES_MAX, DEFAULT_PAYLOAD_BYTES } from './limits.js';
 import type { NbdLimits } from './limits.js';
-import { Refusal } from './refusals.js';
+import type { Refusal } from './refusals.js';
 import { ChunkFormat, simpleFormat } from './replies.js';
 import type { ReplyFormat } from './replies.js';
 import { ReplyQueue } from './reply-queue.js';
@@ -114,9 +114,9 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#parser.parse(bytes, view, start, end);
 
   #messageCount = 0;
-  #peerEnded = false;
   #saidGoodbye = false;
-  #isDraining = false;
+  /** No more of the client's bytes will be taken; those that are carried still are. */
+  #isInputOver = false;
   #isAborted = false;
   #isIdle = false;
 
@@ -199,18 +199,20 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     }
   }
 
-  /** The client has sent its last byte: what is in flight is finished and answered. */
+  /** The client has sent its last byte: the requests that are here are carried out and answered. */
   peerEnded(): void {
-    this.#peerEnded = true;
+    this.#isInputOver = true;
     if (this.#stall === 'none') this.#finishInput();
   }
 
-  /** The server is stopping: what is in flight is finished, further requests get ESHUTDOWN. */
+  /**
+   * The server is stopping: the same, but for what the client has sent and we have not read. That is left unanswered
+   * on purpose, for its fate is the client's to find out, as after any lost connection. An error would be taken for the
+   * disk's: Linux passes ESHUTDOWN on as EIO, and does not try again.
+   */
   drain(): void {
-    this.#isDraining = true;
-    this.#reads?.drain();
-    this.#unstall();
-    this.#checkIdle();
+    this.#sink.pause();
+    this.peerEnded();
   }
 
   /**
@@ -249,7 +251,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       this.#finishInput();
       return true;
     }
-    const refusal = this.#isDraining ? Refusal.shutdown : checkRequest(header, this.#terms);
+    const refusal = checkRequest(header, this.#terms);
     const payloadBytes = payloadBytesOf(header, this.#terms);
     if (!this.#canTake(payloadBytes, refusal)) return true;
     if (this.#queue.queuedBytes >= this.#limits.queuedBytesMax) return this.#stallFor('queue');
@@ -459,7 +461,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#carry.consume(this.#parse);
     // Parsing has set it anew, which the compiler cannot see.
     if ((this.#stall as Stall) !== 'none') return;
-    if (this.#peerEnded) this.#finishInput();
+    if (this.#isInputOver) this.#finishInput();
     else if (!this.#parser.isStopped) this.#sink.resume();
   }
 
@@ -491,10 +493,8 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   }
 
   #checkIdle(): void {
-    const isEnding = this.#parser.isStopped || this.#isDraining;
-    if (!isEnding || this.#isIdle || this.#requests.usedCount > 0) return;
+    if (!this.#parser.isStopped || this.#isIdle || this.#requests.usedCount > 0) return;
     this.#isIdle = true;
-    this.#parser.stop();
     this.#sink.idle();
   }
 

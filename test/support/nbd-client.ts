@@ -198,6 +198,11 @@ export class NbdTestClient {
     return new NbdTestClient(secured);
   }
 
+  /** Bytes that have come and were not read. */
+  get restBytes(): number {
+    return this.#length;
+  }
+
   send(...parts: Uint8Array[]): void {
     this.socket.write(Buffer.concat(parts));
   }
