@@ -87,9 +87,14 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   onCountsAsked(() => void serving?.report().then((counts) => log.info(counts, 'counters')));
   const gateway = await startServing(config, log, argv['log-level']);
   serving = gateway;
-  for (const uri of gateway.uris) process.stdout.write(`ready ${uri}\n`);
-  const [uri] = gateway.uris;
-  if (isLab && uri?.startsWith('nbd:') === true) process.stdout.write(howToAttach(uri));
+  if (config.listen.some((where) => 'fd' in where)) {
+    // Whoever has opened the sockets knows them, and standard output may be for data, as nbdcopy's is.
+    log.info({ uris: gateway.uris }, 'ready');
+  } else {
+    for (const uri of gateway.uris) process.stdout.write(`ready ${uri}\n`);
+    const [uri] = gateway.uris;
+    if (isLab && uri?.startsWith('nbd:') === true) process.stdout.write(howToAttach(uri));
+  }
   const signal = await stopRequested();
   log.info({ signal }, 'stopping: requests in flight finish first');
   await gateway.stop(log);

@@ -1,10 +1,12 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { renameSync, statSync } from 'node:fs';
+import { randomFillSync } from 'node:crypto';
+import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, describe, expect, it } from 'vitest';
+import { RELEASES } from './clients.js';
 import { Program, haveTools, iserNbd, mustRun, temporaryFolder } from './program.js';
 
 const MAIN = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
@@ -40,22 +42,81 @@ describe.skipIf(!hasInfo)('a server that is handed its sockets', () => {
     const { port } = tcp.address() as AddressInfo;
     const fds = [tcp, unix].map((server) => (server as unknown as HandleWithFd)._handle.fd);
     const line = `LISTEN_PID=$$ LISTEN_FDS=2 exec "${process.execPath}" "${MAIN}" serve --export a=memory:1M`;
-    child = spawn('sh', ['-c', line], { stdio: ['ignore', 'pipe', 'ignore', ...fds] });
-    const said = await new Promise<string>((resolve) => {
+    child = spawn('sh', ['-c', line], { stdio: ['ignore', 'pipe', 'pipe', ...fds] });
+    let printed = '';
+    child.stdout?.on('data', (bytes: Buffer) => (printed += bytes.toString()));
+    const said = await new Promise<unknown>((resolve) => {
       let text = '';
-      child?.stdout?.on('data', (bytes: Buffer) => {
+      child?.stderr?.on('data', (bytes: Buffer) => {
         text += bytes.toString();
-        if (text.split('\n').length > 2) resolve(text);
+        const ready = text.split('\n').find((entry) => entry.includes('"msg":"ready"'));
+        if (ready !== undefined) resolve(JSON.parse(ready));
       });
     });
-    expect(said).toBe(`ready nbd://127.0.0.1:${port}/a\nready nbd+unix:///a?socket=${path}\n`);
+    const uris = [`nbd://127.0.0.1:${port}/a`, `nbd+unix:///a?socket=${path}`];
+    expect(said).toMatchObject({ uris });
     // The child has descriptors of its own, and alone may accept now. Closing removes the Unix socket's first name.
     const renamed = folder.path('renamed.sock');
     renameSync(path, renamed);
     for (const server of [tcp, unix]) await new Promise((resolve) => server.close(resolve));
     expect(await mustRun('nbdinfo', '--size', `nbd://127.0.0.1:${port}/a`)).toBe('1048576\n');
     expect(await mustRun('nbdinfo', '--size', `nbd+unix:///a?socket=${renamed}`)).toBe('1048576\n');
+    // Standard output is not for it.
+    expect(printed).toBe('');
   });
+});
+
+describe.each(RELEASES)('nbdcopy $label', (clients) => {
+  const [image, copy] = [folder.path('image'), folder.path('copy')];
+  const sizeBytes = 4 << 20;
+
+  it.runIf(clients.have('nbdcopy’s servers', 'nbdcopy')).each(['1', '2'])(
+    'copies to and from a server that it starts, and a pipe, with %s processes',
+    async (workers) => {
+      writeFileSync(image, randomFillSync(Buffer.alloc(sizeBytes)));
+      const serve = [process.execPath, MAIN, 'serve', '--workers', workers];
+      const from = ['[', ...serve, '--export', `x=file:${image}`, ']'];
+      const to = ['[', ...serve, '--export', `x=file:${copy}:${sizeBytes}`, ']'];
+      const nbdcopy = clients.path('nbdcopy');
+      // The pipe is nbdcopy's standard output, and that of the server that it starts.
+      await mustRun(
+        'sh',
+        '-c',
+        'copy=$1; shift; "$@" | cat >"$copy"',
+        'sh',
+        copy,
+        nbdcopy,
+        '--',
+        ...from,
+        '-',
+      );
+      await mustRun('cmp', image, copy);
+      rmSync(copy);
+      await mustRun(nbdcopy, '--flush', '--', image, ...to);
+      await mustRun('cmp', image, copy);
+    },
+  );
+});
+
+describe.runIf(process.platform === 'linux')('what a server shares with who started it', () => {
+  const O_NONBLOCK = 0o4000;
+
+  it.each(['1', '2'])('is left as it is, by %s processes', async (workers) => {
+    const path = folder.path(`shared-${workers}.sock`);
+    const args = ['serve', '--workers', workers, '--export', 'a=memory:1M', '--unix', path];
+    program = await Program.start(args, 1);
+    for (const pid of [program.pid, ...childrenOf(program.pid)]) {
+      for (const fd of [0, 1, 2]) {
+        const flags = /flags:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/fdinfo/${fd}`, 'utf8'))?.[1];
+        expect(parseInt(flags ?? '', 8) & O_NONBLOCK, `descriptor ${fd}`).toBe(0);
+      }
+    }
+  });
+
+  function childrenOf(pid: number): number[] {
+    const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return text.split(' ').filter(Boolean).map(Number);
+  }
 });
 
 describe.skipIf(!hasSystemd)('systemd-socket-activate', () => {
