@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import type { AddressInfo, Server, Socket } from 'node:net';
 import fc from 'fast-check';
@@ -385,6 +386,36 @@ describe('an adopted socket', () => {
     served.destroy();
     await serverSide.untilEvent('close');
     expect(served.remoteName).toBe(remoteName);
+  });
+});
+
+describe.runIf(process.platform === 'linux')('keep-alive', () => {
+  /** The idle time that is left before the kernel probes, as its table has it: `02:` and hundredths of a second. */
+  function secondsUntilProbe({ inode }: DataSocket): number {
+    const lines = readFileSync('/proc/self/net/tcp', 'utf8').split('\n');
+    const columns = lines.map((line) => line.trim().split(/\s+/));
+    const timer = columns.find((line) => line[9] === String(inode))?.[5] ?? '';
+    expect(timer).toMatch(/^02:/);
+    return parseInt(timer.slice(3), 16) / 100;
+  }
+
+  it('is on at both ends, a minute by default', async () => {
+    const { client, served } = await pair();
+    for (const socket of [client, served]) {
+      const seconds = secondsUntilProbe(socket);
+      expect(seconds).toBeGreaterThan(40);
+      expect(seconds).toBeLessThanOrEqual(60);
+    }
+  });
+
+  it('is as long as its owner says, now and later', async () => {
+    const { served } = await pair();
+    served.keepAlive(7_200_000);
+    expect(secondsUntilProbe(served)).toBeGreaterThan(7000);
+    served.keepAlive(600_000);
+    expect(secondsUntilProbe(served)).toBeLessThanOrEqual(600);
+    served.destroy();
+    expect(() => served.keepAlive(1000)).not.toThrow();
   });
 });
 
