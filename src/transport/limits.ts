@@ -12,6 +12,12 @@ export const READ_DEPTH_MAX = 128;
 /** Bytes that one fast registration covers: the largest NBD request (32 MiB). */
 export const FAST_REGISTRATION_BYTES_MAX = 32 * 1024 * 1024;
 
+/**
+ * Pieces of one registration that a peer may have written beyond a gap, at once: a target that spreads a read over
+ * RDMA Writes that end in any order has fewer. More are not counted, see rnic/placed-ranges.ts.
+ */
+export const PLACED_ISLANDS_MAX = 32;
+
 /** The longest message: the 32-bit length of an RDMA Read, less the half that no implementation grants. */
 export const MESSAGE_BYTES_MAX = 0x7fff_ffff;
 

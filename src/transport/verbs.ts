@@ -72,6 +72,8 @@ export interface DeviceAttributes {
   readonly fastRegistrationBytesMax: number;
   /** A received Send with Invalidate revokes a region of ours. */
   readonly remoteInvalidate: boolean;
+  /** {@link FastRegion.placedBytes} tells what a peer has placed. */
+  readonly countsPlacement: boolean;
   /** T10-PI can be generated and checked by the device (`IBK_INTEGRITY_HANDOVER`). */
   readonly integrityHandover: boolean;
   readonly completionVectors: number;
@@ -134,6 +136,11 @@ export interface FastRegion extends MemoryRegion {
    * returns it, so that it can be advertised by a Send in the same chain.
    */
   nextKey(): number;
+  /**
+   * Bytes from the region's start that RDMA Writes of the peer have filled without a gap since the last REG_MR was
+   * executed, whether the key still stands or is revoked. Only where the device counts them.
+   */
+  readonly placedBytes: number;
 }
 
 /** A local scatter or gather element: `length` bytes at `offset` in the slab that `region` registers. */

@@ -292,6 +292,55 @@ export function dataTests(context: TransportContext): void {
       }
     });
 
+    it('counts what the peer places under a key, without gaps and only once', async () => {
+      const { active, passive } = await context.pair();
+      const { fastRegistration, countsPlacement } = active.device.attributes;
+      if (!fastRegistration || !countsPlacement) return;
+      const bytes = 200_000;
+      const fast = active.allocateFastRegion(MIB);
+      const data = active.register(bytes + 1000, Access.none);
+      const local = passive.register(bytes);
+      const orders: readonly (readonly (readonly [number, number, number])[])[] = [
+        [],
+        // Start, length, and the count afterwards.
+        [[0, bytes, bytes]],
+        [[0, bytes - 1, bytes - 1]],
+        [[1, bytes - 1, 0]],
+        [
+          [100_000, 100_000, 0],
+          [0, 70_000, 70_000],
+          [0, 70_000, 70_000],
+          [60_000, 40_001, bytes],
+        ],
+        [
+          [150_000, 50_000, 0],
+          [50_000, 50_000, 0],
+          [0, 50_000, 100_000],
+        ],
+      ];
+      for (const [round, order] of orders.entries()) {
+        const key = fast.nextKey();
+        await active.perform(
+          registerWork(fast, key, data.slab, Access.remoteWrite | Access.localWrite, 1000, bytes),
+        );
+        let placed = 0;
+        for (const [start, length, after] of order) {
+          const mark = active.receive(active.register(16));
+          passive.post(
+            writeWork(local, 0, length, remoteAt(fast, start, key)).unsignaled(),
+            sendWork(local, 0, 16),
+          );
+          await mark.completion;
+          placed = after;
+          expect([round, start, fast.placedBytes]).toEqual([round, start, after]);
+        }
+        const end = active.receive(active.register(16));
+        passive.post(sendInvalidateWork(local, 0, 16, key));
+        await end.completion;
+        expect([fast.isValid, fast.placedBytes]).toEqual([false, placed]);
+      }
+    });
+
     it('draws a fresh key for every registration', async () => {
       const { active } = await context.pair();
       if (!active.device.attributes.fastRegistration) return;

@@ -144,6 +144,7 @@ export class Inbound implements SegmentHandler {
     }
     switch (header.opcode) {
       case RdmapOpcode.write:
+        this.#queuePair.endWrite();
         return null;
       case RdmapOpcode.readResponse:
         return this.#closeReadResponse(header);

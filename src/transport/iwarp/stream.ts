@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../../common/clock.js';
 import type { Logger } from '../../observe/log.js';
 import { Fault, faultReason } from '../rnic/fault.js';
-import type { SoftQueuePair, WireDriver } from '../rnic/queue-pair.js';
+import type { SoftQueuePair } from '../rnic/queue-pair.js';
+import type { WireDriver } from '../rnic/wire-driver.js';
 import { WorkStatus } from '../verbs.js';
 import { FpduReceiver } from './fpdu-receiver.js';
 import type { ByteSink } from './fpdu-writer.js';

@@ -1,7 +1,8 @@
 import type { Fault } from '../rnic/fault.js';
 import { Fault as FaultCode, requesterStatus } from '../rnic/fault.js';
 import { RegionSpan } from '../rnic/placement.js';
-import type { SoftQueuePair, WireDriver } from '../rnic/queue-pair.js';
+import type { SoftQueuePair } from '../rnic/queue-pair.js';
+import type { WireDriver } from '../rnic/wire-driver.js';
 import type { SendSlot } from '../rnic/send-queue.js';
 import { readSinkHigh, readSinkLow } from '../rnic/work-request.js';
 import type { SendWorkRequest } from '../verbs.js';
@@ -136,8 +137,10 @@ function send(request: SendWorkRequest, peer: SoftQueuePair): Fault {
 
 function write(request: SendWorkRequest, peer: SoftQueuePair): Fault {
   const { remoteKey, remoteAddressHigh, remoteAddressLow, sgeBytes } = request;
-  const fault = peer.beginWrite(remoteKey, remoteAddressHigh, remoteAddressLow, sgeBytes);
-  return fault === FaultCode.none ? placeAll(request, peer) : fault;
+  let fault = peer.beginWrite(remoteKey, remoteAddressHigh, remoteAddressLow, sgeBytes);
+  if (fault === FaultCode.none) fault = placeAll(request, peer);
+  if (fault === FaultCode.none) peer.endWrite();
+  return fault;
 }
 
 function placeAll(request: SendWorkRequest, peer: SoftQueuePair): Fault {

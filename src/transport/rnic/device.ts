@@ -33,6 +33,7 @@ export const softDeviceAttributes: Omit<DeviceAttributes, 'nodeGuid'> = {
   fastRegistration: true,
   fastRegistrationBytesMax: FAST_REGISTRATION_BYTES_MAX,
   remoteInvalidate: true,
+  countsPlacement: true,
   integrityHandover: false,
   completionVectors: 1,
 };

@@ -12,11 +12,11 @@ export class RegionSpan {
   /** Where the bytes start, from the start of the slab. */
   offset = 0;
   length = 0;
-  #region: SoftRegion | null = null;
+  protected region: SoftRegion | null = null;
   #key = 0;
 
   set(region: SoftRegion, offset: number, length: number): void {
-    this.#region = region;
+    this.region = region;
     this.#key = region.activeKey;
     this.slab = region.slab;
     this.offset = offset;
@@ -24,7 +24,7 @@ export class RegionSpan {
   }
 
   clear(): void {
-    this.#region = null;
+    this.region = null;
     this.slab = null;
     this.offset = 0;
     this.length = 0;
@@ -32,7 +32,7 @@ export class RegionSpan {
 
   /** The memory is still registered under the key that the grant was made for. */
   get isLive(): boolean {
-    return this.#region !== null && this.#region.activeKey === this.#key;
+    return this.region !== null && this.region.activeKey === this.#key;
   }
 }
 
@@ -71,6 +71,14 @@ export class Placement extends RegionSpan {
     }
     this.placed += length;
     return Fault.none;
+  }
+
+  /** Tells the region what was placed by a segment that has ended. */
+  note(): void {
+    const { region } = this;
+    if (region === null || this.placed === 0 || !this.isLive) return;
+    const start = this.offset - region.offset;
+    region.notePlaced(start, start + this.placed);
   }
 }
 

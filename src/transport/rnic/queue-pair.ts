@@ -21,69 +21,12 @@ import { SoftFastRegion } from './region.js';
 import type { AccessScope, RegionTable } from './region-table.js';
 import { SendQueue } from './send-queue.js';
 import type { SendSlot } from './send-queue.js';
+import type { ReadDepths, WireDriver } from './wire-driver.js';
 import { localRegion, readSinkKey, requireQueueSize, requireWellFormed } from './work-request.js';
-
-/**
- * The queue pair of the soft RNIC, and the interface between it and a driver (the "wire"): the code that carries
- * work to the other end, in memory or over iWARP. The queue pair owns queues, keys, checks and completions; the
- * driver owns bytes in flight and the connection. Nothing here waits or schedules but for the doorbell.
- *
- * **Life.** `init` (receives may be posted) -- {@link SoftQueuePair.activate} --> `ready` -- beginClose --> `closing`
- * -- any failure, setError, drain --> `error`. `ready` can go to `error` directly. When the error state is entered,
- * by whomever, the driver hears {@link WireDriver.onQueuePairError} once, from inside the call that caused it; it
- * may have to tell the peer and closes the connection. A driver that found the fault itself calls
- * {@link SoftQueuePair.fail} and gets the same call.
- *
- * **Sending.** A post rings the doorbell: {@link WireDriver.onSendWork}, once per turn however much was posted. The
- * driver then calls {@link SoftQueuePair.takeSend} until it returns null. REG_MR and LOCAL_INV are executed inside
- * it, in their place; what comes out is a Send, Send with Invalidate, RDMA Write or RDMA Read whose local memory
- * has been checked, in posting order, and is to go out in that order.
- *  - Send, Send with Invalidate, Write: the driver gathers `request.sges[0 .. sgeCount)` and calls
- *    {@link SoftQueuePair.completeSend} when no byte of that memory will be read any more (socket flushed). Exactly
- *    once for each taken slot, also, and above all, after an error: its flush completion, and what is posted behind
- *    it, waits for that. The order of these calls does not matter.
- *  - Read: the driver sends the request with `slot.sinkKey` and the sink address that `readSinkHigh` and
- *    `readSinkLow` of work-request.ts give, and is done with the slot. The response completes it. Never more than
- *    the agreed ORD are out: takeSend returns null while the next request is a Read that must wait, and the doorbell
- *    rings again.
- *  - A driver that cannot take work now (socket full) just does not call takeSend, and does so itself later.
- *
- * **Receiving.** A segment is admitted by its header alone, before its payload has arrived:
- *
- *     fault = beginSend(messageOffset, length)                    untagged, queue 0
- *           | beginWrite(stag, toHigh, toLow, length)             RDMA Write
- *           | beginReadResponse(stag, toHigh, toLow, length)      RDMA Read Response
- *     fault = place(source, start, end, view)                     any number of times, with pieces of any size
- *     fault = endSend(messageBytes, withInvalidate, key)          after the last segment of a message
- *           | endReadResponse(isLast)                             after every segment
- *           (nothing for RDMA Write)
- *
- * One segment is open at a time; segments of different messages may follow each other as the protocol allows. A
- * result other than `Fault.none` means: nothing was placed by this call, tell the peer, call `fail(fault)`. The
- * queue pair does not know about sequence numbers and message offsets that jump: the driver checks MSN and MO.
- *
- * An RDMA Read of the peer: `beginRead(..., span)` checks key, range and the depth that we granted (IRD) and fills
- * the driver's own RegionSpan. The driver asks `span.isLive` before each piece that it sends, since the key may be
- * revoked meanwhile, and calls {@link SoftQueuePair.endRead} when the last byte of the response has left.
- *
- * Lengths of zero are allowed everywhere and check no key (RFC 5040 section 5.2, RFC 5041 section 5.4).
- */
-export interface WireDriver {
-  /** The doorbell: there is something to take. Called from a microtask, at most once per turn. */
-  onSendWork(): void;
-  /** The queue pair is in the error state now; nothing may be placed any more. `reason` is null if its owner asked. */
-  onQueuePairError(reason: string | null, fault: Fault): void;
-}
-
-export interface ReadDepths {
-  /** RDMA Reads that we may have outstanding (ORD). */
-  readonly initiator: number;
-  /** RDMA Reads that the peer may have outstanding here (IRD). */
-  readonly responder: number;
-}
 
 type QueuePairState = 'init' | 'ready' | 'closing' | 'error' | 'destroyed';
 
+/** The queue pair of the soft RNIC; wire-driver.ts says how a driver uses it. */
 export class SoftQueuePair implements QueuePair, AccessScope {
   readonly protectionDomain: QueuePairOptions['protectionDomain'];
   readonly #table: RegionTable;
@@ -306,6 +249,13 @@ export class SoftQueuePair implements QueuePair, AccessScope {
    */
   place(source: Uint8Array, start: number, end: number, view: DataView | null = null): Fault {
     return this.#inbound.write(source, start, end, view);
+  }
+
+  /** A segment of an RDMA Write is placed. */
+  endWrite(): void {
+    const inbound = this.#inbound;
+    inbound.note();
+    inbound.clear();
   }
 
   /** May the peer revoke this key? For the header of a Send with Invalidate, before its payload is taken. */

@@ -14,6 +14,7 @@ import {
   SLAB_BYTES_MAX,
   WINDOW_LOW,
 } from './address.js';
+import { PlacedRanges } from './placed-ranges.js';
 import type { AccessScope, RegionTable } from './region-table.js';
 
 const nothing = new Slab(0);
@@ -58,6 +59,9 @@ export abstract class SoftRegion implements MemoryRegion {
 
   abstract deregister(): void;
 
+  /** A peer's RDMA Write has filled `[start, end)`, counted from the region's start. */
+  abstract notePlaced(start: number, end: number): void;
+
   protected cover(slab: Slab, offset: number, length: number, access: number): void {
     this.slab = slab;
     this.offset = offset;
@@ -94,6 +98,11 @@ export class SoftMemoryRegion extends SoftRegion {
     return scope.protectionDomain === this.protectionDomain;
   }
 
+  /** Not counted: the region belongs to many requests at once. */
+  override notePlaced(): void {
+    // Nobody asks.
+  }
+
   override deregister(): void {
     if (!this.isValid) return;
     this.revoke();
@@ -117,6 +126,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   readonly isFast = true;
   readonly bytesMax: number;
   readonly #deregistered: () => void;
+  readonly #placed = new PlacedRanges();
   #drawnKey = 0;
   #latestKey = 0;
   #boundTo: AccessScope | null = null;
@@ -150,8 +160,16 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
     return this.#drawnKey;
   }
 
+  get placedBytes(): number {
+    return this.#placed.front;
+  }
+
   override isOpenTo(scope: AccessScope): boolean {
     return scope === this.#boundTo;
+  }
+
+  override notePlaced(start: number, end: number): void {
+    this.#placed.add(start, end);
   }
 
   /**
@@ -166,6 +184,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
     if (scope.protectionDomain !== this.protectionDomain) return false;
     if (length > this.bytesMax || !isInside(slab, request.registerOffset, length)) return false;
     this.cover(slab, request.registerOffset, length, request.registerAccess);
+    this.#placed.reset();
     this.#boundTo = scope;
     this.#drawnKey = 0;
     this.activeKey = key;
