@@ -20,7 +20,7 @@ import {
 import { Liveness, ticksFor } from './liveness.js';
 import type { LoginResult } from './login.js';
 import type { LunPort } from './lun-port.js';
-import { readScsiResult } from './scsi-result.js';
+import { isDataMissing, readScsiResult } from './scsi-result.js';
 import { TargetEvents } from './target-events.js';
 import { TaskManager } from './task-management.js';
 import { TaskKind } from './task-slot.js';
@@ -310,6 +310,8 @@ export class IscsiConnection implements DatamoverHandler {
     if (response.response !== ScsiServiceResponse.commandCompleted) {
       this.#log.warn({ response: response.response }, 'the target could not finish a command');
       outcome = DeliveryOutcome.aborted;
+    } else if (this.#datamover.limits.countsDataIn && isDataMissing(slot.command, slot.task)) {
+      outcome = DeliveryOutcome.dataMissing;
     }
     this.finishCommand(slot, outcome);
     this.#commandEnded();

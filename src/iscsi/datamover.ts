@@ -27,12 +27,19 @@ export interface DatamoverTask {
   immediateLength: number;
   /** True from `sendCommand` until `finishTask`: the peer may still reach the buffer. */
   readonly isActive: boolean;
+  /**
+   * Of a read's data, the bytes that are in the buffer, from its start on and without a gap. Between the response and
+   * `finishTask`, and only where {@link DatamoverLimits.countsDataIn}.
+   */
+  readonly placedBytes: number;
 }
 
 /** What a datamover can carry. */
 export interface DatamoverLimits {
   /** The longest data of one command. */
   readonly transferBytesMax: number;
+  /** The datamover knows how much of a read's data has come; without, a target's word has to do. */
+  readonly countsDataIn: boolean;
   /** The longest immediate data; longer writes carry none at all (PROTOCOLS: partial immediate data is not safe). */
   readonly immediateBytesMax: number;
   /** The longest data segment of a login or text request that may be sent. */

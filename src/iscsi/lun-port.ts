@@ -5,6 +5,7 @@ import { encodeLun } from './wire.js';
 /** What a {@link LunPort} needs of the session it belongs to. */
 export interface LunPortOwner {
   readonly transferBytesMax: number;
+  readonly verifiesDataIn: boolean;
   readonly queueDepth: number;
   execute(port: LunPort, command: ScsiCommand): void;
   resetLogicalUnit(port: LunPort): Promise<void>;
@@ -36,6 +37,10 @@ export class LunPort implements ScsiPort {
 
   get transferBytesMax(): number {
     return this.#owner.transferBytesMax;
+  }
+
+  get verifiesDataIn(): boolean {
+    return this.#owner.verifiesDataIn;
   }
 
   get queueDepth(): number {

@@ -1,9 +1,13 @@
-import { SENSE_BYTES_MAX } from '../scsi/port.js';
+import { DataDirection, SENSE_BYTES_MAX } from '../scsi/port.js';
 import type { ScsiCommand } from '../scsi/port.js';
+import type { DatamoverTask } from './datamover.js';
 import { IscsiProtocolError } from './errors.js';
 import type { ScsiResponsePdu } from './response-wire.js';
 
 const SENSE_LENGTH_BYTES = 2;
+
+/** SAM-5 5.3.1. Other statuses do not say that the data is there. */
+const STATUS_GOOD = 0;
 
 /**
  * Puts what a SCSI Response says into the command: status, residual and sense. The data segment, at
@@ -31,6 +35,18 @@ export function readScsiResult(
   const start = view.byteOffset + offset + SENSE_LENGTH_BYTES;
   command.sense.set(new Uint8Array(view.buffer, start, kept));
   command.senseLength = kept;
+}
+
+/**
+ * Compares what a response says was sent with what has come. The command's residual becomes what is really missing. True
+ * when the target says GOOD all the same: then the buffer's owner would take what it held before for the device's data.
+ */
+export function isDataMissing(command: ScsiCommand, { placedBytes }: DatamoverTask): boolean {
+  if (command.direction !== DataDirection.in) return false;
+  const claimedBytes = command.dataLength - Math.max(0, command.residual);
+  if (placedBytes >= claimedBytes) return false;
+  command.residual = command.dataLength - placedBytes;
+  return command.status === STATUS_GOOD;
 }
 
 function residualOf(command: ScsiCommand, response: ScsiResponsePdu): number {

@@ -75,6 +75,10 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     return this.parameters.transferBytesMax;
   }
 
+  get verifiesDataIn(): boolean {
+    return this.#options.datamover.limits.countsDataIn;
+  }
+
   get queueDepth(): number {
     const { commandsMax, window } = this.#connection;
     return Math.max(1, Math.min(commandsMax, window.size));

@@ -71,6 +71,7 @@ export interface IserConnectionOptions {
 
 const NO_LIMITS: DatamoverLimits = {
   transferBytesMax: 0,
+  countsDataIn: false,
   immediateBytesMax: 0,
   controlDataBytesMax: 0,
   receiveDataBytesMax: 0,
@@ -240,6 +241,7 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
     this.#rdma = new RdmaConnection(id, device, queueSizesFor(commands), this);
     this.#limits = {
       transferBytesMax: device.registrationOps.bytesMax,
+      countsDataIn: device.registrationOps.countsPlacement,
       immediateBytesMax: SEND_DATA_BYTES_MAX,
       controlDataBytesMax: SEND_DATA_BYTES_MAX,
       receiveDataBytesMax: RECEIVE_DATA_BYTES,

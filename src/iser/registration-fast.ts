@@ -26,12 +26,15 @@ export class FastRegistration implements RegistrationOps {
   readonly name = 'fast';
   readonly remoteInvalidate: boolean;
   readonly bytesMax: number;
+  readonly countsPlacement: boolean;
   readonly #protectionDomain: ProtectionDomain;
 
   constructor(protectionDomain: ProtectionDomain) {
-    const { remoteInvalidate, fastRegistrationBytesMax } = protectionDomain.device.attributes;
+    const { remoteInvalidate, fastRegistrationBytesMax, countsPlacement } =
+      protectionDomain.device.attributes;
     this.#protectionDomain = protectionDomain;
     this.remoteInvalidate = remoteInvalidate;
+    this.countsPlacement = countsPlacement;
     this.bytesMax = Math.min(TRANSFER_BYTES_MAX, fastRegistrationBytesMax);
   }
 
@@ -76,6 +79,10 @@ export class FastRegistration implements RegistrationOps {
     request.registerKey = registration.rkey;
     resources.mrValid = true;
     buffer.mappedCount = 1;
+  }
+
+  placedBytes(task: IserTask): number {
+    return task.registrations[DATA_IN].context?.resources.region?.placedBytes ?? 0;
   }
 
   remotelyInvalidated(task: IserTask, key: number): boolean {

@@ -15,13 +15,14 @@ import type { DataIndex, IserTask } from './task.js';
  * What this exposes: a target that has seen a key may read and write the whole slab, which holds other requests'
  * data, and may do so after its command is over, until the device is let go. Each target that shares the device
  * is trusted with all I/O data of the process. Where that is not acceptable, a device with fast registration is
- * needed.
+ * needed. What a target has placed cannot be told from what others have, so whoever lends a buffer for a read clears it.
  */
 export class SlabPoolRegistration implements RegistrationOps {
   readonly name = 'pool';
   /** Shared regions must not be revoked by one connection's peer, so it is told not to try. */
   readonly remoteInvalidate = false;
   readonly bytesMax = TRANSFER_BYTES_MAX;
+  readonly countsPlacement = false;
   readonly #regions: SlabRegions;
 
   constructor(protectionDomain: ProtectionDomain) {
@@ -48,6 +49,10 @@ export class SlabPoolRegistration implements RegistrationOps {
     registration.rkey = region.rkey;
     registration.setAddress(region, buffer.offset);
     buffer.mappedCount = 1;
+  }
+
+  placedBytes(): number {
+    return 0;
   }
 
   remotelyInvalidated(): boolean {

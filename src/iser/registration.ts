@@ -97,6 +97,8 @@ export interface RegistrationOps {
   readonly remoteInvalidate: boolean;
   /** The longest buffer that can be registered. */
   readonly bytesMax: number;
+  /** {@link placedBytes} means something. */
+  readonly countsPlacement: boolean;
   /** `alloc_reg_res`. */
   allocate(connection: RdmaConnection, commandsMax: number): void;
   /** `free_reg_res`. The queue pair is drained. */
@@ -107,6 +109,8 @@ export interface RegistrationOps {
    * @throws VerbsError when the device has no room.
    */
   register(task: IserTask, index: DataIndex): void;
+  /** How much of a read's data the peer has placed, from the start on and without a gap, until the task is finished. */
+  placedBytes(task: IserTask): number;
   /** The peer has revoked `key`. False if that is not the key that this task advertised. */
   remotelyInvalidated(task: IserTask, key: number): boolean;
   /**

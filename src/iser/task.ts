@@ -60,6 +60,10 @@ export class IserTask implements DatamoverTask {
     return this.descriptor.bhsOffset;
   }
 
+  get placedBytes(): number {
+    return this.connection.device.registrationOps.placedBytes(this);
+  }
+
   get isActive(): boolean {
     return this.status !== 'idle';
   }

@@ -157,4 +157,5 @@ const OUTCOME_CODES = {
   [DeliveryOutcome.connectionLost]: 'scsi-connection-lost',
   [DeliveryOutcome.timedOut]: 'scsi-timeout',
   [DeliveryOutcome.aborted]: 'scsi-aborted',
+  [DeliveryOutcome.dataMissing]: 'scsi-data-missing',
 } as const;

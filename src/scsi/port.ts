@@ -14,6 +14,8 @@ export const DeliveryOutcome = {
   timedOut: 2,
   /** Aborted at our request or by a reset, which the target has confirmed; or never sent, as nobody waits for it. */
   aborted: 3,
+  /** The device says GOOD and that it sent data, which never came; `residual` says how much is missing. */
+  dataMissing: 4,
 } as const;
 export type DeliveryOutcome = (typeof DeliveryOutcome)[keyof typeof DeliveryOutcome];
 
@@ -42,7 +44,7 @@ export class ScsiCommand {
   outcome: DeliveryOutcome = DeliveryOutcome.delivered;
   /** SAM-5 5.3.1 status code. */
   status = 0;
-  /** Bytes of `dataLength` that were not transferred; negative when the device had more to give (overflow). */
+  /** Bytes of `dataLength` that were not transferred, or, as far as that is known, did not come; negative when the device had more to give (overflow). */
   residual = 0;
   readonly sense = new Uint8Array(SENSE_BYTES_MAX);
   senseLength = 0;
@@ -69,6 +71,11 @@ export interface ScsiPort {
   readonly name: string;
   /** The longest data-in or data-out of one command that the path carries, in bytes. */
   readonly transferBytesMax: number;
+  /**
+   * A read that is delivered has put into its buffer what it says it has: no byte of it is what the buffer held before.
+   * Without, a device that lies shows that to the reader.
+   */
+  readonly verifiesDataIn: boolean;
   /** Commands that are worth having outstanding; more are queued by the port, in order. */
   readonly queueDepth: number;
   listener: ScsiPortListener | null;

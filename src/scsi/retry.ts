@@ -47,6 +47,7 @@ export function judge(command: ScsiCommand, sense: Sense): Verdict {
     case DeliveryOutcome.timedOut:
       return 'timedOut';
     case DeliveryOutcome.connectionLost:
+    case DeliveryOutcome.dataMissing:
       return 'failed';
   }
 }
@@ -105,6 +106,8 @@ export function describeFailure(command: ScsiCommand, sense: Sense): string {
       return 'timed out';
     case DeliveryOutcome.aborted:
       return 'aborted';
+    case DeliveryOutcome.dataMissing:
+      return `the target sent ${command.dataLength - command.residual} of ${command.dataLength} bytes and says it sent more`;
   }
 }
 

@@ -113,6 +113,7 @@ export class CommandEngine implements TaskEvents {
     task.isWrite = pdu.write;
     task.isAborted = false;
     task.readIssuedBytes = 0;
+    task.dataInBytesMax = Infinity;
     task.lun = units.indexOf(pdu.lunHigh, pdu.lunLow);
     task.rx = rx;
     task.immediateBytes = rx.dataLength;
@@ -212,6 +213,10 @@ export class CommandEngine implements TaskEvents {
       case 'drop':
         this.#end(task);
         this.#events.onViolation('a planned fault');
+        return;
+      case 'withhold':
+        task.dataInBytesMax = fault.bytes;
+        this.#prepare(task, isFinal);
         return;
       case 'hold':
         task.state = 'held';
@@ -347,7 +352,8 @@ export class CommandEngine implements TaskEvents {
   /** Answers a read from where its data lies. False when it needs a buffer. */
   #readInPlace(task: CommandTask): boolean {
     const { command, unit, write } = task;
-    if (unit === null || !unit.readInPlace(command)) return false;
+    if (unit === null || task.dataInBytesMax !== Infinity) return false;
+    if (!unit.readInPlace(command)) return false;
     const { device } = this.#context;
     const { pinned } = command;
     let left = task.isRead ? Math.min(task.expectedBytes, command.dataInBytes) : 0;
@@ -396,7 +402,8 @@ export class CommandEngine implements TaskEvents {
     this.#dropReceive(task);
     this.#tags.remove(task);
     if (!task.isImmediate) window.ended();
-    const dataInBytes = prepareResponse(task, window, mayInvalidate ? keyToInvalidate(header) : 0);
+    const key = mayInvalidate ? keyToInvalidate(header) : 0;
+    const dataInBytes = Math.min(prepareResponse(task, window, key), task.dataInBytesMax);
     if (dataInBytes > 0) {
       write.remoteKey = header.readStag;
       write.remoteAddressHigh = header.readAddressHigh;

@@ -44,6 +44,8 @@ export class CommandTask {
   /** RDMA Reads: bytes asked for, requests out. */
   readIssuedBytes = 0;
   readsInFlight = 0;
+  /** A planned fault: no more of the data-in than this is sent. */
+  dataInBytesMax = Infinity;
   /** The result is not wanted any more. */
   isAborted = false;
   /** Who waits for the end of an aborted task. */

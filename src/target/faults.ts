@@ -8,6 +8,8 @@ export type Fault =
   | { readonly kind: 'status'; readonly status: number }
   /** The connection ends without a word. */
   | { readonly kind: 'drop' }
+  /** No more than the first `bytes` of the data-in are sent; the response says that all were. */
+  | { readonly kind: 'withhold'; readonly bytes: number }
   /** Nothing happens until `resume`, which `hold` is given, is called; then the command is executed. */
   | { readonly kind: 'hold'; readonly hold: (resume: () => void) => void };
 
@@ -58,6 +60,11 @@ export class FaultPlan implements FaultInjector {
   /** The next command ends its connection. */
   dropNext(filter: FaultFilter = {}): void {
     this.#plan({ kind: 'drop' }, 1, filter);
+  }
+
+  /** The next `count` commands are answered as ever, with the first `bytes` of their data at most. */
+  withholdNext(count: number, bytes: number, filter: FaultFilter = {}): void {
+    this.#plan({ kind: 'withhold', bytes }, count, filter);
   }
 
   /** The next `count` commands wait for {@link release}. */

@@ -89,6 +89,44 @@ describe('commands', () => {
     expect(commands.map(({ residual }) => residual)).toEqual([96, -512]);
   });
 
+  it.each([
+    ['all of it', 4096, {}, DeliveryOutcome.delivered, 0],
+    ['nothing', 0, {}, DeliveryOutcome.dataMissing, 4096],
+    ['a byte less', 4095, {}, DeliveryOutcome.dataMissing, 1],
+    ['what is left', 4000, { underflow: true, residual: 96 }, DeliveryOutcome.delivered, 96],
+    ['less than that', 3999, { underflow: true, residual: 96 }, DeliveryOutcome.dataMissing, 97],
+    ['all but an overflow', 4096, { overflow: true, residual: 9 }, DeliveryOutcome.delivered, -9],
+    ['less than all', 4095, { overflow: true, residual: 9 }, DeliveryOutcome.dataMissing, 1],
+    ['nothing after an error', 0, { status: 2 }, DeliveryOutcome.delivered, 4096],
+  ])('compare a response with what came: %s', (_, placed, response, outcome, residual) => {
+    const bench = new SessionBench({ limits: { countsDataIn: true } });
+    const command = bench.command(DataDirection.in, 4096);
+    bench.session.lun(0).execute(command);
+    const sent = bench.datamover.take();
+    sent.task!.placedBytes = placed;
+    bench.respond(sent.tag, response);
+    expect(command).toMatchObject({ outcome, residual });
+  });
+
+  it('take the word of a target where nobody counts, and where nothing comes in', () => {
+    const trusting = new SessionBench();
+    const read = trusting.command(DataDirection.in, 4096);
+    trusting.session.lun(0).execute(read);
+    trusting.respond(trusting.datamover.take().tag);
+    expect(read).toMatchObject({ outcome: DeliveryOutcome.delivered, residual: 0 });
+    const counting = new SessionBench({ limits: { countsDataIn: true } });
+    for (const direction of [DataDirection.out, DataDirection.none]) {
+      const command = counting.command(direction, direction === DataDirection.out ? 4096 : 0);
+      counting.session.lun(0).execute(command);
+      counting.respond(counting.datamover.take().tag);
+      expect(command).toMatchObject({ outcome: DeliveryOutcome.delivered, residual: 0 });
+    }
+    expect([trusting, counting].map(({ session }) => session.lun(0).verifiesDataIn)).toEqual([
+      false,
+      true,
+    ]);
+  });
+
   it('keep no more sense than has room', () => {
     const bench = new SessionBench();
     const [command] = bench.execute();

@@ -66,6 +66,7 @@ describe('connecting', () => {
     const { connection } = await connected();
     expect(connection.limits).toEqual({
       transferBytesMax: 16 * 1024 * 1024,
+      countsDataIn: true,
       immediateBytesMax: 8192,
       controlDataBytesMax: 8192,
       receiveDataBytesMax: 8192,

@@ -47,6 +47,24 @@ describe.each(schemes)('a command, with $registration registration', ({ registra
     expect(bed.tasks[0]!.isActive).toBe(false);
   });
 
+  it('that reads tells how much has come, where that can be known', async () => {
+    await start();
+    const { countsDataIn } = bed.connection.limits;
+    expect(countsDataIn).toBe(registration === 'fast');
+    bed.upper.finishesOnResponse = false;
+    for (const [index, placed] of [0, 4096, 8192].entries()) {
+      bed.upper.read(bed.tasks[0]!, index, bed.slab, 4096, 8192);
+      const { header } = await bed.far.received(index + 1);
+      const { readStag, readAddressHigh, readAddressLow } = header;
+      const data = Buffer.alloc(placed, 0xa5);
+      if (placed > 0) void bed.far.write(readStag, readAddressHigh, readAddressLow, data);
+      bed.respond(bed.far.pdus[index]!, invalidates);
+      await bed.upper.received(index + 1);
+      expect(bed.tasks[0]!.placedBytes).toBe(countsDataIn ? placed : 0);
+      bed.upper.finish(index);
+    }
+  });
+
   it('that writes more than immediate data lets the target read its buffer', async () => {
     await start();
     bed.upper.write(bed.tasks[0]!, 0x11, bed.slab, 512, 100_000);

@@ -370,6 +370,16 @@ describe('ScsiDisk, commands sent again', () => {
 });
 
 describe('ScsiDisk, failures', () => {
+  it('fails a read whose data did not come, once and with a line that says so', async () => {
+    const { port, disk, services } = await openDisk();
+    port.injectNext('READ(16)', { outcome: DeliveryOutcome.dataMissing });
+    expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ioError);
+    expect(port.names).toEqual(['READ(16)']);
+    expect(services.lines).toMatchObject([
+      { level: 'warn', facts: { reason: expect.stringMatching(/says it sent more/) as string } },
+    ]);
+  });
+
   for (const [triple, key, asc, readStatus, writeStatus] of [
     ['3/11/00', SenseKey.mediumError, Asc.unrecoveredReadError, 'ioError', 'ioError'],
     ['4/44/00', SenseKey.hardwareError, Asc.internalTargetFailure, 'ioError', 'ioError'],

@@ -40,6 +40,7 @@ export class ScriptedTask implements DatamoverTask {
   dataLength = 0;
   immediateLength = 0;
   isActive = false;
+  placedBytes = 0;
   finishCount = 0;
 
   constructor(slab: Slab, index: number) {
@@ -50,6 +51,7 @@ export class ScriptedTask implements DatamoverTask {
 
 export const SCRIPTED_LIMITS: DatamoverLimits = {
   transferBytesMax: 1 << 20,
+  countsDataIn: false,
   immediateBytesMax: 8192,
   controlDataBytesMax: 8192,
   receiveDataBytesMax: 8192,

@@ -55,6 +55,7 @@ export const INVALID_OPCODE = check(SenseKey.illegalRequest, Asc.invalidOpcode);
 export class ScsiPortDouble implements ScsiPort {
   readonly name = 'iqn.2026-11.io.example:double/0';
   readonly transferBytesMax: number;
+  verifiesDataIn = true;
   readonly queueDepth: number;
   listener: ScsiPortListener | null = null;
   readonly seen: SeenCommand[] = [];
