@@ -71,6 +71,8 @@ export class BouncePool {
       return;
     }
     this.#slot = slot;
+    // It served another device before, whose data must not be what a read of this one finds here.
+    slot.slab.bytes.fill(0, slot.offset, slot.offset + lengthBytes);
     const endMax = lengthBytes - this.pieceBytes;
     for (let at = 0; at <= endMax; at += this.pieceBytes) this.#free.push(slot.offset + at);
     this.#serve();

@@ -84,6 +84,11 @@ export interface BlockDeviceInfo {
   readonly readOnly: boolean;
   /** Force unit access is native; otherwise the device flushes behind the write. */
   readonly canForceUnitAccess: boolean;
+  /**
+   * A read that ends `ok` has filled its whole buffer for certain. Where not, a device that lies shows what the buffer
+   * held before: whoever lends one that held another device's data clears it first.
+   */
+  readonly readsAreVerified: boolean;
   readonly canFlush: boolean;
   readonly canTrim: boolean;
   /** Write zeroes without data on the wire. */

@@ -47,6 +47,9 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   readonly #heldCounts: number[];
   readonly #isQueued: boolean[];
   readonly #isStarving: boolean[];
+  /** Whose data goes into the slots, and whether nobody else's may be found there. */
+  #user: object | null = null;
+  #clears = false;
   #heldBytes = 0;
   #isProven = false;
   #isOver = false;
@@ -69,6 +72,15 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
 
   get requestBytesMax(): number {
     return this.#classes.at(-1)?.sizeClass.slotBytes ?? 0;
+  }
+
+  /**
+   * From now on the slots are for the data of `user`, whatever object stands for it. With `clears`, a slot that held
+   * anybody else's data is cleared before it is handed out: for a user whose data may turn out not to have come.
+   */
+  serve(user: object, clears: boolean): void {
+    this.#user = user;
+    this.#clears = clears;
   }
 
   get heldBytes(): number {
@@ -104,7 +116,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   acquire(lengthBytes: number): BufferSlot | null {
     const slotClass = classFor(this.#classes, lengthBytes);
     if (!this.mayTake(slotClass)) return null;
-    const slot = slotClass.acquire();
+    const slot = slotClass.acquire(lengthBytes, this.#user, this.#clears);
     if (slot === null) return null;
     slot.holder = this;
     const { index, sizeClass } = slotClass;

@@ -103,7 +103,7 @@ export class SlabPool implements SlotSource {
 
   /** A slot of at least `lengthBytes`, which must not be above `requestBytesMax`; null when none is free now. */
   acquire(lengthBytes: number): BufferSlot | null {
-    return this.#classFor(lengthBytes).acquire();
+    return this.#classFor(lengthBytes).acquire(lengthBytes, null, false);
   }
 
   /** Calls `retry` once, soon after a slot that {@link acquire} could hand out for `lengthBytes` came free. */
@@ -182,11 +182,12 @@ export class SlotClass {
     return this.sizeClass.slotsMax - this.usedCount;
   }
 
-  acquire(): PooledSlot | null {
+  acquire(lengthBytes: number, user: object | null, clears: boolean): PooledSlot | null {
     if (this.#free.length === 0) this.#grow();
     const slot = this.#free.pop();
     if (slot === undefined) return null;
     slot.inUse = true;
+    slot.serve(lengthBytes, user, clears);
     return slot;
   }
 
@@ -240,6 +241,10 @@ export class SlotClass {
 class PooledSlot implements BufferSlot {
   inUse = false;
   holder: SlotHolder | null = null;
+  /** Whose data it may hold, in its first bytes; of somebody before as well, unless those were cleared. */
+  #user: object | null = null;
+  #usedBytes = 0;
+  #isOnlyUser = false;
   /** Replies to requests of one length are the usual case, and a view costs as much as copying 4 KiB. */
   #view: Buffer | null = null;
   #viewStart = 0;
@@ -251,6 +256,19 @@ class PooledSlot implements BufferSlot {
     readonly offset: number,
     readonly capacity: number,
   ) {}
+
+  /** `user` is going to use `lengthBytes`; see {@link SlabShare.serve}. */
+  serve(lengthBytes: number, user: object | null, clears: boolean): void {
+    if (user !== this.#user || (clears && !this.#isOnlyUser)) {
+      this.#user = user;
+      this.#isOnlyUser = clears;
+      if (clears) {
+        this.slab.bytes.fill(0, this.offset, this.offset + this.#usedBytes);
+        this.#usedBytes = 0;
+      }
+    }
+    if (lengthBytes > this.#usedBytes) this.#usedBytes = lengthBytes;
+  }
 
   view(start: number, end: number): Buffer {
     if (this.#view !== null && this.#viewStart === start && this.#viewEnd === end) {

@@ -229,6 +229,7 @@ export class Connection
     const { limits, counters } = this.#services;
     this.#log = this.#log.child({ export: item.name });
     this.#state = 'transmission';
+    this.#share.serve(item.device, !item.device.info.readsAreVerified);
     this.#transmission = new Transmission({
       device: item.device,
       terms,

@@ -67,6 +67,7 @@ export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
     writeZeroesBytesMax: readOnly ? 0 : writeZeroesBytesMax,
     readOnly,
     canForceUnitAccess: abilities.forceUnitAccess || !abilities.writeCache,
+    readsAreVerified: unit.pathVerifiesDataIn,
     canFlush: true,
     canTrim: !readOnly && abilities.trim !== 'none',
     canWriteZeroes: !readOnly,

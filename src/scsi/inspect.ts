@@ -104,6 +104,8 @@ export interface LogicalUnit extends Medium {
   readonly commands: SupportedCommands;
   /** The longest transfer of one command that the path carries. */
   readonly pathTransferBytesMax: number;
+  /** The path knows whether a read's data has come, see {@link ScsiPort.verifiesDataIn}. */
+  readonly pathVerifiesDataIn: boolean;
 }
 
 /**
@@ -130,6 +132,7 @@ export async function inspectLogicalUnit(
     ...pages,
     commands: await readSupportedCommands(control, inquiry.deviceType),
     pathTransferBytesMax: port.transferBytesMax,
+    pathVerifiesDataIn: port.verifiesDataIn,
   };
 }
 

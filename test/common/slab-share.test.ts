@@ -39,6 +39,58 @@ function hog(share: SlabShare, lengthBytes = 1): number {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
+describe('what a slot held before', () => {
+  /** Takes a slot, leaves `mark` in its first `lengthBytes`, and gives it back. Returns what it found there. */
+  function pass(share: SlabShare | SlabPool, lengthBytes: number, mark: number): Buffer {
+    const slot = share.acquire(lengthBytes);
+    if (slot === null) throw new Error('no slot');
+    const bytes = slot.slab.bytes.subarray(slot.offset, slot.offset + lengthBytes);
+    const found = Buffer.from(bytes);
+    bytes.fill(mark);
+    slot.release();
+    return found;
+  }
+
+  function shareFor(pool: SlabPool, user: object, clears: boolean): SlabShare {
+    const share = single(pool);
+    share.serve(user, clears);
+    return share;
+  }
+
+  const [near, far] = [{}, {}];
+
+  it('is shown to nobody who asks not to see it', () => {
+    const pool = poolOf(1);
+    pass(shareFor(pool, near, false), 100, 7);
+    expect(pass(shareFor(pool, far, true), 100, 8)).toEqual(Buffer.alloc(100));
+    pass(shareFor(pool, near, false), 40, 7);
+    expect(pass(shareFor(pool, far, true), 100, 8)).toEqual(Buffer.alloc(100));
+  });
+
+  it('is cleared as far as anybody before used it, however little the next one takes', () => {
+    const pool = poolOf(1);
+    pass(shareFor(pool, near, false), 100, 7);
+    const share = shareFor(pool, far, true);
+    pass(share, 10, 8);
+    expect(pass(share, 100, 8)).toEqual(Buffer.concat([Buffer.alloc(10, 8), Buffer.alloc(90)]));
+  });
+
+  it('is left alone for its own user, over all its shares', () => {
+    const pool = poolOf(1);
+    pass(shareFor(pool, far, true), 100, 8);
+    expect(pass(shareFor(pool, far, true), 100, 8)).toEqual(Buffer.alloc(100, 8));
+  });
+
+  it('is cleared too when its user did not ask for that before, or is not known', () => {
+    const pool = poolOf(1);
+    pass(shareFor(pool, near, false), 100, 7);
+    pass(shareFor(pool, far, false), 10, 8);
+    expect(pass(shareFor(pool, far, true), 100, 8)).toEqual(Buffer.alloc(100));
+    pass(pool, 50, 6);
+    expect(pass(shareFor(pool, far, true), 100, 8)).toEqual(Buffer.alloc(100));
+  });
+});
+
 describe('a share of a pool', () => {
   it('is less than half of a class for one holder, and leaves a part for each that comes later', () => {
     const pool = poolOf(16);

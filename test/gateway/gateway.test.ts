@@ -2,14 +2,20 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/common/clock.js';
+import { SlabPool } from '../../src/common/slab.js';
 import { Gateway } from '../../src/gateway/gateway.js';
 import type { ExportConfig, ListenConfig, WorkerPlace } from '../../src/gateway/gateway.js';
 import { formatAddress } from '../../src/common/address.js';
+import { openLun } from '../../src/gateway/lun.js';
+import { IserModule } from '../../src/iser/module.js';
 import { parseExportUrl } from '../../src/gateway/url.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
 import { MemoryStore } from '../../src/target/memory-store.js';
+import { Opcode } from '../../src/scsi/wire.js';
+import { FaultPlan } from '../../src/target/faults.js';
 import { TargetPortal } from '../../src/target/portal.js';
+import type { TargetPortalOptions } from '../../src/target/portal.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
 import { CMD, NbdTestClient } from '../support/nbd-client.js';
 
@@ -37,9 +43,12 @@ async function start(exports: readonly ExportConfig[]): Promise<Gateway> {
   return gateway;
 }
 
-async function startTarget(): Promise<{ url: string; portal: TargetPortal }> {
+async function startTarget(
+  options: Partial<TargetPortalOptions> = {},
+): Promise<{ url: string; portal: TargetPortal }> {
   const store = new MemoryStore({ sizeBytes: MIB, blockBytes: 512, readOnly: false });
-  const portal = new TargetPortal({ transport: new IwarpTransport(), name: NAME, luns: [store] });
+  const transport = new IwarpTransport();
+  const portal = new TargetPortal({ transport, name: NAME, luns: [store], ...options });
   const address = await portal.listen({ host: '127.0.0.1', port: 0 });
   ends.push(() => portal.close());
   return { url: `iser://${formatAddress(address)}/${NAME}/0`, portal };
@@ -76,6 +85,51 @@ describe('the gateway', () => {
       expect((await far.call({ command: CMD.read, offset: 0, length: 512 })).error).toBe(EIO);
       expect((await near.call({ command: CMD.read, offset: 0, length: 512 })).error).toBe(0);
     }
+  });
+
+  it('shows no byte that a target says it sent and did not', async () => {
+    const faults = new FaultPlan();
+    const { url } = await startTarget({ faults });
+    const gateway = await start([exportOf('near', 'memory:2M'), exportOf('far', url)]);
+    const near = await attach(gateway, 'near');
+    const far = await attach(gateway, 'far');
+    const lengths = [4096, 65536, MIB];
+    for (const [index, length] of lengths.entries()) {
+      const data = Buffer.alloc(length, 'TOPSECRET');
+      expect((await near.call({ command: CMD.write, offset: 0, data })).error).toBe(0);
+      expect((await near.call({ command: CMD.read, offset: 0, length })).error).toBe(0);
+      faults.withholdNext(1, index === 0 ? 0 : length - 1, { opcode: Opcode.read16 });
+      expect((await far.call({ command: CMD.read, offset: 0, length })).error).toBe(EIO);
+      const answer = await far.call({ command: CMD.read, offset: 0, length });
+      expect(answer).toEqual({ error: 0, data: Buffer.alloc(length) });
+    }
+  });
+
+  it.each([
+    ['fast', true],
+    ['pool', false],
+  ] as const)(
+    'knows whether reads are verified: %s registration',
+    async (registration, expected) => {
+      const lun = await openLun(parseExportUrl('memory:1M'), null, {
+        module: new IserModule({ registration }),
+        pool: new SlabPool(),
+        log: silentLogger,
+        clock: systemClock,
+        initiatorName: 'iqn.2026-11.io.example:initiator',
+      });
+      ends.push(() => lun.close());
+      expect(lun.device.info.readsAreVerified).toBe(expected);
+    },
+  );
+
+  it('does not take a LUN whose description never comes for one', async () => {
+    const faults = new FaultPlan();
+    const { url } = await startTarget({ faults });
+    faults.withholdNext(100, 0, { opcode: Opcode.inquiry });
+    await expect(start([exportOf('far', url)])).rejects.toMatchObject({
+      code: 'scsi-data-missing',
+    });
   });
 
   it('leaves nothing open when one export cannot be had', async () => {

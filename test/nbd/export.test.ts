@@ -25,6 +25,7 @@ describe('transmission flags', () => {
       canTrim: false,
       canWriteZeroes: false,
       canCache: false,
+      readsAreVerified: true,
       multiConnection: false,
     };
     expect(flagsOf(poor)).toBe(1);

@@ -52,6 +52,7 @@ describe('inspectLogicalUnit', () => {
       provisioning: { unmap: true, type: 2 },
       commands: { unmap: true, writeSame16: true, preFetch16: true, getLbaStatus: true },
       pathTransferBytesMax: 1 << 20,
+      pathVerifiesDataIn: true,
     });
   });
 

@@ -75,6 +75,7 @@ export class MemoryBlockDevice implements BlockDevice {
       canCache: true,
       canFindZeroes: true,
       trimReadsZeroes: true,
+      readsAreVerified: true,
       multiConnection: true,
       rotational: false,
       ...info,

@@ -30,6 +30,8 @@ export class RamDevice implements BlockDevice {
   /** Kept back until {@link complete}. */
   readonly held: BlockRequest[] = [];
   holds = false;
+  /** Reads end well and leave their buffer as it was. */
+  leavesReads = false;
   readonly queries: { readonly offset: number; readonly lengthBytes: number }[] = [];
   /** How many extents one query tells of. */
   extentsMax = Infinity;
@@ -63,6 +65,7 @@ export class RamDevice implements BlockDevice {
       canCache: true,
       canFindZeroes: false,
       trimReadsZeroes: true,
+      readsAreVerified: true,
       multiConnection: true,
       rotational: false,
       ...info,
@@ -135,7 +138,7 @@ export class RamDevice implements BlockDevice {
     const { op, offset, length, slab, slabOffset } = request;
     if (status === BlockStatus.ok) {
       if (op === BlockOp.read && slab !== null) {
-        this.bytes.copy(slab.bytes, slabOffset, offset, offset + length);
+        if (!this.leavesReads) this.bytes.copy(slab.bytes, slabOffset, offset, offset + length);
       } else if (op === BlockOp.write && slab !== null) {
         slab.bytes.copy(this.bytes, offset, slabOffset, slabOffset + length);
       } else if (op === BlockOp.writeZeroes || op === BlockOp.trim) {
