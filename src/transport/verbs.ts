@@ -309,6 +309,8 @@ export interface ConnectionId {
   readonly queuePair: QueuePair | null;
   /** For logs: `host:port` of the peer, or of the listener. */
   readonly peerName: string;
+  /** On an id that came with a `connectRequest`: the caller's address without its port, empty where it has none. */
+  readonly peerHost: string;
   onEvent: ConnectionEventHandler;
   resolveAddress(address: PortalAddress, timeoutMs: number): void;
   resolveRoute(timeoutMs: number): void;

@@ -24,8 +24,8 @@ export class RawPeer {
     socket.on('error', ended);
   }
 
-  static async connect(port: number): Promise<RawPeer> {
-    const socket = connect({ host: '127.0.0.1', port });
+  static async connect(port: number, localAddress = '127.0.0.1'): Promise<RawPeer> {
+    const socket = connect({ host: '127.0.0.1', port, localAddress });
     socket.setNoDelay(true);
     const peer = new RawPeer(socket);
     await once(socket, 'connect');

@@ -41,6 +41,11 @@ export class TargetBed {
     return TestInitiator.connect(this.transport, this.address, options);
   }
 
+  /** Connects from another host, as the target sees it. */
+  connectFrom(host: string, options: ConnectOptions = {}): Promise<TestInitiator> {
+    return TestInitiator.connect(this.fabric.createTransport({}, host), this.address, options);
+  }
+
   /** A logged-in initiator, without its unit attention. */
   async initiator(isidLow = 1, options: ConnectOptions = {}): Promise<TestInitiator> {
     const initiator = await this.connect(options);

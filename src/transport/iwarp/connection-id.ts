@@ -74,6 +74,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   readonly #settings: IwarpSettings;
   readonly #life: ConnectionLife<IdState>;
   #peerName = 'iwarp';
+  #peerHost = '';
   #port = 0;
   #addresses: readonly string[] = [];
   #timer: Timer | null = null;
@@ -104,6 +105,10 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
 
   get peerName(): string {
     return this.#peerName;
+  }
+
+  get peerHost(): string {
+    return this.#peerHost;
   }
 
   resolveAddress(address: PortalAddress, timeoutMs: number): void {
@@ -274,6 +279,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     id.#caller = caller;
     id.#callersListener = listener;
     id.#peerName = caller.peerName;
+    id.#peerHost = caller.peerHost;
     caller.owner = id;
     this.onEvent({ type: 'connectRequest', id, parameters });
   }

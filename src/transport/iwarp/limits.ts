@@ -9,8 +9,10 @@ export const MPA_REQUEST_TIMEOUT_MS = 5_000;
 /** Linux siw waits 10 s for a reply; LIO's accept path may be busy with another login for that long. */
 export const MPA_REPLY_TIMEOUT_MS = 10_000;
 
-/** Connections that have sent no whole request yet: beyond this, new ones are closed so that idle ones cannot pile up. */
+/** Connections that have sent no whole request yet: beyond this, the longest silent one makes room for a new one. */
 export const HALF_OPEN_CONNECTIONS_MAX = 128;
+/** Those of one address: as many as a gateway with 40 exports opens at once, and half of all at most. */
+export const HALF_OPEN_PER_HOST_MAX = 64;
 
 /** Time for our last FPDUs, a Terminate among them, to leave towards a peer that does not read any more. */
 export const CLOSE_TIMEOUT_MS = 2_000;

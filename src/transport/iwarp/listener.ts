@@ -3,10 +3,11 @@ import type { Server, Socket } from 'node:net';
 import { DataSocket } from '../../common/data-socket.js';
 import type { DataSocketHandler } from '../../common/data-socket.js';
 import { messageOf } from '../../common/errors.js';
+import { Places } from '../../common/places.js';
 import type { ConnectionParameters, PortalAddress } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
 import { LISTEN_BACKLOG_MAX } from '../limits.js';
-import { HALF_OPEN_CONNECTIONS_MAX } from './limits.js';
+import { HALF_OPEN_CONNECTIONS_MAX, HALF_OPEN_PER_HOST_MAX } from './limits.js';
 import { Caller } from './responder.js';
 import type { CallerOwner } from './responder.js';
 import type { IwarpSettings } from './settings.js';
@@ -15,13 +16,17 @@ import type { IwarpSettings } from './settings.js';
 export type RequestHandler = (caller: Caller, parameters: ConnectionParameters) => void;
 
 /**
- * A listening TCP socket. Callers that have not sent a whole request are bounded in time and number, those that
- * wait for their answer in number: they count against the backlog until {@link answered}.
+ * A listening TCP socket. Callers that have not sent a whole request are bounded in time and number, and when all
+ * places are taken the one goes that has been silent longest. Those that wait for their answer are bounded in number:
+ * they count against the backlog until {@link answered}.
  */
 export class IwarpListener implements CallerOwner {
   readonly #settings: IwarpSettings;
   readonly #onRequest: RequestHandler;
-  readonly #halfOpen = new Set<Caller>();
+  readonly #halfOpen = new Places<Caller>({
+    placesMax: HALF_OPEN_CONNECTIONS_MAX,
+    placesPerHostMax: HALF_OPEN_PER_HOST_MAX,
+  });
   readonly #backlog: number;
   #waiting = 0;
   #server: Server | null = null;
@@ -56,8 +61,10 @@ export class IwarpListener implements CallerOwner {
   close(): void {
     this.#server?.close();
     this.#server = null;
-    for (const caller of this.#halfOpen) caller.destroy();
-    this.#halfOpen.clear();
+    for (const caller of [...this.#halfOpen]) {
+      caller.destroy();
+      this.#halfOpen.leave(caller);
+    }
   }
 
   /** A caller that was handed out has its answer. */
@@ -66,7 +73,7 @@ export class IwarpListener implements CallerOwner {
   }
 
   onRequest(caller: Caller, parameters: ConnectionParameters): void {
-    this.#halfOpen.delete(caller);
+    this.#halfOpen.leave(caller);
     if (this.#waiting >= this.#backlog) {
       caller.destroy();
       this.onGone(caller, 'too many callers wait for their answer');
@@ -77,18 +84,19 @@ export class IwarpListener implements CallerOwner {
   }
 
   onGone(caller: Caller, reason: string): void {
-    this.#halfOpen.delete(caller);
+    this.#halfOpen.leave(caller);
     this.#settings.log.warn({ conn: caller.peerName }, `caller turned away: ${reason}`);
   }
 
   #admit(socket: Socket): void {
-    if (this.#server === null || this.#halfOpen.size >= HALF_OPEN_CONNECTIONS_MAX) {
-      this.#settings.log.warn('caller turned away: too many callers have sent no request');
+    if (this.#server === null) {
       socket.destroy();
       return;
     }
+    const peerHost = socket.remoteAddress ?? '';
     const open = (handler: DataSocketHandler): DataSocket => DataSocket.adopt(socket, handler);
-    this.#halfOpen.add(new Caller(open, this.#settings, this));
+    const displaced = this.#halfOpen.take(new Caller(open, peerHost, this.#settings, this));
+    displaced?.turnAway('it has sent no request, and another caller needs its place');
   }
 }
 

@@ -25,6 +25,8 @@ export interface CallerOwner {
  */
 export class Caller implements DataSocketHandler {
   readonly peerName: string;
+  /** The peer's address without its port. */
+  readonly peerHost: string;
   readonly #socket: DataSocket;
   readonly #settings: IwarpSettings;
   readonly #reader = new MpaFrameReader('request');
@@ -36,9 +38,11 @@ export class Caller implements DataSocketHandler {
   /** `open` makes the data socket, whose handler is the caller. */
   constructor(
     open: (handler: DataSocketHandler) => DataSocket,
+    peerHost: string,
     settings: IwarpSettings,
     owner: CallerOwner,
   ) {
+    this.peerHost = peerHost;
     this.#settings = settings;
     this.#owner = owner;
     const { clock, requestTimeoutMs } = settings;
@@ -80,6 +84,11 @@ export class Caller implements DataSocketHandler {
     this.#finish();
     this.#socket.write(encodeMpaReject(this.#reader, privateData));
     this.#endSocket();
+  }
+
+  /** Closes without an answer, and tells the owner why. */
+  turnAway(reason: string): void {
+    this.#drop(reason);
   }
 
   /** Closes without an answer. */

@@ -71,6 +71,9 @@ export class MemoryConnectionId implements ConnectionId {
   readonly #fabric: MemoryFabric;
   readonly #life: ConnectionLife<IdState>;
   #peerName = 'memory';
+  #peerHost = '';
+  /** Where calls of this id appear to come from. */
+  readonly #host: string;
   #address: PortalAddress | null = null;
   #listener: Listener | null = null;
   #queuePair: SoftQueuePair | null = null;
@@ -84,11 +87,13 @@ export class MemoryConnectionId implements ConnectionId {
   constructor(
     fabric: MemoryFabric,
     device: SoftDevice,
+    host: string,
     onEvent: ConnectionEventHandler,
     initial: 'idle' | 'requested' = 'idle',
   ) {
     this.#life = new ConnectionLife<IdState>(this, initial, transitions);
     this.#fabric = fabric;
+    this.#host = host;
     this.device = device;
     this.onEvent = onEvent;
   }
@@ -99,6 +104,10 @@ export class MemoryConnectionId implements ConnectionId {
 
   get peerName(): string {
     return this.#peerName;
+  }
+
+  get peerHost(): string {
+    return this.#peerHost;
   }
 
   resolveAddress(address: PortalAddress): void {
@@ -220,10 +229,12 @@ export class MemoryConnectionId implements ConnectionId {
     callerName: string,
   ): MemoryConnectionId {
     const { owner } = listener;
-    const id = new MemoryConnectionId(owner.#fabric, owner.device, ignoreEvent, 'requested');
+    const { device } = owner;
+    const id = new MemoryConnectionId(owner.#fabric, device, owner.#host, ignoreEvent, 'requested');
     id.#counterpart = caller;
     id.#listener = listener;
     id.#peerName = callerName;
+    id.#peerHost = caller.#host;
     return id;
   }
 

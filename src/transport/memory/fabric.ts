@@ -38,9 +38,12 @@ export class MemoryFabric {
     this.clock = clock;
   }
 
-  /** A transport with a device of its own. `overrides` make that device poorer, or name it. */
-  createTransport(overrides: Partial<DeviceAttributes> = {}): RdmaTransport {
-    return new MemoryTransport(this, new SoftDevice(`memory${this.#devices++}`, overrides));
+  /**
+   * A transport with a device of its own. `overrides` make that device poorer, or name it; `host` is where its callers
+   * appear to come from.
+   */
+  createTransport(overrides: Partial<DeviceAttributes> = {}, host = ''): RdmaTransport {
+    return new MemoryTransport(this, new SoftDevice(`memory${this.#devices++}`, overrides), host);
   }
 
   /** @throws VerbsError when the address is taken, or no port is free. */
@@ -94,14 +97,16 @@ class MemoryTransport implements RdmaTransport {
   readonly name = 'memory';
   readonly #fabric: MemoryFabric;
   readonly #device: SoftDevice;
+  readonly #host: string;
 
-  constructor(fabric: MemoryFabric, device: SoftDevice) {
+  constructor(fabric: MemoryFabric, device: SoftDevice, host: string) {
     this.#fabric = fabric;
     this.#device = device;
+    this.#host = host;
   }
 
   createId(onEvent: ConnectionEventHandler): ConnectionId {
-    return new MemoryConnectionId(this.#fabric, this.#device, onEvent);
+    return new MemoryConnectionId(this.#fabric, this.#device, this.#host, onEvent);
   }
 }
 

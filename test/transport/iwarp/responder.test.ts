@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
-import { HALF_OPEN_CONNECTIONS_MAX } from '../../../src/transport/iwarp/limits.js';
+import { HALF_OPEN_PER_HOST_MAX } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import { mpaFrame, readFrames, untagged } from '../../support/iwarp-frames.js';
 import {
@@ -77,17 +77,39 @@ describe('listening over iWARP', () => {
     expect(good.hasEnded).toBe(false);
   });
 
-  it('bounds the callers that have sent no request', async () => {
+  it('has the longest silent caller of an address make room for a new one', async () => {
     const { call, events } = await called();
     const first = await call();
     const others = await Promise.all(
-      Array.from({ length: HALF_OPEN_CONNECTIONS_MAX - 1 }, () => call()),
+      Array.from({ length: HALF_OPEN_PER_HOST_MAX - 1 }, () => call()),
     );
-    const tooMany = await call();
-    expect(await tooMany.readToEnd()).toHaveLength(0);
-    first.write(vectors.mpaRequestOfIser);
+    const late = await call();
+    expect(await first.readToEnd()).toHaveLength(0);
+    late.write(vectors.mpaRequestOfIser);
     await acceptNext(events);
     expect(others.filter((peer) => peer.hasEnded)).toHaveLength(0);
+  });
+
+  it('does so for callers of all addresses together', async () => {
+    const { listener, events, address } = await listen(new IwarpTransport(), {
+      host: '127.0.0.1',
+      port: 0,
+    });
+    onCleanUp(() => listener.destroy());
+    const call = async (localAddress: string): Promise<RawPeer> => {
+      const peer = await RawPeer.connect(address.port, localAddress);
+      onCleanUp(() => peer.socket.destroy());
+      return peer;
+    };
+    const first = await call('127.0.0.2');
+    for (const host of ['127.0.0.3', '127.0.0.4', '127.0.0.5']) {
+      for (let count = 0; count < HALF_OPEN_PER_HOST_MAX - 1; count++) await call(host);
+    }
+    expect(await first.readToEnd()).toHaveLength(0);
+    const good = await call('127.0.0.6');
+    good.write(vectors.mpaRequestOfIser);
+    const { id } = await acceptNext(events);
+    expect(id.peerHost).toBe('127.0.0.6');
   });
 
   it('bounds the callers that wait for their answer', async () => {
