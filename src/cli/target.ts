@@ -2,6 +2,7 @@ import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { formatAddress } from '../common/address.js';
 import { busyPoller } from '../common/busy-poll.js';
 import { systemClock } from '../common/clock.js';
+import { ConfigError } from '../common/errors.js';
 import { loadCredentials } from '../gateway/credentials.js';
 import { ISCSI_PORT, parseListenAddress } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
@@ -33,6 +34,10 @@ const options = (argv: Argv) =>
       type: 'string',
       describe: 'file with their secret [environment: ISER_NBD_CHAP_SECRET]',
     })
+    .option('discovery-auth', {
+      type: 'boolean',
+      describe: 'have initiators prove it for discovery, too',
+    })
     .option('mutual-chap-user', { type: 'string', describe: 'CHAP name we prove to initiators' })
     .option('mutual-chap-secret-file', {
       type: 'string',
@@ -54,6 +59,13 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const address = parseListenAddress(once(argv.listen, 'listen') ?? DEFAULT_LISTEN);
   const name = once(argv.name, 'name') ?? DEFAULT_NAME;
   const chap = loadCredentials(credentialSources(argv), process.env);
+  const discoveryAuth = argv['discovery-auth'] ?? false;
+  if (discoveryAuth && chap === null) {
+    throw new ConfigError(
+      'option',
+      '--discovery-auth needs --chap-user: there is nothing to prove',
+    );
+  }
   busyPoller.windowUs = pollUs(argv['poll-us']) ?? DEFAULT_POLL_US;
   const luns: Store[] = [];
   for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text)));
@@ -62,6 +74,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
     name,
     luns,
     ...(chap === null ? {} : { chap }),
+    discoveryAuth,
     clock: systemClock,
     log,
   });

@@ -1,6 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
+import type { PlaceHolder } from '../common/places.js';
 import type { SlabPool } from '../common/slab.js';
 import type { RandomBytes } from '../iscsi/chap.js';
 import { loginStatusText } from '../iscsi/codes.js';
@@ -75,6 +76,8 @@ export interface ConnectionContext {
   readonly log: Logger;
   readonly randomBytes: RandomBytes;
   readonly sessionExists: (tsih: number) => boolean;
+  /** A PDU has come on a connection that holds a place of those who have proved nothing. */
+  readonly heard: (connection: TargetConnection) => void;
   /** Makes room for the session; resolves when all those that it replaces are gone. */
   readonly admit: (
     connection: TargetConnection,
@@ -89,7 +92,8 @@ export interface ConnectionContext {
 type ConnectionState = 'accepting' | 'login' | 'admitting' | 'fullFeature' | 'closing' | 'closed';
 
 /** One initiator's connection, from its request to the last flushed work request. The only place that waits. */
-export class TargetConnection implements LoginExchangeEvents, SessionEvents {
+export class TargetConnection implements LoginExchangeEvents, SessionEvents, PlaceHolder {
+  readonly peerHost: string;
   /** Resolves when nothing of the connection is left. */
   readonly closed: Promise<void>;
   readonly #context: ConnectionContext;
@@ -106,6 +110,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
   #state: ConnectionState = 'accepting';
   #isEstablished = false;
   #isRefused = false;
+  #isDiscovery = false;
   #memory: SessionMemory | null = null;
   #session: TargetSession | null = null;
   #watchdog: Watchdog | null = null;
@@ -119,6 +124,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
     this.#context = context;
     this.#id = id;
     this.#parameters = parameters;
+    this.peerHost = id.peerHost;
     this.#log = context.log.child({ conn: id.peerName });
     this.closed = new Promise((resolve) => {
       this.#resolveClosed = resolve;
@@ -169,14 +175,20 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
     return this.#state === 'closed' ? null : this.#session;
   }
 
-  get isLoggingIn(): boolean {
-    return this.#state !== 'fullFeature' && this.#state !== 'closing';
+  get isDiscovery(): boolean {
+    return this.#isDiscovery;
   }
 
   /** Ends the connection at once. Resolves as {@link closed}. */
   abort(reason: string): Promise<void> {
     this.#end(reason, false);
     return this.closed;
+  }
+
+  /** Ends the connection for one that needs its place: at once, without waiting for the peer to take what was sent. */
+  displace(): void {
+    this.#resolveDisconnected();
+    this.#end('it was silent, and another initiator needs its place', false);
   }
 
   /** Lets running commands end, for a while, then disconnects in order. Resolves as {@link closed}. */
@@ -194,6 +206,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
 
   onLoginReceived(rx: RxDescriptor, completion: WorkCompletion): void {
     if (!this.#isReceived(rx, completion)) return;
+    this.#context.heard(this);
     if (this.#state === 'accepting') this.#state = 'login';
     if (this.#state !== 'login') {
       this.#end('a Login Request before the last one was answered', false);
@@ -206,6 +219,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
         this.#login.respond(this.#channel, responder);
         return;
       case 'accepted':
+        this.#isDiscovery = responder.identity.sessionType === 'Discovery';
         this.#state = 'admitting';
         void this.#admit();
         return;
@@ -309,7 +323,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
         immediateBytesMax: values.ImmediateData
           ? Math.min(values.FirstBurstLength, RECEIVE_DATA_BYTES)
           : 0,
-        isDiscovery: identity.sessionType === 'Discovery',
+        isDiscovery: this.#isDiscovery,
         cid: identity.cid,
         memory,
         log,
@@ -331,6 +345,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents {
   #onReceived(rx: RxDescriptor, completion: WorkCompletion): void {
     if (!this.#isReceived(rx, completion) || this.#session === null) return;
     this.#receivedCount += 1;
+    if (this.#isDiscovery) this.#context.heard(this);
     this.#session.receive(rx);
   }
 

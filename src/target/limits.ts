@@ -68,10 +68,20 @@ export const LUNS_MAX = 256;
 
 /** An initiator that has not logged in by then is disconnected; LIO's login thread gives 15 s too. */
 export const LOGIN_TIMEOUT_MS = 15_000;
-/** Connections that are not logged in yet: each holds two login buffers (16 KiB) and nothing else. */
-export const LOGINS_PENDING_MAX = 32;
-/** Sessions of one portal: each has receives for its whole window (1.2 MiB), so 64 hold below 80 MiB. */
-export const SESSIONS_MAX = 64;
+/**
+ * Connections that are not logged in: each holds two login buffers (16 KiB) and its queues. When all places are taken,
+ * the one that has been silent longest makes room for a new one.
+ */
+export const LOGINS_PENDING_MAX = 64;
+/** Those of one address: no initiator logs in to more sessions at once. */
+export const LOGINS_PENDING_PER_HOST_MAX = 32;
+/** Discovery sessions, which live for one question. The longest silent one makes room for a new one. */
+export const DISCOVERY_SESSIONS_MAX = 32;
+export const DISCOVERY_SESSIONS_PER_HOST_MAX = 16;
+/** Normal sessions of one portal: each has receives for its whole window (1.2 MiB), so 128 hold below 160 MiB. */
+export const SESSIONS_MAX = 128;
+/** Those of one address where nobody has to prove anything: a gateway with as many exports, and room for another. */
+export const SESSIONS_PER_HOST_MAX = 64;
 /** How long a new login waits for the I/O of the session that it replaces. */
 export const REINSTATE_TIMEOUT_MS = 10_000;
 

@@ -16,6 +16,8 @@ export interface LoginPolicy {
   readonly portalGroupTag: number;
   /** What initiators of normal sessions must prove, and with `mutual`, what the target proves when asked. */
   readonly chap: ChapCredentials | null;
+  /** Discovery sessions must prove the same; without it they are open to everybody, as RFC 7143 expects. */
+  readonly discoveryAuth: boolean;
   readonly redirect: LoginRedirect | null;
 }
 

@@ -37,8 +37,8 @@ export class LoginSecurity {
 
   constructor(policy: LoginPolicy, sessionType: string, randomBytes: RandomBytes) {
     const { chap } = policy;
-    // Discovery tells names only; whoever wants to prove itself for that may.
-    this.#isRequired = chap !== null && sessionType === 'Normal';
+    // Discovery tells names only; whoever wants to prove itself for that may, unless everybody has to.
+    this.#isRequired = chap !== null && (sessionType === 'Normal' || policy.discoveryAuth);
     this.#state = this.#isRequired ? 'unproved' : 'proved';
     this.#chap =
       chap === null

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.js';
 import { systemClock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
+import { Places } from '../common/places.js';
 import { SlabPool } from '../common/slab.js';
 import type { SizeClass } from '../common/slab.js';
 import type { ChapCredentials, RandomBytes } from '../iscsi/chap.js';
@@ -22,10 +23,14 @@ import type { SessionAdmission } from './connection.js';
 import type { FaultInjector } from './faults.js';
 import {
   BUFFER_CLASSES,
+  DISCOVERY_SESSIONS_MAX,
+  DISCOVERY_SESSIONS_PER_HOST_MAX,
   LISTEN_BACKLOG,
   LOGINS_PENDING_MAX,
+  LOGINS_PENDING_PER_HOST_MAX,
   REINSTATE_TIMEOUT_MS,
   SESSIONS_MAX,
+  SESSIONS_PER_HOST_MAX,
 } from './limits.js';
 import { LogicalUnits } from './logical-units.js';
 import { checkLoginPolicy } from './login-policy.js';
@@ -47,6 +52,8 @@ export interface TargetPortalOptions {
   readonly luns: readonly Store[];
   /** What initiators must prove; with `mutual`, what the target proves when it is asked to. */
   readonly chap?: ChapCredentials | null;
+  /** Discovery has to be proved as well. */
+  readonly discoveryAuth?: boolean;
   /** Sends initiators elsewhere instead of letting them in. */
   readonly redirect?: LoginRedirect | null;
   /** The addresses that SendTargets tells; where the portal listens, when left out. */
@@ -64,6 +71,8 @@ export interface TargetPortalOptions {
 }
 
 const PORTAL_GROUP_TAG = 1;
+/** With room for those that have lost their place and are being taken apart. */
+const CONNECTIONS_MAX = SESSIONS_MAX + DISCOVERY_SESSIONS_MAX + 2 * LOGINS_PENDING_MAX;
 const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 const TSIH_MAX = 0xffff;
 
@@ -85,6 +94,15 @@ export class TargetPortal implements ManagedTarget {
   readonly #devices = new Map<RdmaDevice, TargetDevice>();
   readonly #connections = new Set<TargetConnection>();
   readonly #byTsih = new Map<number, TargetConnection>();
+  /** Connections without a session, those that are closing included; a discovery session is none. */
+  readonly #pending = new Places<TargetConnection>({
+    placesMax: LOGINS_PENDING_MAX,
+    placesPerHostMax: LOGINS_PENDING_PER_HOST_MAX,
+  });
+  readonly #discoveries = new Places<TargetConnection>({
+    placesMax: DISCOVERY_SESSIONS_MAX,
+    placesPerHostMax: DISCOVERY_SESSIONS_PER_HOST_MAX,
+  });
   /** All that have asked for a session under an identity and are not closed yet. */
   readonly #byIdentity = new Map<string, Set<TargetConnection>>();
   #lastTsih = 0;
@@ -98,6 +116,7 @@ export class TargetPortal implements ManagedTarget {
       targetName: name,
       portalGroupTag: PORTAL_GROUP_TAG,
       chap: options.chap ?? null,
+      discoveryAuth: options.discoveryAuth ?? false,
       redirect: options.redirect ?? null,
     };
     checkLoginPolicy(this.#policy);
@@ -136,6 +155,7 @@ export class TargetPortal implements ManagedTarget {
     await Promise.all(this.#units.disks.map((disk) => disk.store.close()));
   }
 
+  /** Normal and discovery sessions. */
   get sessionCount(): number {
     return this.#byTsih.size;
   }
@@ -174,6 +194,7 @@ export class TargetPortal implements ManagedTarget {
     try {
       const connection = new TargetConnection(this.#contextFor(id), id, parameters);
       this.#connections.add(connection);
+      this.#pending.take(connection)?.displace();
       void connection.closed.then(() => this.#forget(connection));
     } catch (error) {
       this.#log.error({ conn: id.peerName, reason: messageOf(error) }, 'connection refused');
@@ -185,11 +206,7 @@ export class TargetPortal implements ManagedTarget {
   #obstacle(id: ConnectionId): string | null {
     if (this.#isClosing) return 'the target is shutting down';
     if (id.device === null) return 'the request came without a device';
-    let pending = 0;
-    for (const connection of this.#connections) if (connection.isLoggingIn) pending += 1;
-    if (pending >= LOGINS_PENDING_MAX) return `${pending} connections have not logged in yet`;
-    const connectionsMax = SESSIONS_MAX + LOGINS_PENDING_MAX;
-    return this.#connections.size >= connectionsMax ? 'there are too many connections' : null;
+    return this.#connections.size >= CONNECTIONS_MAX ? 'there are too many connections' : null;
   }
 
   #contextFor(id: ConnectionId) {
@@ -206,6 +223,10 @@ export class TargetPortal implements ManagedTarget {
       log: this.#log,
       randomBytes: this.#randomBytes,
       sessionExists: (tsih: number) => this.#byTsih.has(tsih),
+      heard: (connection: TargetConnection) => {
+        this.#pending.heard(connection);
+        this.#discoveries.heard(connection);
+      },
       admit: (connection: TargetConnection, identity: LoginIdentity) =>
         this.#admit(connection, identity),
     };
@@ -239,10 +260,12 @@ export class TargetPortal implements ManagedTarget {
     const key = identityKey(identity);
     const holders = this.#byIdentity.get(key) ?? new Set();
     const previous = [...holders];
-    if (previous.length === 0 && this.#byTsih.size >= SESSIONS_MAX) {
-      const reason = `there are ${SESSIONS_MAX} sessions already`;
-      return { status: LoginStatus.outOfResources, reason };
+    if (previous.length === 0 && identity.sessionType === 'Normal') {
+      const reason = this.#fullReason(connection);
+      if (reason !== null) return { status: LoginStatus.outOfResources, reason };
     }
+    this.#pending.leave(connection);
+    if (identity.sessionType === 'Discovery') this.#discoveries.take(connection)?.displace();
     this.#byIdentity.set(key, holders.add(connection));
     if (previous.length > 0) {
       const reason = 'replaced by a new login of the same initiator';
@@ -256,6 +279,22 @@ export class TargetPortal implements ManagedTarget {
     // The connection may have ended meanwhile; then nobody would take its number out again.
     if (this.#connections.has(connection)) this.#byTsih.set(tsih, connection);
     return { tsih };
+  }
+
+  /** Why there is no room for another normal session from where `peerHost` is, or null. */
+  #fullReason({ peerHost }: TargetConnection): string | null {
+    let count = 0;
+    let ofHost = 0;
+    for (const owner of this.#byTsih.values()) {
+      if (owner.isDiscovery) continue;
+      count += 1;
+      if (owner.peerHost === peerHost) ofHost += 1;
+    }
+    if (count >= SESSIONS_MAX) return `there are ${SESSIONS_MAX} sessions already`;
+    const isLimited = this.#policy.chap === null && peerHost !== '';
+    return isLimited && ofHost >= SESSIONS_PER_HOST_MAX
+      ? `there are ${SESSIONS_PER_HOST_MAX} sessions from ${peerHost} already`
+      : null;
   }
 
   async #endedInTime(ended: Promise<unknown>): Promise<boolean> {
@@ -277,6 +316,8 @@ export class TargetPortal implements ManagedTarget {
 
   #forget(connection: TargetConnection): void {
     this.#connections.delete(connection);
+    this.#pending.leave(connection);
+    this.#discoveries.leave(connection);
     for (const [tsih, owner] of this.#byTsih) if (owner === connection) this.#byTsih.delete(tsih);
     for (const [key, holders] of this.#byIdentity) {
       if (holders.delete(connection) && holders.size === 0) this.#byIdentity.delete(key);

@@ -66,6 +66,13 @@ const NUMBERED: ReadonlySet<number> = new Set([
   Opcode.logoutRequest,
 ]);
 
+/** What a discovery session may ask for (RFC 7143 4.3). It has often proved nothing, so it must not reach the others. */
+const ALLOWED_IN_DISCOVERY: ReadonlySet<number> = new Set([
+  Opcode.nopOut,
+  Opcode.textRequest,
+  Opcode.logoutRequest,
+]);
+
 /**
  * A session in full feature phase: takes PDUs in order, numbers responses, and hands commands to its engine. It lasts
  * as long as its connection, for MaxConnections is 1 and the error recovery level 0.
@@ -197,6 +204,10 @@ export class TargetSession implements EngineEvents, ManagedSession {
       return true;
     }
     if (NUMBERED.has(opcode) && !this.#admit(rx, isImmediate)) return true;
+    if (this.#engine === null && !ALLOWED_IN_DISCOVERY.has(opcode)) {
+      this.#rejectInDiscovery(rx, opcode, isImmediate);
+      return true;
+    }
     switch (opcode) {
       case Opcode.scsiCommand:
         this.#handleCommand(rx);
@@ -254,15 +265,24 @@ export class TargetSession implements EngineEvents, ManagedSession {
     const engine = this.#engine;
     decodeScsiCommand(rx.view, rx.bhsOffset, pdu);
     const { initiatorTaskTag, immediate } = pdu;
-    if (engine === null) {
-      this.#rejectCommand(rx, RejectReason.commandNotSupported, immediate);
-    } else if (initiatorTaskTag === RESERVED_TAG) {
+    if (engine === null) return;
+    if (initiatorTaskTag === RESERVED_TAG) {
       this.#rejectCommand(rx, RejectReason.invalidPduField, immediate);
     } else if (engine.find(initiatorTaskTag) !== null) {
       this.#rejectCommand(rx, RejectReason.taskInProgress, immediate);
     } else {
       engine.start(rx, pdu);
     }
+  }
+
+  #rejectInDiscovery(rx: RxDescriptor, opcode: number, isImmediate: boolean): void {
+    if (opcode === Opcode.loginRequest) {
+      this.onViolation('a Login Request in full feature phase');
+      return;
+    }
+    if (NUMBERED.has(opcode)) this.#ended(isImmediate);
+    this.#reject(rx, RejectReason.commandNotSupported);
+    this.onReceiveDone(rx);
   }
 
   #rejectCommand(rx: RxDescriptor, reason: number, isImmediate: boolean): void {

@@ -31,6 +31,7 @@ beforeAll(async () => {
       ...['target', '--listen', '127.0.0.1:0', '--name', NAME, '--lun', 'memory:16M'],
       ...['--chap-user', 'bob', '--chap-secret-file', folder.path('secret')],
       ...['--mutual-chap-user', 'lab', '--mutual-chap-secret-file', folder.path('mutual')],
+      '--discovery-auth',
     ],
     1,
   );
@@ -114,6 +115,12 @@ describe('a mistake ends in one line and a non-zero status', () => {
       () => ['serve', '--listen', '127.0.0.1:0', '--export', `a=${portal}/${NAME}/7`],
       /\/7 does not exist/,
     ],
+    [
+      'discovery to be proved, and no secret',
+      () => ['target', '--lun', 'memory:1M', '--discovery-auth'],
+      /--discovery-auth needs --chap-user/,
+    ],
+    ['discovery without the secret', () => ['discover', guardedPortal], /CHAP|authenticat/i],
     ['authentication missing', () => ['info', `${guardedPortal}/${NAME}/0`], /CHAP|authenticat/i],
     [
       'secret missing',
@@ -161,5 +168,10 @@ describe('a mistake ends in one line and a non-zero status', () => {
     );
     expect(stderr).toBe('');
     expect(status).toBe(0);
+    const found = await iserNbd(['discover', guardedPortal, '--chap-user', 'bob'], {
+      ISER_NBD_CHAP_SECRET: SECRET,
+    });
+    expect(found).toMatchObject({ status: 0, stderr: '' });
+    expect(found.stdout).toContain(NAME);
   });
 });

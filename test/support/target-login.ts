@@ -10,6 +10,7 @@ export const openPolicy: LoginPolicy = {
   targetName: LAB,
   portalGroupTag: 1,
   chap: null,
+  discoveryAuth: false,
   redirect: null,
 };
 

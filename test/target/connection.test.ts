@@ -5,10 +5,14 @@ import { LoginStatus } from '../../src/iscsi/codes.js';
 import { IserControlHeader, encodeControlHeader } from '../../src/iser/wire.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import {
+  DISCOVERY_SESSIONS_MAX,
+  DISCOVERY_SESSIONS_PER_HOST_MAX,
   LOGINS_PENDING_MAX,
+  LOGINS_PENDING_PER_HOST_MAX,
   LOGIN_TIMEOUT_MS,
   REINSTATE_TIMEOUT_MS,
   SESSIONS_MAX,
+  SESSIONS_PER_HOST_MAX,
   WATCHDOG_GIVE_UP_TICKS,
   WATCHDOG_PING_TICKS,
   WATCHDOG_TICK_MS,
@@ -22,6 +26,9 @@ import { HoldingStore } from '../support/target-holding-store.js';
 import { TARGET_NAME, TargetBed } from '../support/target-bed.js';
 import { countingBytes } from '../support/target-login.js';
 import type { TestInitiator } from '../support/target-initiator.js';
+
+const WHO = { InitiatorName: 'iqn.2026-11.io.example:initiator', TargetName: TARGET_NAME };
+const TO_FULL = { transit: true, nextStage: 3 };
 
 let bed: TargetBed | null = null;
 afterEach(async () => {
@@ -94,18 +101,6 @@ describe('a login over the wire', () => {
     await initiator.disconnected;
   });
 
-  it('that only connects does not keep anybody out', async () => {
-    bed = await TargetBed.start();
-    for (let count = 0; count < LOGINS_PENDING_MAX - 1; count++) await bed.connect();
-    const initiator = await bed.initiator();
-    await bed.connect();
-    await expect(bed.connect()).rejects.toThrow('rejected');
-    await isAlive(initiator);
-    bed.clock.advance(LOGIN_TIMEOUT_MS);
-    await until(() => bed!.portal.connectionCount === 1);
-    await isAlive(await bed.initiator(2));
-  });
-
   it('finds no room when there are too many sessions', async () => {
     bed = await TargetBed.start();
     const initiators = [];
@@ -115,7 +110,7 @@ describe('a login over the wire', () => {
       initiators.push(initiator);
     }
     const late = await bed.connect();
-    const { pdu } = await late.login(TARGET_NAME, {}, 99);
+    const { pdu } = await late.login(TARGET_NAME, {}, SESSIONS_MAX);
     expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.outOfResources);
     // One that replaces a session needs no room.
     const again = await bed.connect();
@@ -132,7 +127,145 @@ describe('a login over the wire', () => {
   });
 });
 
+describe('places', () => {
+  it('are not used up by connections that never log in, whoever makes them', async () => {
+    bed = await TargetBed.start();
+    const initiator = await bed.initiator();
+    const silent: TestInitiator[] = [];
+    for (let count = 0; count < LOGINS_PENDING_MAX; count++) silent.push(await bed.connect());
+    const late = await bed.initiator(2);
+    await silent[0]!.disconnected;
+    await isAlive(initiator);
+    await isAlive(late);
+    bed.clock.advance(LOGIN_TIMEOUT_MS);
+    await until(() => bed!.portal.connectionCount === 2);
+  });
+
+  it('go from the longest silent connection to the next, not from one that is logging in', async () => {
+    bed = await TargetBed.start();
+    const slow = await bed.connect();
+    const silent = await bed.connect();
+    await slow.loginStep({ currentStage: 1 }, WHO);
+    for (let count = 2; count < LOGINS_PENDING_MAX; count++) await bed.connect();
+    await bed.connect();
+    await silent.disconnected;
+    const { pdu } = await slow.loginStep(
+      { currentStage: 1, ...TO_FULL },
+      { RDMAExtensions: 'Yes' },
+    );
+    expect(pdu).toMatchObject({ statusClass: 0, transit: true });
+  });
+
+  it('of one address are not all there are', async () => {
+    bed = await TargetBed.start();
+    const slow = await bed.connectFrom('far');
+    for (let count = 0; count < 2 * LOGINS_PENDING_MAX; count++) await bed.connectFrom('near');
+    const { pdu } = await slow.login(TARGET_NAME);
+    expect(pdu.statusClass).toBe(0);
+    await until(() => bed!.portal.connectionCount === 1 + LOGINS_PENDING_PER_HOST_MAX);
+  });
+
+  it('are not held by who is refused and does not close', async () => {
+    bed = await TargetBed.start();
+    for (let count = 0; count < 3 * LOGINS_PENDING_MAX; count++) {
+      const refused = await bed.connect();
+      expect((await refused.login(`${TARGET_NAME}2`)).pdu.statusClass).toBe(2);
+    }
+    await isAlive(await bed.initiator());
+  });
+
+  it('are not used up by discovery sessions', async () => {
+    bed = await TargetBed.start({ chap: { user: 'alice', secret: 'initiator-secret' } });
+    const sessions: TestInitiator[] = [];
+    for (let count = 0; count <= DISCOVERY_SESSIONS_MAX; count++) {
+      const initiator = await bed.connectFrom(`host${count}`, { receives: 4 });
+      expect((await initiator.login(null, {}, count)).pdu.statusClass).toBe(0);
+      sessions.push(initiator);
+      // The first asks again and again, the others are silent.
+      sessions[0]!.nopOut();
+      await sessions[0]!.receive();
+    }
+    await sessions[1]!.disconnected;
+    await until(() => bed!.portal.connectionCount === DISCOVERY_SESSIONS_MAX);
+    expect((await sessions[0]!.text({ SendTargets: 'All' })).pairs).toHaveLength(2);
+    const normal = await bed.connect();
+    expect((await proveAndLogin(normal)).statusClass).toBe(0);
+  });
+
+  it('of discovery sessions are not all for one address', async () => {
+    bed = await TargetBed.start();
+    const far = await bed.connectFrom('far');
+    await far.login(null);
+    for (let count = 0; count < 2 * DISCOVERY_SESSIONS_MAX; count++) {
+      const near = await bed.connectFrom('near', { receives: 4 });
+      await near.login(null, {}, 100 + count);
+    }
+    expect((await far.text({ SendTargets: 'All' })).pairs).toHaveLength(2);
+    await until(() => bed!.portal.connectionCount === 1 + DISCOVERY_SESSIONS_PER_HOST_MAX);
+  });
+
+  it('of sessions are not all for one address where nobody proves anything', async () => {
+    bed = await TargetBed.start();
+    for (let isid = 0; isid < SESSIONS_PER_HOST_MAX; isid++) {
+      const near = await bed.connectFrom('near', { receives: 4 });
+      expect((await near.login(TARGET_NAME, {}, isid)).pdu.statusClass).toBe(0);
+    }
+    const late = await bed.connectFrom('near');
+    const { pdu } = await late.login(TARGET_NAME, {}, 1000);
+    expect((pdu.statusClass << 8) | pdu.statusDetail).toBe(LoginStatus.outOfResources);
+    const far = await bed.connectFrom('far');
+    expect((await far.login(TARGET_NAME, {}, 1001)).pdu.statusClass).toBe(0);
+  });
+});
+
+/** Logs in with the secret of the target of the discovery test. */
+async function proveAndLogin(initiator: TestInitiator) {
+  const prover = new ChapInitiator({ user: 'alice', secret: 'initiator-secret' }, countingBytes);
+  const pairs = (list: readonly { key: string; value: string }[]) =>
+    Object.fromEntries(list.map(({ key, value }) => [key, value]));
+  const who = { InitiatorName: 'iqn.2026-11.io.example:initiator', TargetName: TARGET_NAME };
+  await initiator.loginStep({ currentStage: 0 }, { ...who, AuthMethod: 'CHAP' });
+  const { keys } = await initiator.loginStep({ currentStage: 0 }, pairs(prover.start()));
+  await initiator.loginStep(
+    { currentStage: 0, transit: true, nextStage: 1 },
+    pairs(prover.respond(keys)),
+  );
+  const last = await initiator.loginStep(
+    { currentStage: 1, ...TO_FULL },
+    { RDMAExtensions: 'Yes' },
+  );
+  return last.pdu;
+}
+
 describe('a discovery session', () => {
+  it.each([
+    ['ABORT TASK', 1],
+    ['CLEAR TASK SET', 4],
+    ['LOGICAL UNIT RESET', 5],
+    ['TARGET WARM RESET', 6],
+    ['TARGET COLD RESET', 7],
+  ])('may not send %s, which would reach the others', async (_name, code) => {
+    const store = new HoldingStore({ sizeBytes: 1 << 20 });
+    bed = await TargetBed.start({ luns: [store] });
+    const victim = await bed.initiator(1);
+    store.isHolding = true;
+    victim.sendCommand({ cdb: write16(0, 8), write: pattern(4096) });
+    await until(() => store.held.length === 1);
+    const initiator = await bed.connect();
+    await initiator.login(null);
+    initiator.sendTaskManagement({
+      function: code,
+      immediate: false,
+      cmdSn: initiator.takeCmdSn(),
+    });
+    expect((await initiator.receive()).opcode).toBe(0x3f);
+    store.release();
+    expect((await victim.receiveResponse()).response.status).toBe(0);
+    await isAlive(victim);
+    // It goes on, with the next number.
+    expect((await initiator.text({ SendTargets: 'All' })).pairs).toHaveLength(2);
+  });
+
   it('tells the target, and does nothing else', async () => {
     bed = await TargetBed.start();
     const initiator = await bed.connect({ smallReceives: true });

@@ -222,6 +222,26 @@ describe('a login with CHAP', () => {
     expect(bed.send({ ...OPERATIONAL, ...TO_FULL }, discovery).outcome).toBe('accepted');
   });
 
+  it('asks for it in a discovery session as well, if told to', () => {
+    const policy = { ...chapPolicy, discoveryAuth: true };
+    const { InitiatorName } = WHO;
+    const discovery = { InitiatorName, SessionType: 'Discovery', RDMAExtensions: 'Yes' };
+    const skipped = new LoginBed(policy).send({ ...OPERATIONAL, ...TO_FULL }, discovery);
+    expect([skipped.outcome, skipped.status]).toEqual([
+      'refused',
+      LoginStatus.authenticationFailed,
+    ]);
+    const without = { InitiatorName, SessionType: 'Discovery', AuthMethod: 'None' };
+    expect(new LoginBed(policy).send(SECURITY, without).outcome).toBe('refused');
+    const bed = new LoginBed(policy);
+    const offer = { InitiatorName, SessionType: 'Discovery', AuthMethod: 'CHAP,None' };
+    expect(bed.send(SECURITY, offer).keys.get('AuthMethod')).toBe('CHAP');
+    const prover = new ChapInitiator(alice, countingBytes);
+    const { keys } = bed.send(SECURITY, pairs(prover.start()));
+    const proved = bed.send({ ...SECURITY, ...TO_FULL }, pairs(prover.respond(keys)));
+    expect(proved.outcome).toBe('accepted');
+  });
+
   it('lets an initiator prove itself in a discovery session if it wants to', () => {
     const initiator = new ChapInitiator(alice, countingBytes);
     const bed = new LoginBed(chapPolicy);
