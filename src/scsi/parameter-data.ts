@@ -16,7 +16,7 @@
  *                             one  1 CTDP 7, support 2-0; 2-3 CDB length; 4.. usage map
  */
 import { readSafeU64, writeSafeU64 } from '../common/u64.js';
-import type { CommandFormat } from './wire.js';
+import type { CommandFormat } from './command-formats.js';
 
 export const READ_CAPACITY_10_BYTES = 8;
 export const READ_CAPACITY_16_BYTES = 32;

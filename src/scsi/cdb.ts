@@ -1,0 +1,346 @@
+/**
+ * CDBs (SPC-4 clause 6, SBC-3 clause 5). Everything is big-endian. Bit numbers count from the least significant.
+ *
+ *   6-byte CDB     0       1          2       3       4       5
+ *                  opcode  flags|lba  lba     lba     length  control        INQUIRY: 2 page, 3-4 length
+ *
+ *   10-byte CDB    0       1          2-5     6       7-8     9
+ *                  opcode  flags      lba     group   length  control
+ *
+ *   12-byte CDB    0       1          2-5     6-9     10      11
+ *                  opcode  flags      lba     length  group   control        MAINTENANCE IN, REPORT LUNS: 6-9
+ *
+ *   16-byte CDB    0       1          2-9     10-13   14      15
+ *                  opcode  flags      lba     length  group   control        COMPARE AND WRITE: length in 13
+ *
+ *   flags          7 6 5      4             3            2-1             0
+ *   READ, WRITE    protect    DPO           FUA          .               .
+ *   VERIFY         protect    DPO           .            BYTCHK          .
+ *   WRITE SAME     protect    ANCHOR        UNMAP        .               NDOB (16 only)
+ *   SYNC CACHE, PRE-FETCH                                IMMED is bit 1
+ *   UNMAP                                                                ANCHOR
+ *   SERVICE ACTION IN, MAINTENANCE IN: service action in bits 4-0
+ */
+import { readSafeU64, writeSafeU64 } from '../common/u64.js';
+import { commandFormatOf } from './command-formats.js';
+import { Opcode } from './opcodes.js';
+
+/** Bits of byte 1, as drawn above. */
+export const CdbFlag = {
+  dpo: 0x10,
+  fua: 0x08,
+  /** WRITE SAME. */
+  unmap: 0x08,
+  /** WRITE SAME; UNMAP has its own at bit 0. */
+  anchor: 0x10,
+  /** WRITE SAME(16): no data-out buffer, zeroes are meant. */
+  noDataOut: 0x01,
+  /** SYNCHRONIZE CACHE and PRE-FETCH. */
+  immediate: 0x02,
+  /** MODE SENSE: no block descriptors. */
+  disableBlockDescriptors: 0x08,
+} as const;
+
+/** SPC-4 4.2.5.1: the length follows from the opcode's group; 0 for groups that are variable or vendor-specific. */
+export function cdbLengthOf(opcode: number): number {
+  return [6, 10, 10, 0, 16, 12, 0, 0][opcode >> 5] ?? 0;
+}
+
+/** Any CDB of {@link COMMAND_FORMATS}, in one shape. Fields that a command does not have are zero or false. */
+export class DecodedCdb {
+  opcode = 0;
+  /** 0 for commands without one. */
+  serviceAction = 0;
+  /** First logical block; -1 when above 2^53 - 1, which no device has. */
+  lba = 0;
+  /** Logical blocks: transfer length, number of blocks, verification length. READ(6) and WRITE(6) say 0 for 256: here it is 256. */
+  blocks = 0;
+  /** Bytes: allocation length of data-in parameter data, parameter list length of data-out. */
+  allocationLength = 0;
+  /** RDPROTECT, WRPROTECT or VRPROTECT. */
+  protect = 0;
+  dpo = false;
+  fua = false;
+  unmap = false;
+  anchor = false;
+  noDataOut = false;
+  immediate = false;
+  byteCheck = 0;
+  /** INQUIRY: pageCode is a VPD page. */
+  evpd = false;
+  pageCode = 0;
+  subpageCode = 0;
+  /** MODE SENSE PC: 0 current, 1 changeable, 2 default, 3 saved. */
+  pageControl = 0;
+  disableBlockDescriptors = false;
+  longLba = false;
+  selectReport = 0;
+  /** REPORT SUPPORTED OPERATION CODES. */
+  reportingOptions = 0;
+  returnTimeouts = false;
+  requestedOpcode = 0;
+  requestedServiceAction = 0;
+  /** REQUEST SENSE: descriptor format wanted. */
+  descriptorSense = false;
+  /** START STOP UNIT. */
+  start = false;
+  loadEject = false;
+  powerCondition = 0;
+  /** READ CAPACITY(10) PMI. */
+  partialMedium = false;
+  control = 0;
+
+  /** Back to all zero and false; cheaper than a copy, and this runs once per command. */
+  reset(): void {
+    this.opcode = 0;
+    this.serviceAction = 0;
+    this.lba = 0;
+    this.blocks = 0;
+    this.allocationLength = 0;
+    this.protect = 0;
+    this.dpo = false;
+    this.fua = false;
+    this.unmap = false;
+    this.anchor = false;
+    this.noDataOut = false;
+    this.immediate = false;
+    this.byteCheck = 0;
+    this.evpd = false;
+    this.pageCode = 0;
+    this.subpageCode = 0;
+    this.pageControl = 0;
+    this.disableBlockDescriptors = false;
+    this.longLba = false;
+    this.selectReport = 0;
+    this.reportingOptions = 0;
+    this.returnTimeouts = false;
+    this.requestedOpcode = 0;
+    this.requestedServiceAction = 0;
+    this.descriptorSense = false;
+    this.start = false;
+    this.loadEject = false;
+    this.powerCondition = 0;
+    this.partialMedium = false;
+    this.control = 0;
+  }
+}
+
+/**
+ * Reads the CDB at `offset`, of which 16 bytes exist. Returns false for a command that {@link COMMAND_FORMATS}
+ * does not have; `out.opcode` and `out.serviceAction` are set nevertheless.
+ */
+export function decodeCdb(view: DataView, offset: number, out: DecodedCdb): boolean {
+  out.reset();
+  const opcode = view.getUint8(offset);
+  out.opcode = opcode;
+  switch (opcode >> 5) {
+    case 0:
+      out.control = view.getUint8(offset + 5);
+      return decodeCdb6(view, offset, out);
+    case 1:
+    case 2:
+      out.control = view.getUint8(offset + 9);
+      return decodeCdb10(view, offset, out);
+    case 4:
+      out.control = view.getUint8(offset + 15);
+      return decodeCdb16(view, offset, out);
+    case 5:
+      out.control = view.getUint8(offset + 11);
+      return decodeCdb12(view, offset, out);
+    default:
+      return false;
+  }
+}
+
+function decodeCdb6(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.testUnitReady:
+      return true;
+    case Opcode.requestSense:
+      out.descriptorSense = (flags & 1) !== 0;
+      out.allocationLength = view.getUint8(offset + 4);
+      return true;
+    case Opcode.read6:
+    case Opcode.write6: {
+      const blocks = view.getUint8(offset + 4);
+      out.lba = ((flags & 0x1f) << 16) | view.getUint16(offset + 2);
+      out.blocks = blocks === 0 ? 256 : blocks;
+      return true;
+    }
+    case Opcode.inquiry:
+      out.evpd = (flags & 1) !== 0;
+      out.pageCode = view.getUint8(offset + 2);
+      out.allocationLength = view.getUint16(offset + 3);
+      return true;
+    case Opcode.modeSense6:
+      decodeModePage(view, offset, out);
+      out.allocationLength = view.getUint8(offset + 4);
+      return true;
+    case Opcode.startStopUnit: {
+      const action = view.getUint8(offset + 4);
+      out.immediate = (flags & 1) !== 0;
+      out.powerCondition = action >> 4;
+      out.loadEject = (action & 2) !== 0;
+      out.start = (action & 1) !== 0;
+      return true;
+    }
+    default:
+      return false;
+  }
+}
+
+function decodeModePage(view: DataView, offset: number, out: DecodedCdb): void {
+  const flags = view.getUint8(offset + 1);
+  const page = view.getUint8(offset + 2);
+  out.longLba = (flags & 0x10) !== 0;
+  out.disableBlockDescriptors = (flags & CdbFlag.disableBlockDescriptors) !== 0;
+  out.pageControl = page >> 6;
+  out.pageCode = page & 0x3f;
+  out.subpageCode = view.getUint8(offset + 3);
+}
+
+function decodeCdb10(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.modeSense10:
+      decodeModePage(view, offset, out);
+      out.allocationLength = view.getUint16(offset + 7);
+      return true;
+    case Opcode.unmap:
+      out.anchor = (flags & 1) !== 0;
+      out.allocationLength = view.getUint16(offset + 7);
+      return true;
+    case Opcode.readCapacity10:
+      out.lba = view.getUint32(offset + 2);
+      out.partialMedium = (view.getUint8(offset + 8) & 1) !== 0;
+      return true;
+    case Opcode.read10:
+    case Opcode.write10:
+    case Opcode.verify10:
+    case Opcode.preFetch10:
+    case Opcode.synchronizeCache10:
+    case Opcode.writeSame10:
+      decodeBlockFlags(out, flags);
+      out.lba = view.getUint32(offset + 2);
+      out.blocks = view.getUint16(offset + 7);
+      return true;
+    default:
+      return false;
+  }
+}
+
+function decodeCdb12(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.reportLuns:
+      out.selectReport = view.getUint8(offset + 2);
+      out.allocationLength = view.getUint32(offset + 6);
+      return true;
+    case Opcode.read12:
+    case Opcode.write12:
+      decodeBlockFlags(out, flags);
+      out.lba = view.getUint32(offset + 2);
+      out.blocks = view.getUint32(offset + 6);
+      return true;
+    case Opcode.maintenanceIn: {
+      const options = view.getUint8(offset + 2);
+      out.serviceAction = flags & 0x1f;
+      out.returnTimeouts = (options & 0x80) !== 0;
+      out.reportingOptions = options & 7;
+      out.requestedOpcode = view.getUint8(offset + 3);
+      out.requestedServiceAction = view.getUint16(offset + 4);
+      out.allocationLength = view.getUint32(offset + 6);
+      return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
+    }
+    default:
+      return false;
+  }
+}
+
+function decodeCdb16(view: DataView, offset: number, out: DecodedCdb): boolean {
+  const flags = view.getUint8(offset + 1);
+  switch (out.opcode) {
+    case Opcode.read16:
+    case Opcode.write16:
+    case Opcode.verify16:
+    case Opcode.preFetch16:
+    case Opcode.synchronizeCache16:
+    case Opcode.writeSame16:
+      decodeBlockFlags(out, flags);
+      out.lba = readSafeU64(view, offset + 2);
+      out.blocks = view.getUint32(offset + 10);
+      return true;
+    case Opcode.compareAndWrite:
+      decodeBlockFlags(out, flags);
+      out.lba = readSafeU64(view, offset + 2);
+      out.blocks = view.getUint8(offset + 13);
+      return true;
+    case Opcode.serviceActionIn16:
+      out.serviceAction = flags & 0x1f;
+      out.lba = readSafeU64(view, offset + 2);
+      out.allocationLength = view.getUint32(offset + 10);
+      return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
+    default:
+      return false;
+  }
+}
+
+/** Byte 1 of the commands that address blocks; which bits mean what depends on the command. */
+function decodeBlockFlags(out: DecodedCdb, flags: number): void {
+  out.protect = flags >> 5;
+  switch (out.opcode) {
+    case Opcode.writeSame10:
+    case Opcode.writeSame16:
+      out.anchor = (flags & CdbFlag.anchor) !== 0;
+      out.unmap = (flags & CdbFlag.unmap) !== 0;
+      out.noDataOut = out.opcode === Opcode.writeSame16 && (flags & CdbFlag.noDataOut) !== 0;
+      return;
+    case Opcode.preFetch10:
+    case Opcode.preFetch16:
+    case Opcode.synchronizeCache10:
+    case Opcode.synchronizeCache16:
+      out.protect = 0;
+      out.immediate = (flags & CdbFlag.immediate) !== 0;
+      return;
+    case Opcode.verify10:
+    case Opcode.verify16:
+      out.dpo = (flags & CdbFlag.dpo) !== 0;
+      out.byteCheck = (flags >> 1) & 3;
+      return;
+    default:
+      out.dpo = (flags & CdbFlag.dpo) !== 0;
+      out.fua = (flags & CdbFlag.fua) !== 0;
+  }
+}
+
+/** Writes a CDB of the 16-byte block form. Also GET LBA STATUS and READ CAPACITY(16), with `length` in bytes. */
+export function encodeCdb16(
+  cdb: DataView,
+  opcode: number,
+  flags: number,
+  lba: number,
+  length: number,
+): void {
+  cdb.setUint16(0, (opcode << 8) | flags);
+  writeSafeU64(cdb, 2, lba);
+  cdb.setUint32(10, length);
+  cdb.setUint16(14, 0);
+}
+
+/** Writes a CDB of the 10-byte block form. `lba` is below 2^32, `length` below 2^16. */
+export function encodeCdb10(
+  cdb: DataView,
+  opcode: number,
+  flags: number,
+  lba: number,
+  length: number,
+): void {
+  cdb.setUint16(0, (opcode << 8) | flags);
+  cdb.setUint32(2, lba);
+  cdb.setUint8(6, 0);
+  cdb.setUint16(7, length);
+  cdb.setUint8(9, 0);
+  cdb.setUint32(10, 0);
+  cdb.setUint16(14, 0);
+}

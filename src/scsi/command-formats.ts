@@ -1,0 +1,98 @@
+import { Opcode, ServiceAction } from './opcodes.js';
+
+/** SPC-4 4.3.4.1 and SBC-3: one command that this project knows. */
+export interface CommandFormat {
+  readonly name: string;
+  readonly opcode: number;
+  /** -1 where the opcode is the whole command. */
+  readonly serviceAction: number;
+  /** For REPORT SUPPORTED OPERATION CODES: the opcode, then a one for each bit that is looked at. */
+  readonly usage: readonly number[];
+}
+
+const FF4 = [0xff, 0xff, 0xff, 0xff] as const;
+
+function format(
+  name: string,
+  opcode: number,
+  usage: readonly number[],
+  serviceAction = -1,
+): CommandFormat {
+  return { name, opcode, serviceAction, usage: [opcode, ...usage, 0] };
+}
+
+/** The bodies behind `flags`, without the control byte, which `format` adds. */
+const body10 = (flags: number) => [flags, ...FF4, 0, 0xff, 0xff];
+const body12 = (flags: number) => [flags, ...FF4, ...FF4, 0];
+const body16 = (flags: number) => [flags, ...FF4, ...FF4, ...FF4, 0];
+const bodyAllocation12 = (flags: number, select: number) => [flags, select, 0, 0, 0, ...FF4, 0];
+
+/** Every command with its usage map. Names for logs come from here. */
+export const COMMAND_FORMATS: readonly CommandFormat[] = [
+  format('TEST UNIT READY', Opcode.testUnitReady, [0, 0, 0, 0]),
+  format('REQUEST SENSE', Opcode.requestSense, [0x01, 0, 0, 0xff]),
+  format('READ(6)', Opcode.read6, [0x1f, 0xff, 0xff, 0xff]),
+  format('WRITE(6)', Opcode.write6, [0x1f, 0xff, 0xff, 0xff]),
+  format('INQUIRY', Opcode.inquiry, [0x01, 0xff, 0xff, 0xff]),
+  format('MODE SENSE(6)', Opcode.modeSense6, [0x08, 0xff, 0xff, 0xff]),
+  format('START STOP UNIT', Opcode.startStopUnit, [0x01, 0, 0, 0xf7]),
+  format('READ CAPACITY(10)', Opcode.readCapacity10, [0, ...FF4, 0, 0, 0x01]),
+  format('READ(10)', Opcode.read10, body10(0xf8)),
+  format('WRITE(10)', Opcode.write10, body10(0xf8)),
+  format('VERIFY(10)', Opcode.verify10, body10(0xf6)),
+  format('PRE-FETCH(10)', Opcode.preFetch10, body10(0x02)),
+  format('SYNCHRONIZE CACHE(10)', Opcode.synchronizeCache10, body10(0x02)),
+  format('WRITE SAME(10)', Opcode.writeSame10, body10(0xf8)),
+  format('UNMAP', Opcode.unmap, [0x01, 0, 0, 0, 0, 0, 0xff, 0xff]),
+  format('MODE SENSE(10)', Opcode.modeSense10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff]),
+  format('READ(16)', Opcode.read16, body16(0xf8)),
+  format('COMPARE AND WRITE', Opcode.compareAndWrite, [0xf8, ...FF4, ...FF4, 0, 0, 0, 0xff, 0]),
+  format('WRITE(16)', Opcode.write16, body16(0xf8)),
+  format('VERIFY(16)', Opcode.verify16, body16(0xf6)),
+  format('PRE-FETCH(16)', Opcode.preFetch16, body16(0x02)),
+  format('SYNCHRONIZE CACHE(16)', Opcode.synchronizeCache16, body16(0x02)),
+  format('WRITE SAME(16)', Opcode.writeSame16, body16(0xf9)),
+  format(
+    'READ CAPACITY(16)',
+    Opcode.serviceActionIn16,
+    [0x1f, 0, 0, 0, 0, 0, 0, 0, 0, ...FF4, 0],
+    ServiceAction.readCapacity16,
+  ),
+  format(
+    'GET LBA STATUS',
+    Opcode.serviceActionIn16,
+    [0x1f, ...FF4, ...FF4, ...FF4, 0],
+    ServiceAction.getLbaStatus,
+  ),
+  format('REPORT LUNS', Opcode.reportLuns, bodyAllocation12(0, 0xff)),
+  format(
+    'REPORT TARGET PORT GROUPS',
+    Opcode.maintenanceIn,
+    [0xff, 0, 0, 0, 0, ...FF4, 0],
+    ServiceAction.reportTargetPortGroups,
+  ),
+  format(
+    'REPORT SUPPORTED OPERATION CODES',
+    Opcode.maintenanceIn,
+    [0x1f, 0x87, 0xff, 0xff, 0xff, ...FF4, 0],
+    ServiceAction.reportSupportedOperationCodes,
+  ),
+  format('READ(12)', Opcode.read12, body12(0xf8)),
+  format('WRITE(12)', Opcode.write12, body12(0xf8)),
+];
+
+/** The format of a command, or undefined for one that this project does not know. */
+export function commandFormatOf(opcode: number, serviceAction: number): CommandFormat | undefined {
+  return COMMAND_FORMATS.find(
+    (entry) =>
+      entry.opcode === opcode &&
+      (entry.serviceAction === -1 || entry.serviceAction === serviceAction),
+  );
+}
+
+/** `READ(16)`, or `command 0xc1` for one that has no name here. `offset` is the CDB's first byte. */
+export function commandNameAt(cdb: DataView, offset: number): string {
+  const opcode = cdb.getUint8(offset);
+  const known = commandFormatOf(opcode, cdb.getUint8(offset + 1) & 0x1f);
+  return known?.name ?? `command 0x${opcode.toString(16).padStart(2, '0')}`;
+}

@@ -1,0 +1,69 @@
+/** Operation codes and service actions (SPC-4 annex E, SBC-3 5.1), and the statuses that commands end with. */
+
+/** Operation codes. */
+export const Opcode = {
+  testUnitReady: 0x00,
+  requestSense: 0x03,
+  read6: 0x08,
+  write6: 0x0a,
+  inquiry: 0x12,
+  modeSense6: 0x1a,
+  startStopUnit: 0x1b,
+  readCapacity10: 0x25,
+  read10: 0x28,
+  write10: 0x2a,
+  verify10: 0x2f,
+  preFetch10: 0x34,
+  synchronizeCache10: 0x35,
+  writeSame10: 0x41,
+  unmap: 0x42,
+  modeSense10: 0x5a,
+  read16: 0x88,
+  compareAndWrite: 0x89,
+  write16: 0x8a,
+  verify16: 0x8f,
+  preFetch16: 0x90,
+  synchronizeCache16: 0x91,
+  writeSame16: 0x93,
+  serviceActionIn16: 0x9e,
+  reportLuns: 0xa0,
+  maintenanceIn: 0xa3,
+  read12: 0xa8,
+  write12: 0xaa,
+} as const;
+export type Opcode = (typeof Opcode)[keyof typeof Opcode];
+
+/** Service actions of SERVICE ACTION IN(16) and of MAINTENANCE IN. */
+export const ServiceAction = {
+  readCapacity16: 0x10,
+  getLbaStatus: 0x12,
+  reportTargetPortGroups: 0x0a,
+  reportSupportedOperationCodes: 0x0c,
+} as const;
+
+/** SAM-5 5.3.1. */
+export const ScsiStatus = {
+  good: 0x00,
+  checkCondition: 0x02,
+  conditionMet: 0x04,
+  busy: 0x08,
+  reservationConflict: 0x18,
+  taskSetFull: 0x28,
+  acaActive: 0x30,
+  taskAborted: 0x40,
+} as const;
+
+const STATUS_NAMES: Readonly<Record<number, string>> = {
+  [ScsiStatus.good]: 'GOOD',
+  [ScsiStatus.checkCondition]: 'CHECK CONDITION',
+  [ScsiStatus.conditionMet]: 'CONDITION MET',
+  [ScsiStatus.busy]: 'BUSY',
+  [ScsiStatus.reservationConflict]: 'RESERVATION CONFLICT',
+  [ScsiStatus.taskSetFull]: 'TASK SET FULL',
+  [ScsiStatus.acaActive]: 'ACA ACTIVE',
+  [ScsiStatus.taskAborted]: 'TASK ABORTED',
+};
+
+export function scsiStatusName(status: number): string {
+  return STATUS_NAMES[status] ?? `status 0x${status.toString(16)}`;
+}
