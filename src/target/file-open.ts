@@ -19,11 +19,16 @@ export interface OpenedFile {
   readonly sizeBytes: number;
   /** What the file had before it was made `sizeBytes` long: all behind it reads as zeroes. */
   readonly oldBytes: number;
+  /** Storage that the file had then: less than `oldBytes` for one with holes, or compressed, or on some file systems. */
+  readonly allocatedBytes: number;
   /** Device and inode, which tell the file from all others that are open under whatever name. */
   readonly claim: string;
   /** Path and inode: see Store.identity. Device numbers may change with a restart of the machine. */
   readonly identity: string;
 }
+
+/** `st_blocks` counts in these, whatever the file system's block is. */
+const STAT_BLOCK_BYTES = 512;
 
 const openFile = promisify(open);
 const statFile = promisify(fstat);
@@ -45,7 +50,8 @@ export async function openStoreFile(choice: FileChoice): Promise<OpenedFile> {
     const oldBytes = Number(stats.size);
     const sizeBytes = await sizeFile(fd, oldBytes, choice);
     const identity = `file ${await findPath(choice.path)} ${stats.ino}`;
-    return { fd, sizeBytes, oldBytes, claim, identity };
+    const allocatedBytes = Number(stats.blocks) * STAT_BLOCK_BYTES;
+    return { fd, sizeBytes, oldBytes, allocatedBytes, claim, identity };
   } catch (error) {
     if (claim !== null) claims.delete(claim);
     await closeFile(fd);

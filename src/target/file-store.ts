@@ -1,3 +1,6 @@
+import { fsync } from 'node:fs';
+import { promisify } from 'node:util';
+import { ConfigError, messageOf } from '../common/errors.js';
 import { silentLogger } from '../observe/log.js';
 import type { Logger } from '../observe/log.js';
 import { AllocationMap } from './allocation-map.js';
@@ -5,10 +8,18 @@ import { closeStoreFile, openStoreFile } from './file-open.js';
 import type { FileChoice, OpenedFile } from './file-open.js';
 import { FileAction, FileOperation } from './file-operation.js';
 import { FileSync } from './file-sync.js';
+import { findData } from './hole-finder.js';
 import { HolePuncher, probePunching } from './hole-puncher.js';
 import { PUNCH_BYTES_MIN } from './limits.js';
 import { StoreOp, StoreStatus } from './store.js';
 import type { Store, StoreRequest } from './store.js';
+
+/** What a store is made of. */
+interface StoreParts {
+  readonly file: OpenedFile;
+  readonly canPunch: boolean;
+  readonly map: AllocationMap;
+}
 
 /** A punch that runs. A write that meets it keeps the range marked as allocated. */
 interface RunningPunch {
@@ -21,9 +32,9 @@ interface RunningPunch {
  * A store in a regular file: sparse, and durable from a flush or a forced write on (fdatasync).
  *
  * What it says about allocation: Node cannot ask the file system (SEEK_HOLE), so the store remembers. What it created or
- * added to a file starts as a hole; what was there before counts as allocated, whatever the file's block count says (some
- * file systems report none), until it is punched here. A range is called a hole only after the file system confirmed
- * the punch and no write met it.
+ * added to a file starts as a hole; what was there before is looked for once, with a process of its own, and counts as
+ * allocated where that cannot be told. A range is called a hole later only after the file system confirmed the punch and
+ * no write met it.
  *
  * All that holds for the only writer of the file. Within a process a file that is open is refused to a second store.
  * Between processes nothing locks (Node has no flock): whoever starts two targets on one file has to see to it.
@@ -52,7 +63,8 @@ export class FileStore implements Store {
   #requestCount = 0;
   #onIdle: (() => void) | null = null;
 
-  private constructor(choice: FileChoice, file: OpenedFile, canPunch: boolean, log: Logger) {
+  private constructor(choice: FileChoice, parts: StoreParts, log: Logger) {
+    const { file, canPunch, map } = parts;
     this.name = `file:${choice.path}`;
     this.identity = file.identity;
     this.sizeBytes = file.sizeBytes;
@@ -65,8 +77,7 @@ export class FileStore implements Store {
       const what = 'fdatasync failed: no flush succeeds until the file is opened again';
       log.error({ store: this.name, error }, what);
     });
-    this.#map = new AllocationMap(file.sizeBytes);
-    this.#map.allocate(0, file.oldBytes);
+    this.#map = map;
     this.punchGranularityBytes = Math.max(this.#map.pageBytes, PUNCH_BYTES_MIN);
     this.#puncher = new HolePuncher(file.fd);
   }
@@ -74,12 +85,12 @@ export class FileStore implements Store {
   /** @throws ConfigError when the file cannot be what was asked for. */
   static async open(choice: FileChoice, log: Logger = silentLogger): Promise<FileStore> {
     const file = await openStoreFile(choice);
-    if (choice.readOnly) return new FileStore(choice, file, false, log);
-    const obstacle = await probePunching(file.fd, file.sizeBytes);
-    if (obstacle !== null) {
-      log.info({ path: choice.path, obstacle }, 'the file cannot have holes punched: a thick LUN');
+    try {
+      return new FileStore(choice, await partsOf(choice, file, log), log);
+    } catch (error) {
+      await closeStoreFile(file);
+      throw error;
     }
-    return new FileStore(choice, file, obstacle === null, log);
   }
 
   submit(request: StoreRequest): void {
@@ -265,5 +276,50 @@ export class FileStore implements Store {
     const operation = this.#takeOperation(FileAction.sync, 0, 0);
     operation.followUp = next;
     operation.start();
+  }
+}
+
+async function partsOf(
+  { path, readOnly }: FileChoice,
+  file: OpenedFile,
+  log: Logger,
+): Promise<StoreParts> {
+  const map = new AllocationMap(file.sizeBytes);
+  map.allocate(0, file.oldBytes);
+  if (readOnly) return { file, canPunch: false, map };
+  const obstacle = await probePunching(file.fd, file.sizeBytes);
+  if (obstacle !== null) {
+    log.info({ path, obstacle }, 'the file cannot have holes punched: a thick LUN');
+    return { file, canPunch: false, map };
+  }
+  return { file, canPunch: true, map: await mapOf(path, file, map, log) };
+}
+
+/** The map of what an old file has; `full` where it has no holes, or where that cannot be told. */
+async function mapOf(
+  path: string,
+  file: OpenedFile,
+  full: AllocationMap,
+  log: Logger,
+): Promise<AllocationMap> {
+  if (file.allocatedBytes >= file.oldBytes) return full;
+  const map = new AllocationMap(file.sizeBytes);
+  // A file system may find the holes of a file with unwritten data where there are none.
+  await flush(path, file);
+  const obstacle = await findData(file.fd, file.oldBytes, (start, end) => {
+    map.allocate(start, end - start);
+  });
+  if (obstacle === null) return map;
+  log.info({ path, obstacle }, "the file's holes cannot be found: they count as allocated");
+  return full;
+}
+
+/** @throws ConfigError */
+async function flush(path: string, { fd }: OpenedFile): Promise<void> {
+  try {
+    await promisify(fsync)(fd);
+  } catch (error) {
+    const message = `the LUN's file ${path} cannot be flushed: ${messageOf(error)}`;
+    throw new ConfigError('lun', message, { path }, error);
   }
 }

@@ -20,6 +20,8 @@ export const ALLOCATION_PAGES_MAX = 1 << 24;
 export const PUNCH_BYTES_MIN = 32 * KIB;
 /** Hole-punching processes at once: enough to overlap, too few to starve the two-core machine they run on. */
 export const PUNCH_PROCESSES_MAX = 2;
+/** Looking for a file's holes at its start: a second for a million runs of data; more is not worth the wait. */
+export const HOLE_SEARCH_MS = 10_000;
 /**
  * A memory store's chunk: few hold a large I/O, and one is copied at once when a write finds it being read. Stores with
  * large pages have longer ones, and copy.
