@@ -16,10 +16,13 @@
  *   flags          7 6 5      4             3            2-1             0
  *   READ, WRITE    protect    DPO           FUA          .               .
  *   VERIFY         protect    DPO           .            BYTCHK          .
- *   WRITE SAME     protect    ANCHOR        UNMAP        .               NDOB (16 only)
+ *   WRITE SAME     protect    ANCHOR        UNMAP        PBDATA, LBDATA  NDOB (16 only)
  *   SYNC CACHE, PRE-FETCH                                IMMED is bit 1
  *   UNMAP                                                                ANCHOR
- *   SERVICE ACTION IN, MAINTENANCE IN: service action in bits 4-0
+ *   10-byte block commands: RELADR, obsolete, in bit 0. READ, WRITE: FUA_NV, obsolete, in bit 1
+ *   MODE SELECT: PF 4, SP 0. LOG SENSE: SP 0. SEND DIAGNOSTIC: self-test code 7-5, PF 4, SELFTEST 2
+ *   RESERVE, RELEASE: third party 4, LONGID 1 (10 only), EXTENT 0
+ *   SERVICE ACTION IN, MAINTENANCE IN, PERSISTENT RESERVE IN and OUT: service action in bits 4-0
  */
 import { readSafeU64, writeSafeU64 } from '../common/u64.js';
 import { commandFormatOf } from './command-formats.js';
@@ -35,8 +38,14 @@ export const CdbFlag = {
   anchor: 0x10,
   /** WRITE SAME(16): no data-out buffer, zeroes are meant. */
   noDataOut: 0x01,
+  /** WRITE SAME: the block is written with something else in it each time. Obsolete since SBC-3. */
+  blockData: 0x06,
   /** SYNCHRONIZE CACHE and PRE-FETCH. */
   immediate: 0x02,
+  /** READ and WRITE: non-volatile memory is enough. Obsolete since SBC-3. */
+  fuaNonVolatile: 0x02,
+  /** The 10-byte block commands: the address counts from that of the last command. Obsolete since SBC-2. */
+  relativeAddress: 0x01,
   /** MODE SENSE: no block descriptors. */
   disableBlockDescriptors: 0x08,
 } as const;
@@ -64,6 +73,8 @@ export class DecodedCdb {
   unmap = false;
   anchor = false;
   noDataOut = false;
+  /** A bit of byte 1 is set that asks for something other than what the command does without it. */
+  isUnusual = false;
   immediate = false;
   byteCheck = 0;
   /** INQUIRY: pageCode is a VPD page. */
@@ -88,6 +99,19 @@ export class DecodedCdb {
   powerCondition = 0;
   /** READ CAPACITY(10) PMI. */
   partialMedium = false;
+  /** MODE SELECT and LOG SENSE SP, MODE SELECT PF. */
+  savePages = false;
+  pageFormat = false;
+  /** LOG SENSE. */
+  parameterPointer = 0;
+  /** SEND DIAGNOSTIC. */
+  selfTest = false;
+  selfTestCode = 0;
+  /** PERSISTENT RESERVE OUT. */
+  reservationScope = 0;
+  reservationType = 0;
+  /** REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS: REPD. */
+  extended = false;
   control = 0;
 
   /** Back to all zero and false; cheaper than a copy, and this runs once per command. */
@@ -103,6 +127,7 @@ export class DecodedCdb {
     this.unmap = false;
     this.anchor = false;
     this.noDataOut = false;
+    this.isUnusual = false;
     this.immediate = false;
     this.byteCheck = 0;
     this.evpd = false;
@@ -121,6 +146,14 @@ export class DecodedCdb {
     this.loadEject = false;
     this.powerCondition = 0;
     this.partialMedium = false;
+    this.savePages = false;
+    this.pageFormat = false;
+    this.parameterPointer = 0;
+    this.selfTest = false;
+    this.selfTestCode = 0;
+    this.reservationScope = 0;
+    this.reservationType = 0;
+    this.extended = false;
     this.control = 0;
   }
 }
@@ -173,6 +206,20 @@ function decodeCdb6(view: DataView, offset: number, out: DecodedCdb): boolean {
       out.pageCode = view.getUint8(offset + 2);
       out.allocationLength = view.getUint16(offset + 3);
       return true;
+    case Opcode.modeSelect6:
+      out.pageFormat = (flags & 0x10) !== 0;
+      out.savePages = (flags & 1) !== 0;
+      out.allocationLength = view.getUint8(offset + 4);
+      return true;
+    case Opcode.reserve6:
+    case Opcode.release6:
+      out.isUnusual = (flags & 0x11) !== 0;
+      return true;
+    case Opcode.sendDiagnostic:
+      out.selfTestCode = flags >> 5;
+      out.selfTest = (flags & 0x04) !== 0;
+      out.allocationLength = view.getUint16(offset + 3);
+      return true;
     case Opcode.modeSense6:
       decodeModePage(view, offset, out);
       out.allocationLength = view.getUint8(offset + 4);
@@ -207,6 +254,31 @@ function decodeCdb10(view: DataView, offset: number, out: DecodedCdb): boolean {
       decodeModePage(view, offset, out);
       out.allocationLength = view.getUint16(offset + 7);
       return true;
+    case Opcode.modeSelect10:
+      out.pageFormat = (flags & 0x10) !== 0;
+      out.savePages = (flags & 1) !== 0;
+      out.allocationLength = view.getUint16(offset + 7);
+      return true;
+    case Opcode.logSense:
+      decodeModePage(view, offset, out);
+      out.savePages = (flags & 1) !== 0;
+      out.parameterPointer = view.getUint16(offset + 5);
+      out.allocationLength = view.getUint16(offset + 7);
+      return true;
+    case Opcode.reserve10:
+    case Opcode.release10:
+      out.isUnusual = (flags & 0x13) !== 0;
+      return true;
+    case Opcode.persistentReserveIn:
+      out.serviceAction = flags & 0x1f;
+      out.allocationLength = view.getUint16(offset + 7);
+      return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
+    case Opcode.persistentReserveOut:
+      out.serviceAction = flags & 0x1f;
+      out.reservationScope = view.getUint8(offset + 2) >> 4;
+      out.reservationType = view.getUint8(offset + 2) & 0x0f;
+      out.allocationLength = view.getUint32(offset + 5);
+      return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
     case Opcode.unmap:
       out.anchor = (flags & 1) !== 0;
       out.allocationLength = view.getUint16(offset + 7);
@@ -222,6 +294,7 @@ function decodeCdb10(view: DataView, offset: number, out: DecodedCdb): boolean {
     case Opcode.synchronizeCache10:
     case Opcode.writeSame10:
       decodeBlockFlags(out, flags);
+      if ((flags & CdbFlag.relativeAddress) !== 0) out.isUnusual = true;
       out.lba = view.getUint32(offset + 2);
       out.blocks = view.getUint16(offset + 7);
       return true;
@@ -246,7 +319,9 @@ function decodeCdb12(view: DataView, offset: number, out: DecodedCdb): boolean {
     case Opcode.maintenanceIn: {
       const options = view.getUint8(offset + 2);
       out.serviceAction = flags & 0x1f;
+      // The same bit has another name in REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
       out.returnTimeouts = (options & 0x80) !== 0;
+      out.extended = (options & 0x80) !== 0;
       out.reportingOptions = options & 7;
       out.requestedOpcode = view.getUint8(offset + 3);
       out.requestedServiceAction = view.getUint16(offset + 4);
@@ -294,6 +369,7 @@ function decodeBlockFlags(out: DecodedCdb, flags: number): void {
     case Opcode.writeSame16:
       out.anchor = (flags & CdbFlag.anchor) !== 0;
       out.unmap = (flags & CdbFlag.unmap) !== 0;
+      out.isUnusual = (flags & CdbFlag.blockData) !== 0;
       out.noDataOut = out.opcode === Opcode.writeSame16 && (flags & CdbFlag.noDataOut) !== 0;
       return;
     case Opcode.preFetch10:
@@ -310,7 +386,8 @@ function decodeBlockFlags(out: DecodedCdb, flags: number): void {
       return;
     default:
       out.dpo = (flags & CdbFlag.dpo) !== 0;
-      out.fua = (flags & CdbFlag.fua) !== 0;
+      // What is on the medium is in non-volatile memory, too.
+      out.fua = (flags & (CdbFlag.fua | CdbFlag.fuaNonVolatile)) !== 0;
   }
 }
 

@@ -1,4 +1,4 @@
-import { Opcode, ServiceAction } from './opcodes.js';
+import { Opcode, PersistentReserveIn, PersistentReserveOut, ServiceAction } from './opcodes.js';
 
 /** SPC-4 4.3.4.1 and SBC-3: one command that this project knows. */
 export interface CommandFormat {
@@ -25,6 +25,8 @@ function format(
 const body10 = (flags: number) => [flags, ...FF4, 0, 0xff, 0xff];
 const body12 = (flags: number) => [flags, ...FF4, ...FF4, 0];
 const body16 = (flags: number) => [flags, ...FF4, ...FF4, ...FF4, 0];
+const bodyReserveIn = [0x1f, 0, 0, 0, 0, 0, 0xff, 0xff];
+const bodyReserveOut = [0x1f, 0xff, 0, 0, ...FF4];
 const bodyAllocation12 = (flags: number, select: number) => [flags, select, 0, 0, 0, ...FF4, 0];
 
 /** Every command with its usage map. Names for logs come from here. */
@@ -34,8 +36,12 @@ export const COMMAND_FORMATS: readonly CommandFormat[] = [
   format('READ(6)', Opcode.read6, [0x1f, 0xff, 0xff, 0xff]),
   format('WRITE(6)', Opcode.write6, [0x1f, 0xff, 0xff, 0xff]),
   format('INQUIRY', Opcode.inquiry, [0x01, 0xff, 0xff, 0xff]),
+  format('MODE SELECT(6)', Opcode.modeSelect6, [0x11, 0, 0, 0xff]),
+  format('RESERVE(6)', Opcode.reserve6, [0x11, 0, 0, 0]),
+  format('RELEASE(6)', Opcode.release6, [0x11, 0, 0, 0]),
   format('MODE SENSE(6)', Opcode.modeSense6, [0x08, 0xff, 0xff, 0xff]),
   format('START STOP UNIT', Opcode.startStopUnit, [0x01, 0, 0, 0xf7]),
+  format('SEND DIAGNOSTIC', Opcode.sendDiagnostic, [0xf4, 0, 0xff, 0xff]),
   format('READ CAPACITY(10)', Opcode.readCapacity10, [0, ...FF4, 0, 0, 0x01]),
   format('READ(10)', Opcode.read10, body10(0xf8)),
   format('WRITE(10)', Opcode.write10, body10(0xf8)),
@@ -44,7 +50,12 @@ export const COMMAND_FORMATS: readonly CommandFormat[] = [
   format('SYNCHRONIZE CACHE(10)', Opcode.synchronizeCache10, body10(0x02)),
   format('WRITE SAME(10)', Opcode.writeSame10, body10(0xf8)),
   format('UNMAP', Opcode.unmap, [0x01, 0, 0, 0, 0, 0, 0xff, 0xff]),
+  format('LOG SENSE', Opcode.logSense, [0x01, 0xff, 0xff, 0, 0xff, 0xff, 0xff, 0xff]),
+  format('MODE SELECT(10)', Opcode.modeSelect10, [0x11, 0, 0, 0, 0, 0, 0xff, 0xff]),
+  format('RESERVE(10)', Opcode.reserve10, [0x13, 0, 0, 0, 0, 0, 0, 0]),
+  format('RELEASE(10)', Opcode.release10, [0x13, 0, 0, 0, 0, 0, 0, 0]),
   format('MODE SENSE(10)', Opcode.modeSense10, [0x18, 0xff, 0xff, 0, 0, 0, 0xff, 0xff]),
+  ...persistentReserve(),
   format('READ(16)', Opcode.read16, body16(0xf8)),
   format('COMPARE AND WRITE', Opcode.compareAndWrite, [0xf8, ...FF4, ...FF4, 0, 0, 0, 0xff, 0]),
   format('WRITE(16)', Opcode.write16, body16(0xf8)),
@@ -77,9 +88,44 @@ export const COMMAND_FORMATS: readonly CommandFormat[] = [
     [0x1f, 0x87, 0xff, 0xff, 0xff, ...FF4, 0],
     ServiceAction.reportSupportedOperationCodes,
   ),
+  format(
+    'REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS',
+    Opcode.maintenanceIn,
+    [0x1f, 0x80, 0, 0, 0, ...FF4, 0],
+    ServiceAction.reportSupportedTaskManagementFunctions,
+  ),
   format('READ(12)', Opcode.read12, body12(0xf8)),
   format('WRITE(12)', Opcode.write12, body12(0xf8)),
 ];
+
+/** All service actions of the two commands. */
+function persistentReserve(): CommandFormat[] {
+  const { persistentReserveIn, persistentReserveOut } = Opcode;
+  const { readKeys, readReservation, reportCapabilities, readFullStatus } = PersistentReserveIn;
+  const ins: [string, number][] = [
+    ['READ KEYS', readKeys],
+    ['READ RESERVATION', readReservation],
+    ['REPORT CAPABILITIES', reportCapabilities],
+    ['READ FULL STATUS', readFullStatus],
+  ];
+  const outs: [string, number][] = [
+    ['REGISTER', PersistentReserveOut.register],
+    ['RESERVE', PersistentReserveOut.reserve],
+    ['RELEASE', PersistentReserveOut.release],
+    ['CLEAR', PersistentReserveOut.clear],
+    ['PREEMPT', PersistentReserveOut.preempt],
+    ['PREEMPT AND ABORT', PersistentReserveOut.preemptAndAbort],
+    ['REGISTER AND IGNORE EXISTING KEY', PersistentReserveOut.registerAndIgnoreExistingKey],
+  ];
+  return [
+    ...ins.map(([action, code]) =>
+      format(`PERSISTENT RESERVE IN: ${action}`, persistentReserveIn, bodyReserveIn, code),
+    ),
+    ...outs.map(([action, code]) =>
+      format(`PERSISTENT RESERVE OUT: ${action}`, persistentReserveOut, bodyReserveOut, code),
+    ),
+  ];
+}
 
 /** The format of a command, or undefined for one that this project does not know. */
 export function commandFormatOf(opcode: number, serviceAction: number): CommandFormat | undefined {
@@ -88,6 +134,11 @@ export function commandFormatOf(opcode: number, serviceAction: number): CommandF
       entry.opcode === opcode &&
       (entry.serviceAction === -1 || entry.serviceAction === serviceAction),
   );
+}
+
+/** The operation code is known, whatever becomes of its service action. */
+export function isKnownOpcode(opcode: number): boolean {
+  return COMMAND_FORMATS.some((entry) => entry.opcode === opcode);
 }
 
 /** `READ(16)`, or `command 0xc1` for one that has no name here. `offset` is the CDB's first byte. */

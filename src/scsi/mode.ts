@@ -1,5 +1,5 @@
 /**
- * Mode parameters (SPC-4 7.5, SBC-3 6.4), as MODE SENSE returns them.
+ * Mode parameters (SPC-4 7.5, SBC-3 6.4), as MODE SENSE returns them and MODE SELECT takes them.
  *
  *   Mode parameter header(6)       0 length (n), 1 medium type, 2 device-specific, 3 block descriptor length
  *   Mode parameter header(10)      0-1 length (n - 1), 2 medium type, 3 device-specific, 4 LONGLBA 0, 6-7 descriptors
@@ -133,5 +133,65 @@ function decodeControlPage(view: DataView, offset: number): ControlPage {
     descriptorSense: (view.getUint8(offset + 2) & 0x04) !== 0,
     softwareWriteProtect: (view.getUint8(offset + 4) & 0x08) !== 0,
     taskAbortedStatus: (view.getUint8(offset + 5) & 0x40) !== 0,
+  };
+}
+
+/** One mode page of a MODE SELECT list: where it lies, its header included, and which it is. */
+export interface ModePageSpan {
+  readonly code: number;
+  readonly subpage: number;
+  readonly start: number;
+  readonly length: number;
+}
+
+/** What a MODE SELECT wants to set. */
+export interface ModeSelectList {
+  /** The block descriptor, null without one. -1 blocks stands for FFFFFFFFh. */
+  readonly block: { readonly blocks: number; readonly blockBytes: number } | null;
+  readonly pages: readonly ModePageSpan[];
+}
+
+const BLOCK_DESCRIPTOR_BYTES = 8;
+
+/**
+ * Takes a MODE SELECT list of `length` bytes apart. `cut` when its own lengths say more than is there, `odd` for block
+ * descriptors that no disk has.
+ */
+export function decodeModeSelect(
+  view: DataView,
+  offset: number,
+  length: number,
+  form: ModeSenseForm,
+): ModeSelectList | 'cut' | 'odd' {
+  const headerBytes = form === 6 ? MODE_HEADER_6_BYTES : MODE_HEADER_10_BYTES;
+  if (length < headerBytes) return 'cut';
+  const descriptorBytes = form === 6 ? view.getUint8(offset + 3) : view.getUint16(offset + 6);
+  const isLong = form === 10 && (view.getUint8(offset + 4) & 1) !== 0;
+  if (isLong || (descriptorBytes !== 0 && descriptorBytes !== BLOCK_DESCRIPTOR_BYTES)) return 'odd';
+  let at = headerBytes + descriptorBytes;
+  if (at > length) return 'cut';
+  const block = descriptorBytes === 0 ? null : decodeBlockDescriptor(view, offset + headerBytes);
+  const pages: ModePageSpan[] = [];
+  while (at < length) {
+    if (at + 2 > length) return 'cut';
+    const code = view.getUint8(offset + at);
+    const isSubpage = (code & 0x40) !== 0;
+    if (isSubpage && at + 4 > length) return 'cut';
+    const pageBytes = isSubpage
+      ? 4 + view.getUint16(offset + at + 2)
+      : 2 + view.getUint8(offset + at + 1);
+    if (at + pageBytes > length) return 'cut';
+    const subpage = isSubpage ? view.getUint8(offset + at + 1) : 0;
+    pages.push({ code: code & 0x3f, subpage, start: offset + at, length: pageBytes });
+    at += pageBytes;
+  }
+  return { block, pages };
+}
+
+function decodeBlockDescriptor(view: DataView, offset: number) {
+  const blocks = view.getUint32(offset);
+  return {
+    blocks: blocks === 0xffff_ffff ? -1 : blocks,
+    blockBytes: view.getUint32(offset + 4) & 0xff_ffff,
   };
 }

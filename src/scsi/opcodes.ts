@@ -7,8 +7,12 @@ export const Opcode = {
   read6: 0x08,
   write6: 0x0a,
   inquiry: 0x12,
+  modeSelect6: 0x15,
+  reserve6: 0x16,
+  release6: 0x17,
   modeSense6: 0x1a,
   startStopUnit: 0x1b,
+  sendDiagnostic: 0x1d,
   readCapacity10: 0x25,
   read10: 0x28,
   write10: 0x2a,
@@ -17,7 +21,13 @@ export const Opcode = {
   synchronizeCache10: 0x35,
   writeSame10: 0x41,
   unmap: 0x42,
+  logSense: 0x4d,
+  modeSelect10: 0x55,
+  reserve10: 0x56,
+  release10: 0x57,
   modeSense10: 0x5a,
+  persistentReserveIn: 0x5e,
+  persistentReserveOut: 0x5f,
   read16: 0x88,
   compareAndWrite: 0x89,
   write16: 0x8a,
@@ -39,7 +49,28 @@ export const ServiceAction = {
   getLbaStatus: 0x12,
   reportTargetPortGroups: 0x0a,
   reportSupportedOperationCodes: 0x0c,
+  reportSupportedTaskManagementFunctions: 0x0d,
 } as const;
+
+/** Service actions of PERSISTENT RESERVE IN (SPC-4 table 210). */
+export const PersistentReserveIn = {
+  readKeys: 0x00,
+  readReservation: 0x01,
+  reportCapabilities: 0x02,
+  readFullStatus: 0x03,
+} as const;
+
+/** Service actions of PERSISTENT RESERVE OUT (SPC-4 table 221). */
+export const PersistentReserveOut = {
+  register: 0x00,
+  reserve: 0x01,
+  release: 0x02,
+  clear: 0x03,
+  preempt: 0x04,
+  preemptAndAbort: 0x05,
+  registerAndIgnoreExistingKey: 0x06,
+} as const;
+export type PersistentReserveOut = (typeof PersistentReserveOut)[keyof typeof PersistentReserveOut];
 
 /** SAM-5 5.3.1. */
 export const ScsiStatus = {

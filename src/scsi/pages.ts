@@ -13,6 +13,7 @@
  *   VPD page:  0 qualifier and type, 1 page code, 2-3 page length (n - 3), then
  *   00  page codes                           80  serial number, ASCII
  *   83  designators: 0 protocol 7-4, code set 3-0; 1 PIV 7, association 5-4, type 3-0; 2 -; 3 length; 4.. designator
+ *   86  5 GROUP_SUP 4, PRIOR_SUP 3, HEADSUP 2, ORDSUP 1, SIMPSUP 0; 6 NV_SUP 1, V_SUP 0; 13 longest sense data
  *   B0  4 WSNZ 0; 5 max compare and write; 6-7 optimal granularity; 8-11 max transfer; 12-15 optimal transfer;
  *       16-19 max prefetch; 20-23 max unmap LBAs; 24-27 max unmap descriptors; 28-31 unmap granularity;
  *       32-35 UGAVALID 31, alignment 30-0; 36-43 max write same
@@ -64,6 +65,7 @@ export const VpdPage = {
   supportedPages: 0x00,
   unitSerialNumber: 0x80,
   deviceIdentification: 0x83,
+  extendedInquiry: 0x86,
   blockLimits: 0xb0,
   blockDeviceCharacteristics: 0xb1,
   logicalBlockProvisioning: 0xb2,
@@ -247,6 +249,32 @@ export function decodeDesignators(view: DataView, offset: number, length: number
     at += 4 + designatorLength;
   }
   return designators;
+}
+
+/** VPD page 86, as far as it says anything here. */
+export interface ExtendedInquiry {
+  readonly headOfQueue: boolean;
+  readonly ordered: boolean;
+  readonly simple: boolean;
+  /** There is a cache that loses its contents with the power. */
+  readonly volatileCache: boolean;
+  readonly senseBytesMax: number;
+}
+
+const EXTENDED_INQUIRY_BYTES = 64;
+
+export function encodeExtendedInquiry(
+  view: DataView,
+  offset: number,
+  data: ExtendedInquiry,
+): number {
+  view.setUint8(
+    offset + 5,
+    (data.headOfQueue ? 0x04 : 0) | (data.ordered ? 0x02 : 0) | (data.simple ? 0x01 : 0),
+  );
+  view.setUint8(offset + 6, data.volatileCache ? 0x01 : 0);
+  view.setUint8(offset + 13, data.senseBytesMax);
+  return encodeVpdHeader(view, offset, VpdPage.extendedInquiry, EXTENDED_INQUIRY_BYTES - 4);
 }
 
 /** VPD page B0. Lengths in logical blocks; 0 means that the device reports no limit (or no preference). */

@@ -1,5 +1,5 @@
 /**
- * Parameter data of the block commands (SBC-3 5) and of the LUN and operation code reports (SPC-4 6).
+ * Parameter data of the block commands (SBC-3 5) and of REPORT LUNS (SPC-4 6.33).
  * Everything is big-endian; the caller has checked that the bytes exist, except where a `length` is taken.
  *
  *   READ CAPACITY(10), 8 bytes     0-3 last LBA (0xffffffff: ask with 16), 4-7 block length
@@ -11,12 +11,8 @@
  *   GET LBA STATUS                 0-3 data length (n - 3), 4-7 -; at 8, each 16 bytes:
  *                                  0-7 LBA, 8-11 blocks, 12 status 3-0, 13-15 -
  *   REPORT LUNS                    0-3 list length, 4-7 -; at 8, each 8 bytes: a LUN
- *   REPORT SUPPORTED OPCODES, all  0-3 data length; at 4, each 8 bytes:
- *                                  0 opcode, 2-3 service action, 5 CTDP 1 SERVACTV 0, 6-7 CDB length
- *                             one  1 CTDP 7, support 2-0; 2-3 CDB length; 4.. usage map
  */
 import { readSafeU64, writeSafeU64 } from '../common/u64.js';
-import type { CommandFormat } from './command-formats.js';
 
 export const READ_CAPACITY_10_BYTES = 8;
 export const READ_CAPACITY_16_BYTES = 32;
@@ -244,81 +240,4 @@ export function decodeReportLuns(view: DataView, offset: number, length: number)
     if (lun >= 0) luns.push(lun);
   }
   return luns;
-}
-
-/** REPORT SUPPORTED OPERATION CODES, reporting options (SPC-4 table 203). */
-export const ReportingOptions = {
-  all: 0,
-  oneOpcode: 1,
-  oneServiceAction: 2,
-  /** Opcode, and service action where it has one. */
-  oneCommand: 3,
-} as const;
-
-/** Support field of the one-command format. */
-export const CommandSupport = { unknown: 0, no: 1, yes: 3, vendorSpecific: 5 } as const;
-
-const ALL_COMMANDS_HEADER_BYTES = 4;
-const COMMAND_DESCRIPTOR_BYTES = 8;
-const ONE_COMMAND_HEADER_BYTES = 4;
-
-export function encodeAllCommands(
-  view: DataView,
-  offset: number,
-  commands: readonly CommandFormat[],
-): number {
-  view.setUint32(offset, commands.length * COMMAND_DESCRIPTOR_BYTES);
-  commands.forEach((command, index) => {
-    const at = offset + ALL_COMMANDS_HEADER_BYTES + index * COMMAND_DESCRIPTOR_BYTES;
-    const hasAction = command.serviceAction >= 0;
-    view.setUint16(at, command.opcode << 8);
-    view.setUint16(at + 2, hasAction ? command.serviceAction : 0);
-    view.setUint16(at + 4, hasAction ? 1 : 0);
-    view.setUint16(at + 6, command.usage.length);
-  });
-  return ALL_COMMANDS_HEADER_BYTES + commands.length * COMMAND_DESCRIPTOR_BYTES;
-}
-
-/** One command of the all-commands format; `serviceAction` is -1 where the opcode is the whole command. */
-export interface SupportedCommand {
-  readonly opcode: number;
-  readonly serviceAction: number;
-}
-
-/** The commands in `length` received bytes; those with timeouts descriptors (CTDP) are 12 bytes longer. */
-export function decodeAllCommands(
-  view: DataView,
-  offset: number,
-  length: number,
-): SupportedCommand[] {
-  const commands: SupportedCommand[] = [];
-  if (length < ALL_COMMANDS_HEADER_BYTES) return commands;
-  const end = Math.min(length, ALL_COMMANDS_HEADER_BYTES + view.getUint32(offset));
-  for (let at = ALL_COMMANDS_HEADER_BYTES; at + COMMAND_DESCRIPTOR_BYTES <= end;) {
-    const flags = view.getUint8(offset + at + 5);
-    commands.push({
-      opcode: view.getUint8(offset + at),
-      serviceAction: (flags & 1) !== 0 ? view.getUint16(offset + at + 2) : -1,
-    });
-    at += COMMAND_DESCRIPTOR_BYTES + ((flags & 2) !== 0 ? 12 : 0);
-  }
-  return commands;
-}
-
-/** The one-command format; null for a command that is not supported. */
-export function encodeOneCommand(
-  view: DataView,
-  offset: number,
-  command: CommandFormat | null,
-): number {
-  const usage = command?.usage ?? [];
-  view.setUint16(offset, command === null ? CommandSupport.no : CommandSupport.yes);
-  view.setUint16(offset + 2, usage.length);
-  usage.forEach((byte, index) => view.setUint8(offset + ONE_COMMAND_HEADER_BYTES + index, byte));
-  return ONE_COMMAND_HEADER_BYTES + usage.length;
-}
-
-/** {@link CommandSupport} from the one-command format; `unknown` when not even its header came. */
-export function decodeCommandSupport(view: DataView, offset: number, length: number): number {
-  return length < ONE_COMMAND_HEADER_BYTES ? CommandSupport.unknown : view.getUint8(offset + 1) & 7;
 }

@@ -4,7 +4,10 @@
  */
 export * from './cdb.js';
 export * from './command-formats.js';
+export * from './log-pages.js';
 export * from './mode.js';
 export * from './opcodes.js';
 export * from './pages.js';
 export * from './parameter-data.js';
+export * from './reservation-data.js';
+export * from './supported-functions.js';

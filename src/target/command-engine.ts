@@ -15,7 +15,7 @@ import type { TaskEvents } from './command-task.js';
 import { prepareResponse } from './command-response.js';
 import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
 import { Direction } from './disk-command.js';
-import type { Nexus } from './disk-command.js';
+import type { Nexus } from './nexus.js';
 import type { Fault, FaultInjector } from './faults.js';
 import { LENT_PIECES_MAX, SESSION_BUFFER_BYTES_MAX, TASKS } from './limits.js';
 import type { LogicalUnits } from './logical-units.js';
@@ -29,6 +29,13 @@ import type { TargetWindow } from './target-window.js';
 const INVALID_FIELD_IN_COMMAND_IU = 0x0e03;
 /** SPC-4 annex E: data came that was not asked for. */
 const UNEXPECTED_UNSOLICITED_DATA = 0x0c0c;
+
+/**
+ * When an aborted task has ended: when nothing of it is `gone` astray, for the initiator that sent it and will use its
+ * memory again; or when it is `harmless`, as it cannot touch the medium any more, for all others. Those must not wait for
+ * an initiator that has died and answers no RDMA Read.
+ */
+export type AbortEnd = 'gone' | 'harmless';
 
 /** What an engine works with; the session's and the portal's. */
 export interface EngineContext {
@@ -121,6 +128,7 @@ export class CommandEngine implements TaskEvents {
     const { command } = task;
     decodeCdbOf(rx.view, rx.bhsOffset, command.cdbView);
     command.nexus = nexuses[task.lun] ?? null;
+    command.isAborted = false;
     command.isOrdered = pdu.attribute === TaskAttribute.ordered;
     task.state = 'executing';
     this.#tags.add(task);
@@ -129,14 +137,17 @@ export class CommandEngine implements TaskEvents {
     else this.#prepare(task, pdu.final);
   }
 
-  /** Aborts the tasks that `isMeant` picks; `ended` is called for each when nothing of it is left. Returns how many. */
-  abort(isMeant: (task: CommandTask) => boolean, ended: () => void): number {
+  /** Aborts the tasks that `isMeant` picks; `ended` is called for each, see {@link AbortEnd}. Returns how many. */
+  abort(isMeant: (task: CommandTask) => boolean, ended: () => void, until: AbortEnd): number {
     let count = 0;
     for (const task of this.#tasks) {
       if (!task.isAbortable || !isMeant(task)) continue;
       count += 1;
       task.isAborted = true;
-      (task.abortWaiters ??= []).push(ended);
+      task.command.isAborted = true;
+      // Whose data is not there yet will not be executed, however long the initiator takes to send it.
+      if (until === 'harmless' && task.state !== 'executing') ended();
+      else (task.abortWaiters ??= []).push(ended);
       if (task.state === 'held') this.#end(task);
     }
     return count;

@@ -325,6 +325,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
           : 0,
         isDiscovery: this.#isDiscovery,
         cid: identity.cid,
+        port: identity,
         memory,
         log,
       },
@@ -413,6 +414,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     this.#session?.stop();
     await this.#queuePair.drain();
     await this.#session?.idle();
+    this.#session?.leave();
     this.#memory?.release();
     this.#login.release();
     this.#queuePair.destroy();

@@ -2,49 +2,13 @@ import type { Slab } from '../common/slab.js';
 import { Asc, SenseKey } from '../scsi/sense.js';
 import { DecodedCdb, ScsiStatus } from '../scsi/wire.js';
 import { LentChunks } from './lent-chunks.js';
+import type { Nexus } from './nexus.js';
 import { PinnedData } from './pinned-data.js';
 import { StoreRequest } from './store.js';
 
 /** Which way a command's data goes, seen from the initiator. */
 export const Direction = { none: 0, in: 1, out: 2 } as const;
 export type Direction = (typeof Direction)[keyof typeof Direction];
-
-/** Unit attention conditions (SAM-5 5.14), the most urgent in the highest bit. */
-export const Attention = {
-  none: 0,
-  commandsCleared: 1,
-  reset: 2,
-  powerOn: 4,
-} as const;
-
-/**
- * What a logical unit remembers of one initiator's session (an I_T_L nexus): the conditions that it has not been
- * told of yet. A new one starts with that of a power-on, as every initiator expects.
- */
-export class Nexus {
-  attention: number = Attention.powerOn;
-
-  establish(attention: number): void {
-    this.attention |= attention;
-  }
-
-  /** The ASC of the most urgent condition, which is cleared by telling it; 0 for none. */
-  takeAttention(): number {
-    const { attention } = this;
-    if (attention === Attention.none) return Asc.none;
-    if ((attention & Attention.powerOn) !== 0) {
-      // A power-on takes the place of everything that came before it.
-      this.attention = Attention.none;
-      return Asc.powerOnOrReset;
-    }
-    if ((attention & Attention.reset) !== 0) {
-      this.attention = Attention.none;
-      return Asc.deviceReset;
-    }
-    this.attention = Attention.none;
-    return Asc.commandsClearedByOther;
-  }
-}
 
 /**
  * One SCSI command on its way through a logical unit. Pooled: made once by its owner, who fills in CDB and nexus,
@@ -57,6 +21,8 @@ export class DiskCommand {
   nexus: Nexus | null = null;
   /** SAM-5 ORDERED: runs alone, behind all that came before it and ahead of all that comes after. */
   isOrdered = false;
+  /** Its result is not wanted any more: what it has not begun to do is not to be done. */
+  isAborted = false;
 
   /** Set by prepare: the data that the CDB describes. Data-in may turn out shorter, see `dataInBytes`. */
   direction: Direction = Direction.none;
@@ -119,6 +85,13 @@ export class DiskCommand {
     this.senseKey = senseKey;
     this.asc = asc;
     this.information = information;
+    this.dataInBytes = 0;
+    return false;
+  }
+
+  /** RESERVATION CONFLICT. Returns false, for prepare to return. */
+  conflict(): false {
+    this.status = ScsiStatus.reservationConflict;
     this.dataInBytes = 0;
     return false;
   }

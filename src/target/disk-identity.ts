@@ -1,5 +1,8 @@
 import { createHash } from 'node:crypto';
 
+/** The relative identifier of the only target port, and of its group: implementations put both at 1 then. */
+export const TARGET_PORT = 1;
+
 /** How a logical unit tells who it is (VPD pages 80 and 83). */
 export interface DiskIdentity {
   readonly targetName: string;

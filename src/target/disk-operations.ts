@@ -126,6 +126,25 @@ export class DiskOperations {
     this.#readScratch(command, totalBytes);
   }
 
+  /** SEND DIAGNOSTIC: reads the first and the last block, which is all that can be tried without changing anything. */
+  selfTest(command: DiskCommand): void {
+    const { sizeBytes, blockBytes } = this.#store;
+    command.step = (self) => {
+      if (self.request.status !== StoreStatus.ok) {
+        self.check(SenseKey.hardwareError, Asc.selfTestFailed);
+        this.#finish(self);
+      } else if (self.progress === 0) {
+        self.progress = 1;
+        this.#submit(self, StoreOp.read, sizeBytes - blockBytes, blockBytes);
+      } else {
+        this.#finish(self);
+      }
+    };
+    command.request.slab = this.#scratchSlab();
+    command.request.slabOffset = 0;
+    this.#submit(command, StoreOp.read, 0, blockBytes);
+  }
+
   #readRange(command: DiskCommand): void {
     command.step = this.#last;
     const offset = command.decoded.lba * this.#store.blockBytes;

@@ -1,33 +1,28 @@
 import { Slab } from '../common/slab.js';
-import { Asc } from '../scsi/sense.js';
+import { Asc, DESCRIPTOR_SENSE_BYTES_MAX } from '../scsi/sense.js';
 import {
   Association,
-  COMMAND_FORMATS,
   CodeSet,
   DesignatorType,
   DeviceType,
-  ModePage,
-  Opcode,
   ProvisioningStatus,
   Qualifier,
-  ReportingOptions,
   VpdPage,
-  encodeAllCommands,
   encodeBlockCharacteristics,
   encodeBlockLimits,
   encodeBlockProvisioning,
   encodeDesignators,
+  encodeExtendedInquiry,
   encodeInquiry,
   encodeLbaStatus,
   encodeLbaStatusHeader,
-  encodeModeParameters,
-  encodeOneCommand,
   encodeReadCapacity10,
   encodeReadCapacity16,
   encodeSupportedPages,
   encodeUnitSerialNumber,
 } from '../scsi/wire.js';
-import type { CommandFormat, DecodedCdb, ModeSenseForm } from '../scsi/wire.js';
+import type { DecodedCdb } from '../scsi/wire.js';
+import { TARGET_PORT } from './disk-identity.js';
 import type { DiskIdentity } from './disk-identity.js';
 import {
   COMPARE_AND_WRITE_BLOCKS_MAX,
@@ -40,18 +35,15 @@ import {
 } from './limits.js';
 import type { Store } from './store.js';
 
-/** SPC-4 7.5.7: saved mode pages do not exist. */
-const SAVING_NOT_SUPPORTED = 0x3900;
 /** iSCSI, SPC-4, SBC-3 (SPC-4 annex C), so that an initiator need not guess. */
 const VERSION_DESCRIPTORS = [0x0960, 0x0460, 0x04c0];
 const VERSION_SPC4 = 6;
 const IMPLICIT_ALUA = 1;
-/** Implementations put both port and group at 1 when there is only one. */
-const TARGET_PORT = 1;
 const RELEVANT_PAGES = [
   VpdPage.supportedPages,
   VpdPage.unitSerialNumber,
   VpdPage.deviceIdentification,
+  VpdPage.extendedInquiry,
   VpdPage.blockLimits,
   VpdPage.blockDeviceCharacteristics,
   VpdPage.logicalBlockProvisioning,
@@ -74,15 +66,11 @@ export class DiskReports {
   readonly data = new Slab(PARAMETER_DATA_BYTES_MAX);
   readonly #store: Store;
   readonly #identity: DiskIdentity;
-  readonly #formats: readonly CommandFormat[];
   readonly #status = { lba: 0, blocks: 0, status: 0 };
 
   constructor(store: Store, identity: DiskIdentity) {
     this.#store = store;
     this.#identity = identity;
-    this.#formats = COMMAND_FORMATS.filter(
-      ({ opcode }) => store.canPunch || opcode !== Opcode.unmap,
-    );
   }
 
   inquiry(cdb: DecodedCdb): number {
@@ -121,59 +109,6 @@ export class DiskReports {
       provisioned: canPunch,
       readZeroes: canPunch,
     });
-  }
-
-  modeSense(cdb: DecodedCdb, form: ModeSenseForm): number {
-    const { pageCode, subpageCode, pageControl } = cdb;
-    const isSaved = pageControl === 3;
-    if (isSaved) return -SAVING_NOT_SUPPORTED;
-    const isAll = pageCode === ModePage.all;
-    const isKnown = isAll || pageCode === ModePage.caching || pageCode === ModePage.control;
-    const wantsSubpages = subpageCode === 0xff && isAll;
-    if (!isKnown || (subpageCode !== 0 && !wantsSubpages)) return -Asc.invalidFieldInCdb;
-    // Nothing can be changed, so the mask of changeable bits is all zeroes.
-    const isMask = pageControl === 1;
-    const { readOnly } = this.#store;
-    return encodeModeParameters(this.#cleared(), 0, form, {
-      writeProtected: readOnly,
-      forceUnitAccess: true,
-      caching:
-        isAll || pageCode === ModePage.caching ? { writeCache: !isMask, readCache: true } : null,
-      control:
-        isAll || pageCode === ModePage.control
-          ? {
-              descriptorSense: false,
-              softwareWriteProtect: false,
-              taskAbortedStatus: false,
-            }
-          : null,
-    });
-  }
-
-  supportedOperationCodes(cdb: DecodedCdb): number {
-    const { reportingOptions, requestedOpcode, requestedServiceAction } = cdb;
-    const view = this.#cleared();
-    if (reportingOptions === ReportingOptions.all) {
-      return encodeAllCommands(view, 0, this.#formats);
-    }
-    const sameOpcode = this.#formats.filter(({ opcode }) => opcode === requestedOpcode);
-    const hasActions = sameOpcode.some(({ serviceAction }) => serviceAction >= 0);
-    switch (reportingOptions) {
-      case ReportingOptions.oneOpcode:
-        return hasActions
-          ? -Asc.invalidFieldInCdb
-          : encodeOneCommand(view, 0, sameOpcode[0] ?? null);
-      case ReportingOptions.oneServiceAction:
-        if (sameOpcode.length > 0 && !hasActions) return -Asc.invalidFieldInCdb;
-        break;
-      case ReportingOptions.oneCommand:
-        break;
-      default:
-        return -Asc.invalidFieldInCdb;
-    }
-    const wanted = hasActions ? requestedServiceAction : -1;
-    const found = sameOpcode.find(({ serviceAction }) => serviceAction === wanted);
-    return encodeOneCommand(view, 0, found ?? null);
   }
 
   /** One group with one port, which is always active and optimized (SPC-4 6.37). */
@@ -222,6 +157,14 @@ export class DiskReports {
         return encodeUnitSerialNumber(view, 0, this.#identity.serial);
       case VpdPage.deviceIdentification:
         return encodeDesignators(view, 0, designatorsOf(this.#identity));
+      case VpdPage.extendedInquiry:
+        return encodeExtendedInquiry(view, 0, {
+          headOfQueue: false,
+          ordered: true,
+          simple: true,
+          volatileCache: true,
+          senseBytesMax: DESCRIPTOR_SENSE_BYTES_MAX,
+        });
       case VpdPage.blockLimits:
         return encodeBlockLimits(view, 0, {
           writeSameNonZero: true,

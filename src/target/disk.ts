@@ -1,20 +1,33 @@
+import type { Slab } from '../common/slab.js';
 import { Asc, SenseKey, encodeDescriptorSense, encodeFixedSense } from '../scsi/sense.js';
-import { Opcode, ScsiStatus, ServiceAction, decodeCdb } from '../scsi/wire.js';
+import { Opcode, ScsiStatus, ServiceAction, decodeCdb, isKnownOpcode } from '../scsi/wire.js';
+import type { ModeSenseForm } from '../scsi/wire.js';
 import { Direction } from './disk-command.js';
 import type { DiskCommand } from './disk-command.js';
 import type { DiskIdentity } from './disk-identity.js';
 import { DiskOperations } from './disk-operations.js';
 import { DiskReports } from './disk-reports.js';
+import { FunctionReports } from './function-reports.js';
 import {
   COMPARE_AND_WRITE_BLOCKS_MAX,
   PARAMETER_DATA_BYTES_MAX,
+  RESERVATION_DATA_BYTES_MAX,
+  RESERVE_OUT_BYTES_MAX,
   TRANSFER_BYTES_MAX,
   UNMAP_DESCRIPTORS_MAX,
   WRITE_SAME_BYTES_MAX,
 } from './limits.js';
 import type { LogicalUnit } from './logical-unit.js';
+import { ModeReports } from './mode-reports.js';
 import type { Store } from './store.js';
+import {
+  prepareModeSelect,
+  prepareParameterList,
+  prepareSelfTest,
+  prepareStartStop,
+} from './parameter-checks.js';
 import { TaskGate } from './task-gate.js';
+import { UnitReservations } from './unit-reservations.js';
 
 /** SPC-4: NACA in the control byte asks for auto contingent allegiance, which is not supported. */
 const CONTROL_NACA = 0x04;
@@ -30,7 +43,10 @@ const UNMAP_LIST_BYTES_MAX = 8 + 16 * UNMAP_DESCRIPTORS_MAX;
  */
 export class Disk implements LogicalUnit {
   readonly store: Store;
+  readonly reservations: UnitReservations;
   readonly #reports: DiskReports;
+  readonly #functions: FunctionReports;
+  readonly #modes: ModeReports;
   readonly #operations: DiskOperations;
   readonly #gate: TaskGate;
   readonly #blockCount: number;
@@ -41,7 +57,10 @@ export class Disk implements LogicalUnit {
 
   constructor(store: Store, identity: DiskIdentity) {
     this.store = store;
+    this.reservations = new UnitReservations(store.reservationKeeper);
     this.#reports = new DiskReports(store, identity);
+    this.#functions = new FunctionReports(store, this.#reports.data);
+    this.#modes = new ModeReports(store, this.#reports.data);
     this.#operations = new DiskOperations(store, this.#finish);
     this.#gate = new TaskGate((command) => this.#run(command));
     this.#blockCount = store.sizeBytes / store.blockBytes;
@@ -56,8 +75,12 @@ export class Disk implements LogicalUnit {
       return command.check(SenseKey.unitAttention, nexus.takeAttention());
     }
     if (!isKnown || (opcode === Opcode.unmap && !this.store.canPunch)) {
-      return command.refuse(Asc.invalidOpcode);
+      return command.refuse(
+        isKnown || !isKnownOpcode(opcode) ? Asc.invalidOpcode : Asc.invalidFieldInCdb,
+      );
     }
+    if (!this.reservations.isQuiet && this.reservations.keepsOut(command))
+      return command.conflict();
     if ((decoded.control & CONTROL_NACA) !== 0) return command.refuse(Asc.invalidFieldInCdb);
     command.isExclusive = command.isOrdered;
     return this.#prepareKnown(command);
@@ -93,6 +116,29 @@ export class Disk implements LogicalUnit {
         command.status = ScsiStatus.conditionMet;
         command.done(command);
         return;
+      case Opcode.reserve6:
+      case Opcode.reserve10:
+      case Opcode.release6:
+      case Opcode.release10:
+        command.done(command);
+        return;
+      case Opcode.persistentReserveOut:
+        this.reservations.execute(command);
+        return;
+      case Opcode.persistentReserveIn: {
+        const length = this.reservations.report(command.decoded.serviceAction);
+        this.#finishReport(command, this.reservations.data, length);
+        return;
+      }
+      case Opcode.modeSelect6:
+        this.#modeSelect(command, 6);
+        return;
+      case Opcode.modeSelect10:
+        this.#modeSelect(command, 10);
+        return;
+      case Opcode.logSense:
+        this.#reportLength(command, this.#functions.logSense(decoded));
+        return;
       case Opcode.requestSense:
         this.#reportLength(command, this.#requestSense(command));
         return;
@@ -100,10 +146,10 @@ export class Disk implements LogicalUnit {
         this.#reportLength(command, this.#reports.inquiry(decoded));
         return;
       case Opcode.modeSense6:
-        this.#reportLength(command, this.#reports.modeSense(decoded, 6));
+        this.#reportLength(command, this.#modes.modeSense(decoded, 6));
         return;
       case Opcode.modeSense10:
-        this.#reportLength(command, this.#reports.modeSense(decoded, 10));
+        this.#reportLength(command, this.#modes.modeSense(decoded, 10));
         return;
       case Opcode.readCapacity10:
         this.#reportLength(command, this.#reports.readCapacity10(decoded));
@@ -150,10 +196,30 @@ export class Disk implements LogicalUnit {
       case Opcode.synchronizeCache16:
       case Opcode.preFetch10:
       case Opcode.preFetch16:
+        if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
         return this.#isInRange(command);
       case Opcode.startStopUnit:
         return prepareStartStop(command);
       case Opcode.testUnitReady:
+        return true;
+      case Opcode.sendDiagnostic:
+        return prepareSelfTest(command);
+      case Opcode.modeSelect6:
+      case Opcode.modeSelect10:
+        return prepareModeSelect(command);
+      case Opcode.reserve6:
+      case Opcode.reserve10:
+        if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
+        return this.reservations.reserveOld(command);
+      case Opcode.release6:
+      case Opcode.release10:
+        if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
+        return this.reservations.releaseOld(command);
+      case Opcode.persistentReserveOut:
+        return prepareParameterList(command, RESERVE_OUT_BYTES_MAX);
+      case Opcode.persistentReserveIn:
+        command.direction = Direction.in;
+        command.transferBytes = Math.min(decoded.allocationLength, RESERVATION_DATA_BYTES_MAX);
         return true;
       default:
         command.direction = Direction.in;
@@ -166,7 +232,7 @@ export class Disk implements LogicalUnit {
   #prepareTransfer(command: DiskCommand, direction: Direction): boolean {
     const { decoded } = command;
     const transferBytes = decoded.blocks * this.store.blockBytes;
-    if (decoded.protect !== 0) return command.refuse(Asc.invalidFieldInCdb);
+    if (decoded.protect !== 0 || decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
     if (!this.#isInRange(command)) return false;
     if (transferBytes > TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
     command.direction = transferBytes === 0 ? Direction.none : direction;
@@ -176,7 +242,7 @@ export class Disk implements LogicalUnit {
 
   #prepareVerify(command: DiskCommand): boolean {
     const { decoded } = command;
-    if (decoded.protect !== 0 || decoded.byteCheck === 2) {
+    if (decoded.protect !== 0 || decoded.isUnusual || decoded.byteCheck === 2) {
       return command.refuse(Asc.invalidFieldInCdb);
     }
     if (!this.#isInRange(command)) return false;
@@ -208,7 +274,8 @@ export class Disk implements LogicalUnit {
     const { decoded } = command;
     const { blockBytes, canPunch } = this.store;
     if (!this.#isWritable(command)) return false;
-    const asksTooMuch = decoded.protect !== 0 || decoded.anchor || (decoded.unmap && !canPunch);
+    const asksTooMuch =
+      decoded.protect !== 0 || decoded.anchor || decoded.isUnusual || (decoded.unmap && !canPunch);
     const isTooLong = decoded.blocks === 0 || decoded.blocks * blockBytes > WRITE_SAME_BYTES_MAX;
     if (asksTooMuch || isTooLong) return command.refuse(Asc.invalidFieldInCdb);
     if (!this.#isInRange(command)) return false;
@@ -246,7 +313,8 @@ export class Disk implements LogicalUnit {
     // What has nothing to transfer and nothing to change has nothing to wait for either.
     const { opcode } = command.decoded;
     const isWriteSame = opcode === Opcode.writeSame10 || opcode === Opcode.writeSame16;
-    if (command.transferBytes === 0 && !isWriteSame) {
+    const isSelfTest = opcode === Opcode.sendDiagnostic && command.decoded.selfTest;
+    if (command.transferBytes === 0 && !isWriteSame && !isSelfTest) {
       command.done(command);
       return;
     }
@@ -257,6 +325,10 @@ export class Disk implements LogicalUnit {
   /** Starts a command whose turn it is. */
   #run(command: DiskCommand): void {
     const operations = this.#operations;
+    if (command.isAborted) {
+      this.#finish(command);
+      return;
+    }
     switch (command.decoded.opcode) {
       case Opcode.read6:
       case Opcode.read10:
@@ -283,6 +355,9 @@ export class Disk implements LogicalUnit {
       case Opcode.verify16:
         operations.verify(command);
         return;
+      case Opcode.sendDiagnostic:
+        operations.selfTest(command);
+        return;
       default:
         operations.write(command);
     }
@@ -307,23 +382,39 @@ export class Disk implements LogicalUnit {
   }
 
   #maintenanceIn(command: DiskCommand): number {
-    if (command.decoded.serviceAction === ServiceAction.reportTargetPortGroups) {
-      return this.#reports.targetPortGroups(((command.cdb[1] ?? 0) & EXTENDED_HEADER) !== 0);
+    switch (command.decoded.serviceAction) {
+      case ServiceAction.reportTargetPortGroups:
+        return this.#reports.targetPortGroups(((command.cdb[1] ?? 0) & EXTENDED_HEADER) !== 0);
+      case ServiceAction.reportSupportedTaskManagementFunctions:
+        return this.#functions.taskManagementFunctions(command.decoded);
+      default:
+        return this.#functions.supportedOperationCodes(command.decoded);
     }
-    return this.#reports.supportedOperationCodes(command.decoded);
+  }
+
+  #modeSelect(command: DiskCommand, form: ModeSenseForm): void {
+    const { slab, slabOffset, transferBytes } = command;
+    if (slab !== null) {
+      const asc = this.#modes.modeSelect(slab, slabOffset, transferBytes, form);
+      if (asc !== Asc.none) command.refuse(asc);
+    }
+    command.done(command);
   }
 
   /** Ends a command with the report that was just built, or with the ASC that a negative length stands for. */
   #reportLength(command: DiskCommand, length: number): void {
     if (length < 0) {
       command.refuse(-length);
+      command.done(command);
     } else {
-      const { bytes } = this.#reports.data;
-      command.dataInBytes = Math.min(length, command.transferBytes);
-      if (command.slab !== null) {
-        bytes.copy(command.slab.bytes, command.slabOffset, 0, command.dataInBytes);
-      }
+      this.#finishReport(command, this.#reports.data, length);
     }
+  }
+
+  #finishReport(command: DiskCommand, data: Slab, length: number): void {
+    const { slab, slabOffset } = command;
+    command.dataInBytes = Math.min(length, command.transferBytes);
+    if (slab !== null) data.bytes.copy(slab.bytes, slabOffset, 0, command.dataInBytes);
     command.done(command);
   }
 }
@@ -349,11 +440,4 @@ function isWrite(opcode: number): boolean {
     opcode === Opcode.write12 ||
     opcode === Opcode.write6
   );
-}
-
-/** Starting is done already; stopping would take the disk away from every other initiator. */
-function prepareStartStop(command: DiskCommand): boolean {
-  const { start, loadEject, powerCondition } = command.decoded;
-  if (powerCondition !== 0 || loadEject || !start) return command.refuse(Asc.invalidFieldInCdb);
-  return true;
 }

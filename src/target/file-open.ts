@@ -1,5 +1,6 @@
-import { close, constants, fstat, ftruncate, open, realpath } from 'node:fs';
+import { close, constants, fstat, ftruncate, open } from 'node:fs';
 import type { BigIntStats } from 'node:fs';
+import { realpath } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { FILE_STORE_BYTES_MAX } from './limits.js';
@@ -21,6 +22,8 @@ export interface OpenedFile {
   readonly oldBytes: number;
   /** Storage that the file had then: less than `oldBytes` for one with holes, or compressed, or on some file systems. */
   readonly allocatedBytes: number;
+  /** Where it is, whatever links led there. */
+  readonly realPath: string;
   /** Device and inode, which tell the file from all others that are open under whatever name. */
   readonly claim: string;
   /** Path and inode: see Store.identity. Device numbers may change with a restart of the machine. */
@@ -34,7 +37,6 @@ const openFile = promisify(open);
 const statFile = promisify(fstat);
 const truncateFile = promisify(ftruncate);
 const closeFile = promisify(close);
-const findPath = promisify(realpath);
 
 /** The files of this process's stores: two stores of one file would contradict each other about its holes. */
 const claims = new Set<string>();
@@ -49,9 +51,10 @@ export async function openStoreFile(choice: FileChoice): Promise<OpenedFile> {
     claim = claimFile(stats, choice.path);
     const oldBytes = Number(stats.size);
     const sizeBytes = await sizeFile(fd, oldBytes, choice);
-    const identity = `file ${await findPath(choice.path)} ${stats.ino}`;
     const allocatedBytes = Number(stats.blocks) * STAT_BLOCK_BYTES;
-    return { fd, sizeBytes, oldBytes, allocatedBytes, claim, identity };
+    const realPath = await realpath(choice.path);
+    const identity = `file ${realPath} ${stats.ino}`;
+    return { fd, sizeBytes, oldBytes, allocatedBytes, realPath, claim, identity };
   } catch (error) {
     if (claim !== null) claims.delete(claim);
     await closeFile(fd);

@@ -11,14 +11,17 @@ import { FileSync } from './file-sync.js';
 import { findData } from './hole-finder.js';
 import { HolePuncher, probePunching } from './hole-puncher.js';
 import { PUNCH_BYTES_MIN } from './limits.js';
+import { ReservationFile } from './reservation-file.js';
 import { StoreOp, StoreStatus } from './store.js';
 import type { Store, StoreRequest } from './store.js';
+import type { ReservationKeeper } from './unit-reservations.js';
 
 /** What a store is made of. */
 interface StoreParts {
   readonly file: OpenedFile;
   readonly canPunch: boolean;
   readonly map: AllocationMap;
+  readonly reservationKeeper: ReservationKeeper | null;
 }
 
 /** A punch that runs. A write that meets it keeps the range marked as allocated. */
@@ -50,6 +53,7 @@ export class FileStore implements Store {
   readonly readOnly: boolean;
   readonly canPunch: boolean;
   readonly punchGranularityBytes: number;
+  readonly reservationKeeper: ReservationKeeper | null;
   readonly #file: OpenedFile;
   readonly #fileSync: FileSync;
   readonly #log: Logger;
@@ -64,7 +68,7 @@ export class FileStore implements Store {
   #onIdle: (() => void) | null = null;
 
   private constructor(choice: FileChoice, parts: StoreParts, log: Logger) {
-    const { file, canPunch, map } = parts;
+    const { file, canPunch, map, reservationKeeper } = parts;
     this.name = `file:${choice.path}`;
     this.identity = file.identity;
     this.sizeBytes = file.sizeBytes;
@@ -77,6 +81,7 @@ export class FileStore implements Store {
       const what = 'fdatasync failed: no flush succeeds until the file is opened again';
       log.error({ store: this.name, error }, what);
     });
+    this.reservationKeeper = reservationKeeper;
     this.#map = map;
     this.punchGranularityBytes = Math.max(this.#map.pageBytes, PUNCH_BYTES_MIN);
     this.#puncher = new HolePuncher(file.fd);
@@ -286,13 +291,15 @@ async function partsOf(
 ): Promise<StoreParts> {
   const map = new AllocationMap(file.sizeBytes);
   map.allocate(0, file.oldBytes);
-  if (readOnly) return { file, canPunch: false, map };
+  // Who may not write cannot keep reservations either.
+  if (readOnly) return { file, canPunch: false, map, reservationKeeper: null };
+  const reservationKeeper = await ReservationFile.open(file.realPath, file.oldBytes === 0, log);
   const obstacle = await probePunching(file.fd, file.sizeBytes);
   if (obstacle !== null) {
     log.info({ path, obstacle }, 'the file cannot have holes punched: a thick LUN');
-    return { file, canPunch: false, map };
+    return { file, canPunch: false, map, reservationKeeper };
   }
-  return { file, canPunch: true, map: await mapOf(path, file, map, log) };
+  return { file, canPunch: true, map: await mapOf(path, file, map, log), reservationKeeper };
 }
 
 /** The map of what an old file has; `full` where it has no holes, or where that cannot be told. */

@@ -63,6 +63,16 @@ export const COMPARE_AND_WRITE_BLOCKS_MAX = 64;
 export const SCRATCH_BYTES = 256 * KIB;
 /** Parameter data (INQUIRY, GET LBA STATUS, ...) is never longer; an allocation length may ask for gigabytes. */
 export const PARAMETER_DATA_BYTES_MAX = 4096;
+/** Registrations of one logical unit: each session's, and as many of initiators that are not there. */
+export const REGISTRATIONS_MAX = 2 * 128;
+/** READ FULL STATUS of all of them: 24 bytes each, and a TransportID with the longest name of RFC 7143. */
+export const RESERVATION_DATA_BYTES_MAX = 8 + REGISTRATIONS_MAX * (24 + 248);
+/** PERSISTENT RESERVE OUT with SPEC_I_PT: some thirty ports with the longest names. */
+export const RESERVE_OUT_BYTES_MAX = 8192;
+/** MODE SELECT of all pages that there are is below 64 bytes. */
+export const MODE_SELECT_BYTES_MAX = 512;
+/** What a file of reservations may have; one with all registrations has below 100 KiB. */
+export const RESERVATION_FILE_BYTES_MAX = 1 << 20;
 /** Logical units of one target: REPORT LUNS of all of them stays within the parameter data's limit. */
 export const LUNS_MAX = 256;
 

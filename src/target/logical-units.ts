@@ -11,6 +11,7 @@ import {
   encodeInquiry,
   encodeReportLuns,
 } from '../scsi/wire.js';
+import type { InitiatorPort } from '../scsi/wire.js';
 import { Disk } from './disk.js';
 import { Direction } from './disk-command.js';
 import type { DiskCommand } from './disk-command.js';
@@ -18,6 +19,7 @@ import { diskIdentity } from './disk-identity.js';
 import { INQUIRY_TEXT } from './disk-reports.js';
 import { LUNS_MAX, PARAMETER_DATA_BYTES_MAX } from './limits.js';
 import type { LogicalUnit } from './logical-unit.js';
+import { Nexus } from './nexus.js';
 import type { Store } from './store.js';
 
 /** The logical units of one target, LUN 0 first, and what answers where there is none. */
@@ -34,6 +36,20 @@ export class LogicalUnits {
     this.disks = stores.map((store) => new Disk(store, diskIdentity(targetName, store.identity)));
     this.#missing = new MissingUnit();
     this.#reportLuns = new ReportLuns(stores.map((_, lun) => lun));
+  }
+
+  /** An initiator has logged in: what each unit is to know of it, by LUN. */
+  enter(port: InitiatorPort): readonly Nexus[] {
+    return this.disks.map(({ reservations }) => {
+      const nexus = new Nexus(port);
+      reservations.enter(nexus);
+      return nexus;
+    });
+  }
+
+  /** Its session is gone, and all its commands have ended. */
+  leave(nexuses: readonly Nexus[]): void {
+    nexuses.forEach((nexus, lun) => this.disks[lun]?.reservations.leave(nexus));
   }
 
   /** The index that a PDU's LUN field names, or -1: not there, or an addressing method that we do not use. */

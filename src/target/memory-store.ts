@@ -76,6 +76,11 @@ export class MemoryStore implements Store {
     return this.#counts.pinned;
   }
 
+  /** Everything in memory goes with the power. */
+  get reservationKeeper(): null {
+    return null;
+  }
+
   submit(request: StoreRequest): void {
     request.status = this.#run(request);
     this.#completions.push(request);

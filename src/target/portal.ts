@@ -18,8 +18,10 @@ import type {
   RdmaDevice,
   RdmaTransport,
 } from '../transport/verbs.js';
+import type { CommandTask } from './command-task.js';
 import { TargetConnection } from './connection.js';
 import type { SessionAdmission } from './connection.js';
+import type { DiskCommand } from './disk-command.js';
 import type { FaultInjector } from './faults.js';
 import {
   BUFFER_CLASSES,
@@ -122,6 +124,9 @@ export class TargetPortal implements ManagedTarget {
     checkLoginPolicy(this.#policy);
     this.#transport = transport;
     this.#units = new LogicalUnits(name, luns);
+    this.#units.disks.forEach(({ reservations }, lun) => {
+      reservations.abortCommands = (isMeant, ended) => this.#abortOn(lun, isMeant, ended);
+    });
     this.#pool = new SlabPool(options.bufferClasses ?? BUFFER_CLASSES);
     this.#clock = clock;
     this.#log = log;
@@ -177,6 +182,20 @@ export class TargetPortal implements ManagedTarget {
     for (const { managedSession } of [...this.#connections]) {
       if (managedSession !== null) yield managedSession;
     }
+  }
+
+  resetUnit(lun: number): void {
+    this.#units.disks[lun]?.reservations.reset();
+  }
+
+  /** See {@link UnitReservations.abortCommands}. */
+  #abortOn(lun: number, isMeant: (command: DiskCommand) => boolean, ended: () => void): number {
+    let count = 0;
+    const isMeantTask = (task: CommandTask): boolean => task.lun === lun && isMeant(task.command);
+    for (const session of this.sessions()) {
+      count += session.abortTasks(isMeantTask, ended, 'harmless');
+    }
+    return count;
   }
 
   #onEvent(event: ConnectionEvent): void {

@@ -27,11 +27,12 @@ import {
 import { AT_CMD_SN, RESERVED_TAG, isImmediateAt, opcodeAt } from '../iscsi/wire.js';
 import type { Logger } from '../observe/log.js';
 import { CommandEngine } from './command-engine.js';
-import type { EngineContext, EngineEvents } from './command-engine.js';
+import type { AbortEnd, EngineContext, EngineEvents } from './command-engine.js';
 import type { CommandTask } from './command-task.js';
 import { ControlResponses } from './control-responses.js';
 import type { RxDescriptor } from './descriptors.js';
-import { Nexus } from './disk-command.js';
+import type { InitiatorPort } from '../scsi/wire.js';
+import type { Nexus } from './nexus.js';
 import { RECEIVES, TASK_MANAGEMENT_MAX } from './limits.js';
 import type { SessionMemory } from './session-memory.js';
 import { manageTasks } from './task-management.js';
@@ -43,6 +44,7 @@ import type { TargetListing } from './text-exchange.js';
 export interface SessionContext extends Omit<EngineContext, 'nexuses'> {
   readonly isDiscovery: boolean;
   readonly cid: number;
+  readonly port: InitiatorPort;
   readonly listing: TargetListing;
   readonly target: ManagedTarget;
   readonly log: Logger;
@@ -100,8 +102,8 @@ export class TargetSession implements EngineEvents, ManagedSession {
   constructor(context: SessionContext, events: SessionEvents) {
     this.#context = context;
     this.#events = events;
-    const { units, listing, isDiscovery, channel, window, memory } = context;
-    this.#nexuses = units.disks.map(() => new Nexus());
+    const { units, listing, isDiscovery, channel, window, memory, port } = context;
+    this.#nexuses = isDiscovery ? [] : units.enter(port);
     this.#responses = new ControlResponses({
       channel,
       window,
@@ -143,6 +145,11 @@ export class TargetSession implements EngineEvents, ManagedSession {
     return this.#engine?.idle() ?? Promise.resolve();
   }
 
+  /** The session is gone, and all its commands have ended. */
+  leave(): void {
+    this.#context.units.leave(this.#nexuses);
+  }
+
   /** Counts what the peer's RDMA Read Responses brought. */
   get readsDone(): number {
     return this.#engine?.readsDone ?? 0;
@@ -168,8 +175,8 @@ export class TargetSession implements EngineEvents, ManagedSession {
 
   // For task management, from any session of the target.
 
-  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void): number {
-    return this.#engine?.abort(isMeant, ended) ?? 0;
+  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, until: AbortEnd): number {
+    return this.#engine?.abort(isMeant, ended, until) ?? 0;
   }
 
   hasTask(initiatorTaskTag: number): boolean {

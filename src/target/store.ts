@@ -2,6 +2,7 @@ import { soon } from '../common/microtask.js';
 import type { Slab } from '../common/slab.js';
 import type { LentChunks } from './lent-chunks.js';
 import type { PinnedData } from './pinned-data.js';
+import type { ReservationKeeper } from './unit-reservations.js';
 
 /** What a request asks a store to do. */
 export const StoreOp = {
@@ -62,6 +63,8 @@ export interface Store {
   readonly readOnly: boolean;
   /** True where `punch` frees storage; without it a unit is fully provisioned. */
   readonly canPunch: boolean;
+  /** Where the unit's reservations outlast a power loss; null where the store does not outlast one itself. */
+  readonly reservationKeeper: ReservationKeeper | null;
   /** Punching less than this, or not aligned to it, zeroes without freeing. A power of two. */
   readonly punchGranularityBytes: number;
   submit(request: StoreRequest): void;

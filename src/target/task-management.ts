@@ -1,12 +1,14 @@
 import { TaskManagementFunction, TaskManagementStatus } from '../iscsi/codes.js';
 import type { TaskManagementRequestPdu } from '../iscsi/request-wire.js';
+import { Barrier } from './barrier.js';
+import type { AbortEnd } from './command-engine.js';
 import type { CommandTask } from './command-task.js';
-import { Attention } from './disk-command.js';
+import { Attention } from './nexus.js';
 
 /** A session as task management on any session of the target sees it. */
 export interface ManagedSession {
   /** Aborts tasks; `ended` is called once for each. Returns how many. */
-  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void): number;
+  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, until: AbortEnd): number;
   /** A task with this tag exists and has no response yet. */
   hasTask(initiatorTaskTag: number): boolean;
   /** Tells a LUN's condition to the session's initiator with its next command. */
@@ -20,6 +22,8 @@ export interface ManagedTarget {
   readonly lunCount: number;
   /** All sessions, the asking one included, and those that are ending but may have commands yet. */
   sessions(): Iterable<ManagedSession>;
+  /** Takes away what a LUN's reset takes from it besides its tasks. */
+  resetUnit(lun: number): void;
 }
 
 /**
@@ -43,7 +47,7 @@ export function manageTasks(
         respond(noSuchTask);
         return;
       }
-      barrier.add(own.abortTasks((task) => task.initiatorTaskTag === tag, barrier.ended));
+      barrier.add(own.abortTasks((task) => task.initiatorTaskTag === tag, barrier.ended, 'gone'));
       break;
     }
     case TaskManagementFunction.abortTaskSet:
@@ -51,7 +55,7 @@ export function manageTasks(
         respond(noSuchLun);
         return;
       }
-      barrier.add(own.abortTasks(onLun, barrier.ended));
+      barrier.add(own.abortTasks(onLun, barrier.ended, 'gone'));
       break;
     case TaskManagementFunction.clearTaskSet:
       if (lun < 0) {
@@ -59,7 +63,8 @@ export function manageTasks(
         return;
       }
       for (const session of target.sessions()) {
-        const count = session.abortTasks(onLun, barrier.ended);
+        const until = session === own ? 'gone' : 'harmless';
+        const count = session.abortTasks(onLun, barrier.ended, until);
         barrier.add(count);
         if (session !== own && count > 0) {
           session.establishAttention(lun, Attention.commandsCleared);
@@ -71,11 +76,11 @@ export function manageTasks(
         respond(noSuchLun);
         return;
       }
-      resetUnits([lun], target, barrier);
+      resetUnits([lun], own, target, barrier);
       break;
     case TaskManagementFunction.targetWarmReset:
     case TaskManagementFunction.targetColdReset:
-      resetUnits([...Array(target.lunCount).keys()], target, barrier);
+      resetUnits([...Array(target.lunCount).keys()], own, target, barrier);
       break;
     case TaskManagementFunction.clearAca:
     case TaskManagementFunction.taskReassign:
@@ -93,39 +98,16 @@ export function manageTasks(
 }
 
 /** SAM-5 6.3.3: all tasks of the units end, and every initiator is told with its next command. */
-function resetUnits(luns: readonly number[], target: ManagedTarget, barrier: Barrier): void {
+function resetUnits(
+  luns: readonly number[],
+  own: ManagedSession,
+  target: ManagedTarget,
+  barrier: Barrier,
+): void {
+  for (const lun of luns) target.resetUnit(lun);
   for (const session of target.sessions()) {
-    barrier.add(session.abortTasks((task) => luns.includes(task.lun), barrier.ended));
+    const until = session === own ? 'gone' : 'harmless';
+    barrier.add(session.abortTasks((task) => luns.includes(task.lun), barrier.ended, until));
     for (const lun of luns) session.establishAttention(lun, Attention.reset);
-  }
-}
-
-/** Waits for a number of ends, some of which may come before the number is known. */
-class Barrier {
-  readonly ended: () => void;
-  readonly #passed: () => void;
-  #left = 0;
-  #isClosed = false;
-
-  constructor(passed: () => void) {
-    this.#passed = passed;
-    this.ended = () => {
-      this.#left -= 1;
-      this.#passIfOver();
-    };
-  }
-
-  add(count: number): void {
-    this.#left += count;
-  }
-
-  /** The number is complete. */
-  close(): void {
-    this.#isClosed = true;
-    this.#passIfOver();
-  }
-
-  #passIfOver(): void {
-    if (this.#isClosed && this.#left === 0) this.#passed();
   }
 }

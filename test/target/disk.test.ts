@@ -1,6 +1,5 @@
 import fc from 'fast-check';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Slab } from '../../src/common/slab.js';
 import { Asc, SenseKey } from '../../src/scsi/sense.js';
 import {
   ScsiStatus,
@@ -16,81 +15,18 @@ import {
   decodeSupportedPages,
   lbaStatusCount,
 } from '../../src/scsi/wire.js';
-import { Attention, DiskCommand, Nexus } from '../../src/target/disk-command.js';
 import { COMPARE_AND_WRITE_BLOCKS_MAX, TRANSFER_BYTES_MAX } from '../../src/target/limits.js';
 import { LogicalUnits } from '../../src/target/logical-units.js';
 import { MemoryStore } from '../../src/target/memory-store.js';
+import { Attention, Nexus } from '../../src/target/nexus.js';
 import { StoreOp, StoreStatus } from '../../src/target/store.js';
 import type { Store, StoreRequest } from '../../src/target/store.js';
+import { cdb10, cdb16, execute, ok, refused, u16, u32, u64 } from '../support/target-disk.js';
+import type { Outcome } from '../support/target-disk.js';
 
 const NAME = 'iqn.2026-11.io.example:disk';
 const BLOCK = 512;
 const BLOCKS = 256;
-
-interface Outcome {
-  readonly status: number;
-  readonly senseKey: number;
-  readonly asc: number;
-  readonly information: number;
-  readonly data: Buffer;
-}
-
-interface Execution {
-  readonly dataOut?: Buffer;
-  readonly nexus?: Nexus | null;
-  readonly lun?: number;
-  readonly isOrdered?: boolean;
-}
-
-/** Executes one CDB as a session would: memory of exactly the size that the disk asks for. */
-function execute(
-  units: LogicalUnits,
-  cdb: readonly number[],
-  { dataOut = Buffer.alloc(0), nexus = null, lun = 0, isOrdered = false }: Execution = {},
-): Promise<Outcome> {
-  return new Promise((resolve) => {
-    const command = new DiskCommand(({ status, senseKey, asc, information, ...rest }) => {
-      const data = Buffer.from(
-        rest.slab?.bytes.subarray(rest.slabOffset, rest.slabOffset + rest.dataInBytes) ?? [],
-      );
-      resolve({ status, senseKey, asc, information, data });
-    });
-    command.cdb.set(cdb);
-    command.nexus = nexus;
-    command.isOrdered = isOrdered;
-    const unit = units.unitFor(lun, command);
-    if (!unit.prepare(command)) {
-      command.done(command);
-      return;
-    }
-    if (command.transferBytes > 0) {
-      command.slab = new Slab(command.transferBytes + 8);
-      command.slabOffset = 8;
-      command.slab.bytes.set(dataOut.subarray(0, command.transferBytes), 8);
-    }
-    unit.execute(command);
-  });
-}
-
-const u16 = (value: number) => [value >> 8, value & 0xff];
-const u32 = (value: number) => [...u16(value >>> 16), ...u16(value & 0xffff)];
-const u64 = (value: number) => [...u32(Math.floor(value / 2 ** 32)), ...u32(value % 2 ** 32)];
-const cdb16 = (opcode: number, flags: number, lba: number, blocks: number) => [
-  opcode,
-  flags,
-  ...u64(lba),
-  ...u32(blocks),
-  0,
-  0,
-];
-const cdb10 = (opcode: number, flags: number, lba: number, blocks: number) => [
-  opcode,
-  flags,
-  ...u32(lba),
-  0,
-  ...u16(blocks),
-  0,
-];
 
 const unmapList = (ranges: readonly (readonly [number, number])[]) => {
   const descriptors = ranges.flatMap(([lba, blocks]) => [...u64(lba), ...u32(blocks), ...u32(0)]);
@@ -121,15 +57,6 @@ beforeEach(() => {
   units = new LogicalUnits(NAME, [store]);
 });
 
-const ok = (outcome: Outcome) => {
-  expect(outcome.status).toBe(ScsiStatus.good);
-  return outcome;
-};
-const refused = (outcome: Outcome, asc: number, senseKey: number = SenseKey.illegalRequest) => {
-  expect(outcome.status).toBe(ScsiStatus.checkCondition);
-  expect(outcome.senseKey).toBe(senseKey);
-  expect(outcome.asc.toString(16)).toBe(asc.toString(16));
-};
 const write = (lba: number, data: Buffer, flags = 0) =>
   execute(units, cdb16(0x8a, flags, lba, data.length / BLOCK), { dataOut: data });
 const read = async (lba: number, blocks: number) =>
@@ -157,7 +84,7 @@ describe('a disk, about itself,', () => {
   it('has the VPD pages that it lists, and no other', async () => {
     const { data } = ok(await execute(units, [0x12, 1, 0, 0, 255, 0]));
     const pages = decodeSupportedPages(view(data), 0, data.length);
-    expect(pages).toEqual([0x00, 0x80, 0x83, 0xb0, 0xb1, 0xb2]);
+    expect(pages).toEqual([0x00, 0x80, 0x83, 0x86, 0xb0, 0xb1, 0xb2]);
     for (let page = 0; page < 256; page++) {
       const outcome = await execute(units, [0x12, 1, page, 1, 0, 0]);
       if (pages.includes(page)) expect(ok(outcome).data[1]).toBe(page);
@@ -245,11 +172,119 @@ describe('a disk, about itself,', () => {
     }
   });
 
-  it('refuses MODE SELECT, PERSISTENT RESERVE and whatever else it does not have', async () => {
-    for (const opcode of [0x15, 0x55, 0x5e, 0x5f, 0x04, 0xff, 0x7f, 0x3b]) {
+  it('refuses what it does not have: by its operation code, or by its service action', async () => {
+    for (const opcode of [0x04, 0x3b, 0x4c, 0x7f, 0xc1, 0xff]) {
       refused(await execute(units, [opcode]), Asc.invalidOpcode);
     }
-    refused(await execute(units, [0x9e, 0x1f]), Asc.invalidOpcode);
+    for (const [opcode, action] of [
+      [0x9e, 0x1f],
+      [0xa3, 0x1f],
+      [0x5e, 4],
+      [0x5f, 7],
+    ] as const) {
+      refused(await execute(units, [opcode, action]), Asc.invalidFieldInCdb);
+    }
+  });
+
+  it('tells how long commands may take, to those who ask', async () => {
+    const all = ok(await execute(units, [0xa3, 0x0c, 0x80, 0, 0, 0, ...u32(4096), 0, 0])).data;
+    const commands = decodeAllCommands(view(all), 0, all.length);
+    expect(all.readUInt32BE(0)).toBe(all.length - 4);
+    expect(all.length).toBe(4 + 20 * commands.length);
+    const sync = ok(await execute(units, [0xa3, 0x0c, 0x81, 0x91, 0, 0, ...u32(4096), 0, 0])).data;
+    expect(sync.subarray(0, 4).toString('hex')).toBe('00830010');
+    expect(sync.subarray(20).toString('hex')).toBe('000a0000' + '0000001e' + '00000078');
+    // Of what it does not have there is nothing to tell.
+    const none = ok(await execute(units, [0xa3, 0x0c, 0x81, 0x04, 0, 0, ...u32(4096), 0, 0])).data;
+    expect(none.toString('hex')).toBe('00010000');
+  });
+
+  it('tells its task management functions', async () => {
+    const ask = (flags: number, length: number) =>
+      execute(units, [0xa3, 0x0d, flags, 0, 0, 0, ...u32(length), 0, 0]);
+    expect(ok(await ask(0, 16)).data.toString('hex')).toBe('da000000');
+    expect(ok(await ask(0x80, 64)).data.toString('hex')).toBe(`da00000c${'00'.repeat(12)}`);
+    refused(await ask(0, 3), Asc.invalidFieldInCdb);
+  });
+
+  it('has log pages: which there are, and a temperature that it does not know', async () => {
+    const ask = (page: number, subpage = 0, pointer = 0, flags = 0) =>
+      execute(units, [0x4d, flags, 0x40 | page, subpage, 0, ...u16(pointer), ...u16(512), 0]);
+    expect(ok(await ask(0)).data.toString('hex')).toBe('00000002' + '000d');
+    expect(ok(await ask(0, 0xff)).data.toString('hex')).toBe('40ff0006' + '000000ff0d00');
+    const temperature = '0000030200ff';
+    const reference = '0001030200ff';
+    expect(ok(await ask(0x0d)).data.toString('hex')).toBe(`0d00000c${temperature}${reference}`);
+    expect(ok(await ask(0x0d, 0, 1)).data.toString('hex')).toBe(`0d000006${reference}`);
+    for (const outcome of [ask(0x0d, 0, 2), ask(0, 0, 1), ask(0x2f), ask(0, 1), ask(0, 0, 0, 1)]) {
+      refused(await outcome, Asc.invalidFieldInCdb);
+    }
+  });
+
+  it('tests itself when asked to, and says when it fails', async () => {
+    const test = (flags: number, length = 0) =>
+      execute(units, [0x1d, flags, 0, ...u16(length), 0], { dataOut: Buffer.alloc(length) });
+    for (const flags of [0x04, 0x00, 0xa0, 0xc0, 0x07]) ok(await test(flags));
+    // Background self-tests, a code beside SELFTEST, and diagnostic pages.
+    for (const flags of [0x20, 0x40, 0x80, 0x24]) {
+      refused(await test(flags), Asc.invalidFieldInCdb);
+    }
+    refused(await test(0x10, 8), Asc.invalidFieldInCdb);
+    store.submit = (request: StoreRequest) => {
+      request.status = request.offset === 0 ? StoreStatus.ok : StoreStatus.ioError;
+      request.done(request);
+    };
+    refused(await test(0x04), Asc.selfTestFailed, SenseKey.hardwareError);
+  });
+
+  it('takes its own mode pages back, and nothing else', async () => {
+    for (const form of [6, 10] as const) {
+      const headerBytes = form === 6 ? 4 : 8;
+      const sense =
+        form === 6 ? [0x1a, 8, 0x3f, 0, 255, 0] : [0x5a, 8, 0x3f, 0, 0, 0, 0, ...u16(255), 0];
+      const current = ok(await execute(units, sense)).data;
+      const select = (list: Buffer, flags = 0x10, length = list.length) =>
+        execute(
+          units,
+          form === 6
+            ? [0x15, flags, 0, 0, length, 0]
+            : [0x55, flags, 0, 0, 0, 0, 0, ...u16(length), 0],
+          { dataOut: list },
+        );
+      ok(await select(current));
+      ok(await select(Buffer.alloc(0)));
+      ok(await select(current.subarray(0, headerBytes)));
+      const describe = (blocks: number, blockBytes: number) => {
+        const header = Buffer.from(current.subarray(0, headerBytes));
+        header[form === 6 ? 3 : 7] = 8;
+        return Buffer.concat([
+          header,
+          Buffer.from([...u32(blocks), ...u32(blockBytes)]),
+          current.subarray(headerBytes),
+        ]);
+      };
+      for (const blocks of [0, BLOCKS, 0xffff_ffff]) ok(await select(describe(blocks, BLOCK)));
+      for (const [blocks, blockBytes] of [
+        [BLOCKS - 1, BLOCK],
+        [BLOCKS, 4096],
+      ] as const) {
+        refused(await select(describe(blocks, blockBytes)), Asc.invalidFieldInParameterList);
+      }
+      for (let at = headerBytes; at < current.length; at++) {
+        const changed = Buffer.from(current);
+        changed[at]! ^= at === headerBytes ? 0x04 : 0x01;
+        const outcome = await select(changed);
+        expect(outcome.status).toBe(ScsiStatus.checkCondition);
+        expect([Asc.invalidFieldInParameterList, Asc.parameterListLengthError]).toContain(
+          outcome.asc,
+        );
+      }
+      const { parameterListLengthError, invalidFieldInCdb } = Asc;
+      refused(await select(current.subarray(0, -1)), parameterListLengthError);
+      refused(await select(current.subarray(0, headerBytes - 1)), parameterListLengthError);
+      refused(await select(current, 0x11), invalidFieldInCdb);
+      refused(await select(current, 0x00), invalidFieldInCdb);
+    }
   });
 
   it('reports the commands that it has, and has those that it reports', async () => {
@@ -271,7 +306,7 @@ describe('a disk, about itself,', () => {
       expect(ok(one).data[1]! & 7).toBe(3);
       expect(one.data[4]).toBe(opcode);
     }
-    const unknown = ok(await execute(units, [0xa3, 0x0c, 1, 0x55, 0, 0, ...u32(4096)]));
+    const unknown = ok(await execute(units, [0xa3, 0x0c, 1, 0x04, 0, 0, ...u32(4096)]));
     expect(unknown.data[1]! & 7).toBe(1);
     const wrong = Asc.invalidFieldInCdb;
     refused(await execute(units, [0xa3, 0x0c, 1, 0x9e, 0, 0, ...u32(4096)]), wrong);
@@ -467,6 +502,40 @@ describe('a disk, reading and writing,', () => {
     refused(await execute(units, cdb16(0x93, 0x20, 0, 1)), invalidFieldInCdb);
     const huge = new LogicalUnits(NAME, [new MemoryStore({ sizeBytes: 2 ** 30 })]);
     refused(await execute(huge, cdb16(0x93, 1, 0, 2 ** 20)), invalidFieldInCdb);
+  });
+
+  it('refuses WRITE SAME with PBDATA or LBDATA, which would write other blocks than the one given', async () => {
+    const before = Buffer.alloc(8 * BLOCK, 5);
+    await write(0, before);
+    for (const bits of [0x02, 0x04, 0x06]) {
+      for (const cdb of [cdb16(0x93, bits, 0, 8), cdb10(0x41, bits, 0, 8)]) {
+        refused(
+          await execute(units, cdb, { dataOut: Buffer.alloc(BLOCK, 1) }),
+          Asc.invalidFieldInCdb,
+        );
+      }
+    }
+    expect((await read(0, 8)).equals(before)).toBe(true);
+  });
+
+  it('refuses an address that counts from the last one (RELADR)', async () => {
+    for (const opcode of [0x28, 0x2a, 0x2f, 0x34, 0x35, 0x41]) {
+      const outcome = await execute(units, cdb10(opcode, 1, 8, 1), {
+        dataOut: Buffer.alloc(BLOCK),
+      });
+      refused(outcome, Asc.invalidFieldInCdb);
+    }
+  });
+
+  it('keeps more than FUA_NV asks for', async () => {
+    const seen: boolean[] = [];
+    const submit = store.submit.bind(store);
+    store.submit = (request: StoreRequest) => {
+      if (request.op === StoreOp.write) seen.push(request.forceUnitAccess);
+      submit(request);
+    };
+    for (const flags of [0, 0x02, 0x08, 0x0a]) await write(0, Buffer.alloc(BLOCK, 1), flags);
+    expect(seen).toEqual([false, true, true, true]);
   });
 
   it('unmaps ranges, and tells what is mapped', async () => {
@@ -781,7 +850,8 @@ describe('a disk, whatever it is asked,', () => {
             expect(outcome.senseKey).not.toBe(SenseKey.noSense);
             expect(outcome.asc).not.toBe(0);
           } else {
-            expect([ScsiStatus.good, ScsiStatus.conditionMet]).toContain(outcome.status);
+            const { good, conditionMet, reservationConflict } = ScsiStatus;
+            expect([good, conditionMet, reservationConflict]).toContain(outcome.status);
           }
         },
       ),

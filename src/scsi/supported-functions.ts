@@ -1,0 +1,140 @@
+/**
+ * What a device can do: REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 6.35, 6.36).
+ *
+ *   Operation codes, all   0-3 data length (n - 3); at 4, each 8 bytes:
+ *                          0 opcode, 2-3 service action, 5 CTDP 1 SERVACTV 0, 6-7 CDB length; with CTDP: timeouts
+ *                    one   1 CTDP 7, support 2-0; 2-3 CDB length; 4.. usage map; with CTDP: timeouts
+ *   Timeouts               0-1 length (10), 2 -, 3 command specific, 4-7 nominal, 8-11 recommended, in seconds
+ *   Task management        0 ATS 7, ATSS 6, CACAS 5, CTSS 4, LURS 3, QTS 2, TRS 1; 1 QAES 2, QTSS 1, ITNRS 0; 2 -;
+ *                          3 additional length; with it: 4 TMFTMOV 0, 5 -; 6, 7 a timeout is told for the function above;
+ *                          8-11 long, 12-15 short timeout, in tenths of a second
+ */
+import type { CommandFormat } from './command-formats.js';
+
+/** REPORT SUPPORTED OPERATION CODES, reporting options (SPC-4 table 203). */
+export const ReportingOptions = {
+  all: 0,
+  oneOpcode: 1,
+  oneServiceAction: 2,
+  /** Opcode, and service action where it has one. */
+  oneCommand: 3,
+} as const;
+
+/** Support field of the one-command format. */
+export const CommandSupport = { unknown: 0, no: 1, yes: 3, vendorSpecific: 5 } as const;
+
+const ALL_COMMANDS_HEADER_BYTES = 4;
+const COMMAND_DESCRIPTOR_BYTES = 8;
+const ONE_COMMAND_HEADER_BYTES = 4;
+const TIMEOUTS_BYTES = 12;
+
+/** How long a command takes, in seconds; 0 for no statement. */
+export interface CommandTimeouts {
+  /** Until then an initiator need not wonder what became of it. */
+  readonly nominal: number;
+  /** After that it may give it up. */
+  readonly recommended: number;
+}
+
+/** What the timeouts of a command are, where the initiator asked for them (RCTD); null where it did not. */
+export type TimeoutsOf = ((command: CommandFormat) => CommandTimeouts) | null;
+
+export function encodeAllCommands(
+  view: DataView,
+  offset: number,
+  commands: readonly CommandFormat[],
+  timeoutsOf: TimeoutsOf = null,
+): number {
+  let at = offset + ALL_COMMANDS_HEADER_BYTES;
+  for (const command of commands) {
+    const hasAction = command.serviceAction >= 0;
+    view.setUint16(at, command.opcode << 8);
+    view.setUint16(at + 2, hasAction ? command.serviceAction : 0);
+    view.setUint16(at + 4, (timeoutsOf === null ? 0 : 2) | (hasAction ? 1 : 0));
+    view.setUint16(at + 6, command.usage.length);
+    at += COMMAND_DESCRIPTOR_BYTES;
+    if (timeoutsOf !== null) at += encodeTimeouts(view, at, timeoutsOf(command));
+  }
+  const length = at - offset;
+  view.setUint32(offset, length - ALL_COMMANDS_HEADER_BYTES);
+  return length;
+}
+
+function encodeTimeouts(view: DataView, offset: number, timeouts: CommandTimeouts): number {
+  view.setUint32(offset, (TIMEOUTS_BYTES - 2) << 16);
+  view.setUint32(offset + 4, timeouts.nominal);
+  view.setUint32(offset + 8, timeouts.recommended);
+  return TIMEOUTS_BYTES;
+}
+
+/** One command of the all-commands format; `serviceAction` is -1 where the opcode is the whole command. */
+export interface SupportedCommand {
+  readonly opcode: number;
+  readonly serviceAction: number;
+}
+
+/** The commands in `length` received bytes; those with timeouts descriptors (CTDP) are 12 bytes longer. */
+export function decodeAllCommands(
+  view: DataView,
+  offset: number,
+  length: number,
+): SupportedCommand[] {
+  const commands: SupportedCommand[] = [];
+  if (length < ALL_COMMANDS_HEADER_BYTES) return commands;
+  const end = Math.min(length, ALL_COMMANDS_HEADER_BYTES + view.getUint32(offset));
+  for (let at = ALL_COMMANDS_HEADER_BYTES; at + COMMAND_DESCRIPTOR_BYTES <= end;) {
+    const flags = view.getUint8(offset + at + 5);
+    commands.push({
+      opcode: view.getUint8(offset + at),
+      serviceAction: (flags & 1) !== 0 ? view.getUint16(offset + at + 2) : -1,
+    });
+    at += COMMAND_DESCRIPTOR_BYTES + ((flags & 2) !== 0 ? TIMEOUTS_BYTES : 0);
+  }
+  return commands;
+}
+
+/** The one-command format; null for a command that is not supported. */
+export function encodeOneCommand(
+  view: DataView,
+  offset: number,
+  command: CommandFormat | null,
+  timeoutsOf: TimeoutsOf = null,
+): number {
+  const usage = command?.usage ?? [];
+  const hasTimeouts = command !== null && timeoutsOf !== null;
+  const support = command === null ? CommandSupport.no : CommandSupport.yes;
+  view.setUint16(offset, (hasTimeouts ? 0x80 : 0) | support);
+  view.setUint16(offset + 2, usage.length);
+  usage.forEach((byte, index) => view.setUint8(offset + ONE_COMMAND_HEADER_BYTES + index, byte));
+  const length = ONE_COMMAND_HEADER_BYTES + usage.length;
+  if (!hasTimeouts) return length;
+  return length + encodeTimeouts(view, offset + length, timeoutsOf(command));
+}
+
+/** {@link CommandSupport} from the one-command format; `unknown` when not even its header came. */
+export function decodeCommandSupport(view: DataView, offset: number, length: number): number {
+  return length < ONE_COMMAND_HEADER_BYTES ? CommandSupport.unknown : view.getUint8(offset + 1) & 7;
+}
+
+/** The task management functions of SAM-5 7.1, as bits of bytes 0 and 1. */
+export const TaskManagementSupport = {
+  abortTask: 0x8000,
+  abortTaskSet: 0x4000,
+  clearTaskSet: 0x1000,
+  logicalUnitReset: 0x0800,
+  targetReset: 0x0200,
+} as const;
+
+/** `extended` (REPD) adds the fields about timeouts, which say that none is told. */
+export function encodeTaskManagementSupport(
+  view: DataView,
+  offset: number,
+  supported: number,
+  extended: boolean,
+): number {
+  view.setUint16(offset, supported);
+  view.setUint16(offset + 2, extended ? 12 : 0);
+  if (!extended) return 4;
+  for (let at = 4; at < 16; at += 4) view.setUint32(offset + at, 0);
+  return 16;
+}
