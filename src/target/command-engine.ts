@@ -5,11 +5,12 @@ import { decodeCdbOf } from '../iscsi/request-wire.js';
 import type { ScsiCommandPdu } from '../iscsi/request-wire.js';
 import { decodeControlHeader } from '../iser/wire.js';
 import type { IserControlHeader } from '../iser/wire.js';
-import { Asc, SenseKey } from '../scsi/sense.js';
+import { ScsiStatus } from '../scsi/wire.js';
 import { WorkStatus, workStatusName } from '../transport/verbs.js';
 import type { WorkCompletion } from '../transport/verbs.js';
 import { BufferShare } from './buffer-share.js';
 import type { Channel } from './channel.js';
+import { checkLengths, missingKeyOf, violationOf } from './command-checks.js';
 import { CommandTask } from './command-task.js';
 import type { TaskEvents } from './command-task.js';
 import { prepareResponse } from './command-response.js';
@@ -25,17 +26,13 @@ import { TagTable } from './tag-table.js';
 import type { TargetDevice } from './target-device.js';
 import type { TargetWindow } from './target-window.js';
 
-/** SPC-4 annex E: the command's data lengths contradict each other. */
-const INVALID_FIELD_IN_COMMAND_IU = 0x0e03;
-/** SPC-4 annex E: data came that was not asked for. */
-const UNEXPECTED_UNSOLICITED_DATA = 0x0c0c;
-
 /**
- * When an aborted task has ended: when nothing of it is `gone` astray, for the initiator that sent it and will use its
- * memory again; or when it is `harmless`, as it cannot touch the medium any more, for all others. Those must not wait for
- * an initiator that has died and answers no RDMA Read.
+ * Who has a task aborted. `itself`, its own initiator: it gets no response, and has ended when nothing of it is left,
+ * since the initiator will use its memory again. Or `another`: then it is answered with TASK ABORTED (SAM-5 5.6, TAS),
+ * and has ended for whoever waits as soon as it cannot touch the medium any more. That must not wait for an initiator
+ * that has died and answers no RDMA Read.
  */
-export type AbortEnd = 'gone' | 'harmless';
+export type Aborter = 'itself' | 'another';
 
 /** What an engine works with; the session's and the portal's. */
 export interface EngineContext {
@@ -95,7 +92,7 @@ export class CommandEngine implements TaskEvents {
     this.#buffers = new BufferShare(context.pool, SESSION_BUFFER_BYTES_MAX, TASKS);
     const { channel, device, readDepth } = context;
     this.#reads = new ReadScheduler({ channel, device, depth: readDepth }, TASKS, (task) =>
-      this.#end(task),
+      this.#endAborted(task),
     );
   }
 
@@ -119,6 +116,7 @@ export class CommandEngine implements TaskEvents {
     task.isRead = pdu.read;
     task.isWrite = pdu.write;
     task.isAborted = false;
+    task.answersAbort = false;
     task.readIssuedBytes = 0;
     task.dataInBytesMax = Infinity;
     task.lun = units.indexOf(pdu.lunHigh, pdu.lunLow);
@@ -137,18 +135,20 @@ export class CommandEngine implements TaskEvents {
     else this.#prepare(task, pdu.final);
   }
 
-  /** Aborts the tasks that `isMeant` picks; `ended` is called for each, see {@link AbortEnd}. Returns how many. */
-  abort(isMeant: (task: CommandTask) => boolean, ended: () => void, until: AbortEnd): number {
+  /** Aborts the tasks that `isMeant` picks; `ended` is called for each, see {@link Aborter}. Returns how many. */
+  abort(isMeant: (task: CommandTask) => boolean, ended: () => void, by: Aborter): number {
     let count = 0;
     for (const task of this.#tasks) {
       if (!task.isAbortable || !isMeant(task)) continue;
       count += 1;
+      // Who has aborted its own task does not want to hear of it any more.
+      task.answersAbort = by === 'another' && (task.answersAbort || !task.isAborted);
       task.isAborted = true;
       task.command.isAborted = true;
       // Whose data is not there yet will not be executed, however long the initiator takes to send it.
-      if (until === 'harmless' && task.state !== 'executing') ended();
+      if (by === 'another' && task.state !== 'executing') ended();
       else (task.abortWaiters ??= []).push(ended);
-      if (task.state === 'held') this.#end(task);
+      if (task.state === 'held') this.#endAborted(task);
     }
     return count;
   }
@@ -175,7 +175,7 @@ export class CommandEngine implements TaskEvents {
 
   onBufferAvailable(task: CommandTask): void {
     if (task.state !== 'waitingBuffer') return;
-    if (task.isAborted) this.#end(task);
+    if (task.isAborted) this.#endAborted(task);
     else this.#acquireBuffer(task);
   }
 
@@ -184,11 +184,14 @@ export class CommandEngine implements TaskEvents {
     this.readsDone += 1;
     this.#context.counters.readBytes.add(completion.byteLength);
     // What did not arrive must not be written. That the queue pair is gone is heard of only later, in `stop`.
-    if (status !== WorkStatus.success) task.isAborted = true;
+    if (status !== WorkStatus.success) {
+      task.isAborted = true;
+      task.answersAbort = false;
+    }
     this.#reads.completed(task);
     if (status !== WorkStatus.success) this.#workFailed('RDMA Read', status);
     if (this.#isStopped || task.isAborted) {
-      if (task.readsInFlight === 0) this.#end(task);
+      if (task.readsInFlight === 0) this.#endAborted(task);
     } else if (this.#reads.isFetched(task)) {
       this.#execute(task);
     }
@@ -205,7 +208,7 @@ export class CommandEngine implements TaskEvents {
   }
 
   onExecuted(task: CommandTask): void {
-    if (this.#isStopped || task.isAborted) this.#end(task);
+    if (this.#isStopped || task.isAborted) this.#endAborted(task);
     else this.#respond(task);
   }
 
@@ -243,13 +246,20 @@ export class CommandEngine implements TaskEvents {
     const unit = this.#context.units.unitFor(task.lun, command);
     task.unit = unit;
     task.state = 'executing';
-    const isSound = this.#checkPdu(task);
-    if (!isSound) return;
-    if (!unit.prepare(command) || !this.#checkLengths(task, isFinal)) {
+    const violation = violationOf(task, this.#context.immediateBytesMax);
+    if (violation !== null) {
+      this.#violated(task, violation);
+      return;
+    }
+    if (!unit.prepare(command) || !checkLengths(task, isFinal, this.#reads.depth)) {
       this.#respond(task);
       return;
     }
-    if (!this.#checkBuffers(task)) return;
+    const missing = missingKeyOf(task);
+    if (missing !== null) {
+      this.#violated(task, missing);
+      return;
+    }
     if (command.direction !== Direction.out) this.#dropReceive(task);
     if (command.transferBytes === 0) this.#execute(task);
     else if (command.direction === Direction.out) this.#takeData(task);
@@ -276,66 +286,9 @@ export class CommandEngine implements TaskEvents {
     this.#execute(task);
   }
 
-  /** What no initiator in its right mind does; false when the connection has to end for it. */
-  #checkPdu(task: CommandTask): boolean {
-    const { immediateBytesMax } = this.#context;
-    const { immediateBytes, expectedBytes } = task;
-    if (immediateBytes === 0) return true;
-    if (!task.isWrite) return this.#violated(task, 'a command without W flag carries data');
-    if (immediateBytes > expectedBytes) {
-      const what = `${immediateBytes} bytes of immediate data in a write of ${expectedBytes}`;
-      return this.#violated(task, what);
-    }
-    if (immediateBytes > immediateBytesMax) {
-      const what = `${immediateBytes} bytes of immediate data, agreed are ${immediateBytesMax}`;
-      return this.#violated(task, what);
-    }
-    return true;
-  }
-
-  /** What is answered with sense; false when it was. */
-  #checkLengths(task: CommandTask, isFinal: boolean): boolean {
-    const { command } = task;
-    if (!isFinal) return command.check(SenseKey.abortedCommand, UNEXPECTED_UNSOLICITED_DATA);
-    if (task.isRead && task.isWrite) return command.refuse(INVALID_FIELD_IN_COMMAND_IU);
-    if (command.direction !== Direction.out) {
-      task.immediateBytes = 0;
-      return true;
-    }
-    const expected = task.isWrite ? task.expectedBytes : 0;
-    if (expected < command.transferBytes) return command.refuse(INVALID_FIELD_IN_COMMAND_IU);
-    task.immediateBytes = Math.min(task.immediateBytes, command.transferBytes);
-    const needsRead = task.immediateBytes < command.transferBytes;
-    if (needsRead && this.#reads.depth === 0) {
-      return command.check(SenseKey.abortedCommand, Asc.dataPhaseError);
-    }
-    return true;
-  }
-
-  /** The initiator must have advertised the memory that its command needs. */
-  #checkBuffers(task: CommandTask): boolean {
-    const { command, header } = task;
-    if (command.direction === Direction.out) {
-      const needsRead = task.immediateBytes < command.transferBytes;
-      if (needsRead && !header.isWriteStagValid) {
-        return this.#violated(
-          task,
-          'a write without write STag and with too little immediate data',
-        );
-      }
-    } else if (command.direction === Direction.in) {
-      const wantsData = task.isRead && Math.min(task.expectedBytes, command.transferBytes) > 0;
-      if (wantsData && !header.isReadStagValid) {
-        return this.#violated(task, 'a read without read STag');
-      }
-    }
-    return true;
-  }
-
-  #violated(task: CommandTask, reason: string): false {
+  #violated(task: CommandTask, reason: string): void {
     this.#end(task);
     this.#events.onViolation(reason);
-    return false;
   }
 
   #acquireBuffer(task: CommandTask): void {
@@ -427,6 +380,21 @@ export class CommandEngine implements TaskEvents {
       channel.send(write);
     }
     channel.send(tx.request);
+  }
+
+  /** A task that was aborted, or whose data or connection is lost, comes to nothing. */
+  #endAborted(task: CommandTask): void {
+    if (this.#isStopped || !task.answersAbort) {
+      this.#end(task);
+      return;
+    }
+    const { command, abortWaiters } = task;
+    command.status = ScsiStatus.taskAborted;
+    command.dataInBytes = 0;
+    // Whoever waits for its end does not wait for its initiator to take the answer.
+    task.abortWaiters = null;
+    this.#respond(task);
+    if (abortWaiters !== null) for (const ended of abortWaiters) ended();
   }
 
   /** Nothing of the task is in use any more. */

@@ -48,6 +48,8 @@ export class CommandTask {
   dataInBytesMax = Infinity;
   /** The result is not wanted any more. */
   isAborted = false;
+  /** It was aborted by another initiator, and its own is told so. */
+  answersAbort = false;
   /** Who waits for the end of an aborted task. */
   abortWaiters: (() => void)[] | null = null;
   /** Chain of the tag table. */

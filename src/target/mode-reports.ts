@@ -82,7 +82,7 @@ export class ModeReports {
           ? {
               descriptorSense: false,
               softwareWriteProtect: false,
-              taskAbortedStatus: false,
+              taskAbortedStatus: !isMask,
             }
           : null,
     });

@@ -8,9 +8,8 @@ export const Attention = {
   reservationsReleased: 1,
   reservationsPreempted: 2,
   registrationsPreempted: 4,
-  commandsCleared: 8,
-  reset: 16,
-  powerOn: 32,
+  reset: 8,
+  powerOn: 16,
 } as const;
 
 /** The most urgent first: what each is told with, and what it takes the place of. */
@@ -20,9 +19,8 @@ const CONDITIONS: readonly {
   readonly clears: number;
 }[] = [
   // Everything that came before a power-on went with it.
-  { bit: Attention.powerOn, asc: Asc.powerOnOrReset, clears: 0x3f },
-  { bit: Attention.reset, asc: Asc.deviceReset, clears: Attention.commandsCleared },
-  { bit: Attention.commandsCleared, asc: Asc.commandsClearedByOther, clears: 0 },
+  { bit: Attention.powerOn, asc: Asc.powerOnOrReset, clears: 0x1f },
+  { bit: Attention.reset, asc: Asc.deviceReset, clears: 0 },
   { bit: Attention.registrationsPreempted, asc: Asc.registrationsPreempted, clears: 0 },
   { bit: Attention.reservationsPreempted, asc: Asc.reservationsPreempted, clears: 0 },
   { bit: Attention.reservationsReleased, asc: Asc.reservationsReleased, clears: 0 },

@@ -193,7 +193,7 @@ export class TargetPortal implements ManagedTarget {
     let count = 0;
     const isMeantTask = (task: CommandTask): boolean => task.lun === lun && isMeant(task.command);
     for (const session of this.sessions()) {
-      count += session.abortTasks(isMeantTask, ended, 'harmless');
+      count += session.abortTasks(isMeantTask, ended, 'another');
     }
     return count;
   }

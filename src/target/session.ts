@@ -27,7 +27,7 @@ import {
 import { AT_CMD_SN, RESERVED_TAG, isImmediateAt, opcodeAt } from '../iscsi/wire.js';
 import type { Logger } from '../observe/log.js';
 import { CommandEngine } from './command-engine.js';
-import type { AbortEnd, EngineContext, EngineEvents } from './command-engine.js';
+import type { Aborter, EngineContext, EngineEvents } from './command-engine.js';
 import type { CommandTask } from './command-task.js';
 import { ControlResponses } from './control-responses.js';
 import type { RxDescriptor } from './descriptors.js';
@@ -175,8 +175,8 @@ export class TargetSession implements EngineEvents, ManagedSession {
 
   // For task management, from any session of the target.
 
-  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, until: AbortEnd): number {
-    return this.#engine?.abort(isMeant, ended, until) ?? 0;
+  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, by: Aborter): number {
+    return this.#engine?.abort(isMeant, ended, by) ?? 0;
   }
 
   hasTask(initiatorTaskTag: number): boolean {

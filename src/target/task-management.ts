@@ -1,14 +1,14 @@
 import { TaskManagementFunction, TaskManagementStatus } from '../iscsi/codes.js';
 import type { TaskManagementRequestPdu } from '../iscsi/request-wire.js';
 import { Barrier } from './barrier.js';
-import type { AbortEnd } from './command-engine.js';
+import type { Aborter } from './command-engine.js';
 import type { CommandTask } from './command-task.js';
 import { Attention } from './nexus.js';
 
 /** A session as task management on any session of the target sees it. */
 export interface ManagedSession {
   /** Aborts tasks; `ended` is called once for each. Returns how many. */
-  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, until: AbortEnd): number;
+  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, by: Aborter): number;
   /** A task with this tag exists and has no response yet. */
   hasTask(initiatorTaskTag: number): boolean;
   /** Tells a LUN's condition to the session's initiator with its next command. */
@@ -47,7 +47,7 @@ export function manageTasks(
         respond(noSuchTask);
         return;
       }
-      barrier.add(own.abortTasks((task) => task.initiatorTaskTag === tag, barrier.ended, 'gone'));
+      barrier.add(own.abortTasks((task) => task.initiatorTaskTag === tag, barrier.ended, 'itself'));
       break;
     }
     case TaskManagementFunction.abortTaskSet:
@@ -55,7 +55,7 @@ export function manageTasks(
         respond(noSuchLun);
         return;
       }
-      barrier.add(own.abortTasks(onLun, barrier.ended, 'gone'));
+      barrier.add(own.abortTasks(onLun, barrier.ended, 'itself'));
       break;
     case TaskManagementFunction.clearTaskSet:
       if (lun < 0) {
@@ -63,12 +63,8 @@ export function manageTasks(
         return;
       }
       for (const session of target.sessions()) {
-        const until = session === own ? 'gone' : 'harmless';
-        const count = session.abortTasks(onLun, barrier.ended, until);
-        barrier.add(count);
-        if (session !== own && count > 0) {
-          session.establishAttention(lun, Attention.commandsCleared);
-        }
+        const by = session === own ? 'itself' : 'another';
+        barrier.add(session.abortTasks(onLun, barrier.ended, by));
       }
       break;
     case TaskManagementFunction.logicalUnitReset:
@@ -106,8 +102,8 @@ function resetUnits(
 ): void {
   for (const lun of luns) target.resetUnit(lun);
   for (const session of target.sessions()) {
-    const until = session === own ? 'gone' : 'harmless';
-    barrier.add(session.abortTasks((task) => luns.includes(task.lun), barrier.ended, until));
+    const by = session === own ? 'itself' : 'another';
+    barrier.add(session.abortTasks((task) => luns.includes(task.lun), barrier.ended, by));
     for (const lun of luns) session.establishAttention(lun, Attention.reset);
   }
 }

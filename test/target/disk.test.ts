@@ -373,12 +373,15 @@ describe('a disk, to a new nexus,', () => {
   it('tells of the most urgent condition', () => {
     const nexus = new Nexus();
     nexus.takeAttention();
-    nexus.establish(Attention.commandsCleared);
+    nexus.establish(Attention.reservationsReleased);
     nexus.establish(Attention.reset);
     expect(nexus.takeAttention()).toBe(Asc.deviceReset);
+    expect(nexus.takeAttention()).toBe(Asc.reservationsReleased);
     expect(nexus.takeAttention()).toBe(Asc.none);
-    nexus.establish(Attention.commandsCleared);
-    expect(nexus.takeAttention()).toBe(Asc.commandsClearedByOther);
+    nexus.establish(Attention.registrationsPreempted);
+    nexus.establish(Attention.powerOn);
+    expect(nexus.takeAttention()).toBe(Asc.powerOnOrReset);
+    expect(nexus.takeAttention()).toBe(Asc.none);
   });
 });
 

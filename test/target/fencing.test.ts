@@ -110,7 +110,8 @@ describe('PREEMPT AND ABORT', () => {
       await good(survivor.execute({ cdb: write16(0, 8), write: pattern(4096, 2) }));
       for (let count = 0; count < 20; count++) await turn();
       expect((await contents()).equals(pattern(4096, 2))).toBe(true);
-      // The write that was aborted has no answer, and what comes now is told first, then refused.
+      // The write is answered as aborted, and what comes now is told first, then refused.
+      expect((await victim.receiveResponse()).response.status).toBe(ScsiStatus.taskAborted);
       const told = await victim.execute({ cdb: testUnitReady() });
       expect([told.sense.key, told.sense.asc]).toEqual([
         SenseKey.unitAttention,

@@ -1,6 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { TaskManagementFunction, TaskManagementStatus } from '../../src/iscsi/codes.js';
 import { Asc, SenseKey } from '../../src/scsi/sense.js';
+import { ScsiStatus } from '../../src/scsi/wire.js';
 import { COMMAND_WINDOW, TASK_MANAGEMENT_MAX } from '../../src/target/limits.js';
 import { MemoryStore } from '../../src/target/memory-store.js';
 import { pattern, read16, testUnitReady, write16 } from '../support/target-cdbs.js';
@@ -43,6 +44,13 @@ const until = async (condition: () => boolean) => {
 const attention = async (initiator: TestInitiator, lun = 0): Promise<number> => {
   const { response, sense } = await initiator.execute({ cdb: testUnitReady(), lun });
   return response.status === 0 ? 0 : sense.key === SenseKey.unitAttention ? sense.asc : -1;
+};
+
+/** The tag of a command that ended with TASK ABORTED. */
+const aborted = async (initiator: TestInitiator): Promise<number> => {
+  const { response } = await initiator.receiveResponse();
+  expect(response.status).toBe(ScsiStatus.taskAborted);
+  return response.initiatorTaskTag;
 };
 
 describe('ABORT TASK', () => {
@@ -107,8 +115,7 @@ describe('ABORT TASK SET and CLEAR TASK SET', () => {
     bed.faults.holdNext(4);
     one.sendCommand({ cdb: testUnitReady() });
     const other = one.sendCommand({ cdb: testUnitReady(), lun: 1 });
-    two.sendCommand({ cdb: testUnitReady() });
-    two.sendCommand({ cdb: testUnitReady() });
+    const sent = [1, 2].map(() => two.sendCommand({ cdb: testUnitReady() }).tag);
     two.nopOut();
     await two.receive();
     expect(await one.taskManagement({ function: abortTaskSet })).toBe(complete);
@@ -117,7 +124,8 @@ describe('ABORT TASK SET and CLEAR TASK SET', () => {
     const { response } = await one.receiveResponse();
     expect(response.initiatorTaskTag).toBe(other.tag);
     expect(await attention(one)).toBe(0);
-    expect(await attention(two)).toBe(Asc.commandsClearedByOther);
+    const answered = [await aborted(two), await aborted(two)];
+    expect(answered.sort()).toEqual(sent);
     expect(await attention(two)).toBe(0);
     expect(two.receivedCount).toBe(0);
   });
@@ -148,14 +156,47 @@ describe('a session whose connection is going down', () => {
   });
 });
 
+describe('a task that another initiator has aborted', () => {
+  beforeEach(async () => {
+    store.isHolding = true;
+    two.sendCommand({ cdb: write16(0, 8), write: pattern(4096), tag: 0x77 });
+    await until(() => store.held.length === 1);
+  });
+
+  it('is answered when the storage is done with it', async () => {
+    one.sendTaskManagement({ function: logicalUnitReset });
+    two.nopOut();
+    expect((await two.receive()).opcode).toBe(0x20);
+    store.release();
+    expect(await aborted(two)).toBe(0x77);
+    expect(await one.receiveTaskManagement()).toBe(complete);
+    expect(await attention(two)).toBe(Asc.deviceReset);
+  });
+
+  it('has no answer once its own has aborted it as well', async () => {
+    one.sendTaskManagement({ function: logicalUnitReset });
+    one.nopOut();
+    await one.receive();
+    two.sendTaskManagement({ function: abortTask, referencedTaskTag: 0x77 });
+    two.nopOut();
+    await two.receive();
+    store.release();
+    expect(await two.receiveTaskManagement()).toBe(complete);
+    expect(await one.receiveTaskManagement()).toBe(complete);
+    expect(await attention(two)).toBe(Asc.deviceReset);
+    expect(two.receivedCount).toBe(0);
+  });
+});
+
 describe('a reset', () => {
   it('of a LUN ends all its tasks and is told to every initiator', async () => {
     bed.faults.holdNext(2);
     one.sendCommand({ cdb: testUnitReady() });
-    two.sendCommand({ cdb: testUnitReady() });
+    const { tag } = two.sendCommand({ cdb: testUnitReady() });
     two.nopOut();
     await two.receive();
     expect(await one.taskManagement({ function: logicalUnitReset })).toBe(complete);
+    expect(await aborted(two)).toBe(tag);
     bed.faults.release();
     expect(await attention(one)).toBe(Asc.deviceReset);
     expect(await attention(two)).toBe(Asc.deviceReset);

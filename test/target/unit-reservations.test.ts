@@ -350,9 +350,9 @@ describe('a PERSISTENT RESERVE OUT', () => {
     ok(await out('a', reserve, { type: writeExclusiveRegistrantsOnly }));
     ok(await out('a', release, { type: writeExclusiveRegistrantsOnly }));
     ok(await out('a', preempt, { serviceActionKey: keyOf('b') }));
-    nexusOf('b').establish(Attention.commandsCleared);
+    nexusOf('b').establish(Attention.reset);
     const { unitAttention } = SenseKey;
-    refused(await send('b', [0]), Asc.commandsClearedByOther, unitAttention);
+    refused(await send('b', [0]), Asc.deviceReset, unitAttention);
     refused(await send('b', [0]), Asc.registrationsPreempted, unitAttention);
     refused(await send('b', [0]), Asc.reservationsReleased, unitAttention);
     ok(await send('b', [0]));

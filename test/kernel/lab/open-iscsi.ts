@@ -44,12 +44,25 @@ export class OpenIscsi {
   }
 
   /** SendTargets over iSER: `PORTAL,GROUP NAME` per line. */
-  async discover(portal: string): Promise<string> {
-    return this.#guest.must(
-      'iscsiadm',
-      ...['-m', 'discovery', '-t', 'sendtargets', '-p', portal, '-I', 'iser'],
-      ...['-o', 'nonpersistent'],
-    );
+  async discover(portal: string, chap: ChapCredentials | null = null): Promise<string> {
+    const about = ['-t', 'sendtargets', '-p', portal, '-I', 'iser'];
+    const record = ['iscsiadm', '-m', 'discoverydb', ...about];
+    await this.#guest.must(...record, '-o', 'new');
+    const auth = 'discovery.sendtargets.auth';
+    const settings: [string, string][] =
+      chap === null
+        ? []
+        : [
+            [`${auth}.authmethod`, 'CHAP'],
+            [`${auth}.username`, chap.user],
+            [`${auth}.password`, chap.secret],
+          ];
+    // A refused login is an answer here, too.
+    settings.push(['discovery.sendtargets.reopen_max', '0']);
+    for (const [name, value] of settings) {
+      await this.#guest.must(...record, '-o', 'update', '-n', name, '-v', value);
+    }
+    return this.#guest.must(...record, '--discover', '-o', 'nonpersistent');
   }
 
   /** Makes an interface record that logs in under a name of its own, as another machine would. */

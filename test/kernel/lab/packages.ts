@@ -23,6 +23,7 @@ const PACKAGES: readonly (readonly [program: string, name: string])[] = [
   ['xfs_repair', 'xfsprogs'],
   ['sfdisk', 'fdisk'],
   ['sg_inq', 'sg3-utils'],
+  ['iscsi-test-cu', 'libiscsi-bin'],
   ['fio', 'fio'],
   // Clients on the host, and the judge of the wire.
   ['nbdcopy', 'libnbd-bin'],
