@@ -25,6 +25,8 @@ const STEPS = [
   ['import rule', bin('depcruise'), ['--config', '.dependency-cruiser.cjs', 'src']],
   ['unit', bin('vitest'), ['run', '--project', 'unit']],
   ['interop', bin('vitest'), ['run', '--project', 'interop']],
+  // Last, so that it sees what the tests leave behind.
+  ['files at the root', process.execPath, [join('scripts', 'check-root.mjs')]],
 ];
 
 installDependencies();

@@ -1,6 +1,7 @@
 import { randomFillSync } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { mustRunFio } from './fio.js';
 import { Program, haveTools, iserNbd, mustRun, temporaryFolder } from './program.js';
 
 const NAME = 'iqn.2026-11.io.example:lab';
@@ -177,15 +178,8 @@ describe('the one-shot commands', () => {
 });
 
 async function fio(name: 'ram' | 'disk', ...args: string[]): Promise<void> {
-  const said = await mustRun(
-    'fio',
-    ...[
-      '--name=verify',
-      '--ioengine=nbd',
-      `--aux-path=${folder.path('.')}`,
-      `--uri=${uris[name]}`,
-      '--size=128M',
-    ],
+  const said = await mustRunFio(
+    ...['--name=verify', '--ioengine=nbd', `--uri=${uris[name]}`, '--size=128M'],
     ...['--time_based', `--runtime=${FIO_SECONDS}`, '--verify=crc32c', '--verify_fatal=1', ...args],
   );
   expect(said).toMatch(/err= 0/);

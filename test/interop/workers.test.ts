@@ -11,6 +11,7 @@ import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
 import { Credentials } from '../support/nbd-credentials.js';
 import { CMD, NbdTestClient } from '../support/nbd-client.js';
 import { HoldingStore } from '../support/target-holding-store.js';
+import { fio, mustRunFio } from './fio.js';
 import { Program, command, haveTools, iserNbd, mustRun, temporaryFolder } from './program.js';
 
 const NAME = 'iqn.2026-11.io.example:lab';
@@ -107,7 +108,7 @@ async function startTarget<S extends MemoryStore>(
 
 function fioArgs(uri: string, ...args: string[]): string[] {
   return [
-    ...['--name=verify', '--ioengine=nbd', `--uri=${uri}`, `--aux-path=${folder.path('.')}`],
+    ...['--name=verify', '--ioengine=nbd', `--uri=${uri}`],
     ...['--rw=randrw', '--bs=4k', '--iodepth=16', '--verify=crc32c', '--verify_fatal=1'],
     ...['--time_based', `--runtime=${FIO_SECONDS}`, '--norandommap=0', ...args],
   ];
@@ -287,14 +288,14 @@ describe.runIf(haveTools('workers with real clients', 'nbdcopy', 'nbdinfo', 'cmp
       const tcp = program.ready.find((ready) => !ready.includes('unix')) ?? '';
       const jobs = ['--numjobs=4', '--size=32M', '--offset_increment=32M', '--group_reporting'];
       for (const where of [tcp, uri]) {
-        expect(await mustRun('fio', ...fioArgs(where, ...jobs))).toMatch(/err= 0/);
+        expect(await mustRunFio(...fioArgs(where, ...jobs))).toMatch(/err= 0/);
       }
     });
 
     it('go on when another’s worker is killed; the new worker serves the next', async () => {
       const { program, path, uri } = await serve(['a=memory:64M']);
       const doomed = await attach(path);
-      const fio = command('fio', fioArgs(uri, '--size=32M', '--thread=1'));
+      const running = fio(...fioArgs(uri, '--size=32M', '--thread=1'));
       // fio connects twice: first to learn the size, and then to work.
       await vi.waitFor(async () => {
         const { counters } = await countersOf(program);
@@ -319,14 +320,14 @@ describe.runIf(haveTools('workers with real clients', 'nbdcopy', 'nbdinfo', 'cmp
       for (const [name, value] of Object.entries(before)) {
         expect([name, (after.counters[name] ?? 0) >= value]).toEqual([name, true]);
       }
-      const { status, stdout, stderr } = await fio;
+      const { status, stdout, stderr } = await running;
       expect([status, stderr]).toEqual([0, '']);
       expect(stdout).toMatch(/err= 0/);
     });
 
     it('finish what is in flight when the server is told to stop', async () => {
       const { program, uri, path } = await serve(['a=memory:64M']);
-      const fio = command('fio', fioArgs(uri, '--size=64M', '--thread=1', '--runtime=60'));
+      const running = fio(...fioArgs(uri, '--size=64M', '--thread=1', '--runtime=60'));
       await vi.waitFor(async () => {
         const { counters } = await countersOf(program);
         expect(counters['nbd_requests_total{command="WRITE",export="a"}']).toBeGreaterThan(100);
@@ -338,7 +339,9 @@ describe.runIf(haveTools('workers with real clients', 'nbdcopy', 'nbdinfo', 'cmp
       expect(status).toBe(0);
       expect(stderr).not.toMatch(/cutting off|has ended; another/);
       expect([existsSync(path), workers.filter(isRunning)]).toEqual([false, []]);
-      expect((await fio).stdout + (await fio).stderr).not.toMatch(/verify failed|verify: bad/);
+      expect((await running).stdout + (await running).stderr).not.toMatch(
+        /verify failed|verify: bad/,
+      );
     });
   },
 );

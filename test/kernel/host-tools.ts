@@ -2,6 +2,7 @@
 import { randomFillSync } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { expect } from 'vitest';
+import { mustRunFio } from '../interop/fio.js';
 import { mustRun } from '../interop/program.js';
 
 export const MIB = 1 << 20;
@@ -26,8 +27,7 @@ export async function roundTrip(
 
 /** Writes and verifies through fio's nbd engine; `args` override. */
 export async function fioVerify(uri: string, ...args: string[]): Promise<void> {
-  const said = await mustRun(
-    'fio',
+  const said = await mustRunFio(
     ...['--name=verify', '--ioengine=nbd', `--uri=${uri}`, '--rw=randwrite', '--verify=crc32c'],
     ...['--do_verify=1', '--verify_fatal=1', '--randrepeat=0', '--end_fsync=1', ...args],
   );
