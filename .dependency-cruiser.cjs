@@ -65,6 +65,8 @@ module.exports = {
           '^src/nbd/(server|socket|tls)\\.ts$',
           '^src/transport/iwarp/',
           '^src/common/data-socket\\.ts$',
+          // It only asks whether a text is an IP address.
+          '^src/common/address\\.ts$',
         ],
       },
       to: { path: '^(node:)?(net|tls|dgram)$' },

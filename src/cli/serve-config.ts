@@ -1,4 +1,5 @@
 import { ConfigError } from '../common/errors.js';
+import { parseListenAddress } from '../common/listen-address.js';
 import { accessRule } from '../gateway/access-config.js';
 import { inheritedSockets } from '../gateway/activation.js';
 import { DEFAULT_POLL_US, readConfigFile } from '../gateway/config.js';
@@ -8,7 +9,7 @@ import type { CredentialSources } from '../gateway/credentials.js';
 import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway.js';
 import { defaultInitiatorName } from '../gateway/lun.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';
-import { parseExportUrl, parseListenAddress } from '../gateway/url.js';
+import { parseExportUrl } from '../gateway/url.js';
 import { WORKERS_MAX } from '../gateway/workers/limits.js';
 import type { AccessRule } from '../nbd/access.js';
 import { credentialSources, once, pollUs } from './options.js';

@@ -19,8 +19,11 @@ export class IserNbdError extends Error {
 
 /** The user asked for something that cannot be: a bad URL, size, name or file. */
 export class ConfigError extends IserNbdError {
-  override readonly name = 'ConfigError';
+  override readonly name: string = 'ConfigError';
 }
+
+/** What was asked for cannot be understood, or does not go together: the command line itself has to change. */
+export class UsageError extends ConfigError {}
 
 /** The message of anything that was thrown. */
 export function messageOf(error: unknown): string {

@@ -68,19 +68,6 @@ export function parsePortalUrl(
   return { portal, user, ...choice };
 }
 
-/** `HOST:PORT`, with `[…]` around an IPv6 address; the port may be 0 where any free one will do. @throws ConfigError */
-export function parseListenAddress(text: string): PortalAddress {
-  const match = /^(\[[0-9a-fA-F:.]+\]|[^:[\]]+):(\d{1,5})$/.exec(text);
-  const port = Number(match?.[2] ?? NaN);
-  if (match === null || !(port <= 65_535)) {
-    throw new ConfigError(
-      'listen-address',
-      `${text}: a listen address is HOST:PORT, as in 127.0.0.1:10809`,
-    );
-  }
-  return { host: withoutBrackets(match[1] ?? ''), port };
-}
-
 function parseAuthority(text: string, example: string) {
   const match = AUTHORITY.exec(text);
   if (match === null) {

@@ -1,8 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
-import { formatAddress } from '../../src/common/address.js';
-import { parseExportUrl, parseListenAddress, parsePortalUrl } from '../../src/gateway/url.js';
+import { parseExportUrl, parsePortalUrl } from '../../src/gateway/url.js';
 
 const TARGET = 'iqn.2026-11.io.example:lab';
 
@@ -100,17 +99,5 @@ describe('a portal URL', () => {
     expect(parsePortalUrl('iser://h:1')).toMatchObject({ portal: { host: 'h', port: 1 } });
     expect(parsePortalUrl('iser://h/')).toMatchObject({ portal: { host: 'h', port: 3260 } });
     expect(() => parsePortalUrl(`iser://h/${TARGET}/0`)).toThrow('portal only');
-  });
-});
-
-describe('a listen address', () => {
-  it('is host and port, and reads back as it is written', () => {
-    for (const text of ['127.0.0.1:10809', '[::1]:0', 'localhost:65535']) {
-      expect(formatAddress(parseListenAddress(text))).toBe(text);
-    }
-  });
-
-  it.each(['', '10809', 'host', 'host:', 'host:70000', '::1:80', 'a:b:1'])('is not %j', (text) => {
-    expect(() => parseListenAddress(text)).toThrow(ConfigError);
   });
 });
