@@ -5,7 +5,7 @@ import { formatAddress } from '../common/address.js';
 import { parsePortalUrl } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
 import { initiatorContext } from './initiator-context.js';
-import { credentialSources, withInitiator, withLogLevel } from './options.js';
+import { credentialSources, secretStores, withInitiator, withLogLevel } from './options.js';
 
 const options = (argv: Argv) =>
   withLogLevel(withInitiator(argv), 'warn')
@@ -28,8 +28,12 @@ export const discoverCommand: CommandModule<object, DiscoverArguments> = {
 async function runDiscover(argv: ArgumentsCamelCase<DiscoverArguments>): Promise<void> {
   const { portal, user, ...choice } = parsePortalUrl(argv.portal);
   const sources = credentialSources(argv);
-  const credentials = loadCredentials({ ...sources, user: user ?? sources.user }, process.env);
-  const context = initiatorContext(argv, createLogger(argv['log-level']));
+  const log = createLogger(argv['log-level']);
+  const credentials = loadCredentials(
+    { ...sources, user: user ?? sources.user },
+    secretStores(log),
+  );
+  const context = initiatorContext(argv, log);
   const targets = await discover(portal, choice, credentials, context);
   if (argv.json) {
     process.stdout.write(`${JSON.stringify(targets, null, 2)}\n`);

@@ -1,12 +1,12 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
-import { loadCredentials } from '../gateway/credentials.js';
+import { credentialsFor } from '../gateway/credentials.js';
 import { openPath } from '../gateway/lun.js';
 import { parseExportUrl } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
 import { inspectLogicalUnit } from '../scsi/inspect.js';
 import { describeLun } from './describe-lun.js';
 import { initiatorContext } from './initiator-context.js';
-import { credentialSources, withInitiator, withLogLevel } from './options.js';
+import { credentialSources, secretStores, withInitiator, withLogLevel } from './options.js';
 import { formatReport } from './report.js';
 
 const options = (argv: Argv) =>
@@ -30,11 +30,9 @@ export const infoCommand: CommandModule<object, InfoArguments> = {
 async function runInfo(argv: ArgumentsCamelCase<InfoArguments>): Promise<void> {
   const url = parseExportUrl(argv.url);
   const sources = credentialSources(argv);
-  const credentials =
-    url.kind === 'embedded'
-      ? null
-      : loadCredentials({ ...sources, user: url.user ?? sources.user }, process.env);
-  const context = initiatorContext(argv, createLogger(argv['log-level']));
+  const log = createLogger(argv['log-level']);
+  const credentials = credentialsFor(url, sources, secretStores(log));
+  const context = initiatorContext(argv, log);
   const path = await openPath(url, credentials, context);
   try {
     const unit = await inspectLogicalUnit(path.port, context);

@@ -2,8 +2,9 @@ import type { Argv } from 'yargs';
 import { POLL_US_MAX } from '../common/busy-poll.js';
 import { ConfigError } from '../common/errors.js';
 import { LOG_LEVELS } from '../observe/log.js';
-import type { LogLevel } from '../observe/log.js';
-import type { CredentialSources } from '../gateway/credentials.js';
+import type { LogLevel, Logger } from '../observe/log.js';
+import type { CredentialSources, SecretStores } from '../gateway/credentials.js';
+import { SecretFiles } from '../gateway/secret-file.js';
 
 /** What every command takes. */
 export function withLogLevel<T>(argv: Argv<T>, level: LogLevel = 'info') {
@@ -69,6 +70,11 @@ export function credentialSources(argv: ChapArguments): CredentialSources {
     mutualUser: once(argv['mutual-chap-user'], 'mutual-chap-user'),
     mutualSecretFile: once(argv['mutual-chap-secret-file'], 'mutual-chap-secret-file'),
   };
+}
+
+/** Where the secrets of this process come from; warnings about them go to `log`. */
+export function secretStores(log: Logger): SecretStores {
+  return { environment: process.env, files: new SecretFiles(log) };
 }
 
 /** An option that was given at most once; yargs makes an array of more. @throws ConfigError */

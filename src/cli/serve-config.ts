@@ -4,15 +4,17 @@ import { accessRule } from '../gateway/access-config.js';
 import { inheritedSockets } from '../gateway/activation.js';
 import { DEFAULT_POLL_US, readConfigFile } from '../gateway/config.js';
 import type { ConfigFile } from '../gateway/config.js';
-import { loadCredentials } from '../gateway/credentials.js';
-import type { CredentialSources } from '../gateway/credentials.js';
+import { checkSecretFiles, credentialsFor } from '../gateway/credentials.js';
+import type { CredentialSources, SecretStores } from '../gateway/credentials.js';
 import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway.js';
 import { defaultInitiatorName } from '../gateway/lun.js';
+import { warnOfReaders } from '../gateway/secret-file.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';
 import { parseExportUrl } from '../gateway/url.js';
 import { WORKERS_MAX } from '../gateway/workers/limits.js';
 import type { AccessRule } from '../nbd/access.js';
-import { credentialSources, once, pollUs } from './options.js';
+import type { Logger } from '../observe/log.js';
+import { credentialSources, once, pollUs, secretStores } from './options.js';
 import type { ChapArguments } from './options.js';
 import { tlsSettings } from './tls-options.js';
 import type { TlsArguments } from './tls-options.js';
@@ -39,16 +41,20 @@ export interface ServeArguments extends ChapArguments, TlsArguments {
  * Puts command line, configuration file and inherited sockets together: lists add up, and of single values the
  * command line's wins. @throws ConfigError
  */
-export function serveConfig(argv: ServeArguments): GatewayConfig {
+export function serveConfig(argv: ServeArguments, log: Logger): GatewayConfig {
   const configPath = once(argv.config, 'config');
   const file = configPath === null ? null : readConfigFile(configPath);
-  const exports = exportsOf(argv, file);
+  const exports = exportsOf(argv, file, secretStores(log));
   if (exports.length === 0) throw new ConfigError('exports', 'no exports: add --export NAME=URL');
+  const tls = tlsSettings(argv, file?.tls);
+  for (const path of [tls?.files.key ?? null, tls?.files.psk ?? null]) {
+    if (path !== null) warnOfReaders(path, { what: 'the TLS key', log });
+  }
   return {
     exports,
     defaultExport: once(argv['default-export'], 'default-export') ?? file?.default ?? null,
     listen: listenersOf(argv, file),
-    tls: tlsSettings(argv, file?.tls),
+    tls,
     limits: file?.limits ?? {},
     pollUs: pollUs(argv['poll-us']) ?? file?.pollUs ?? DEFAULT_POLL_US,
     initiatorName:
@@ -81,16 +87,26 @@ function listenersOf(argv: ServeArguments, file: ConfigFile | null): ListenConfi
   return listen.length > 0 ? listen : [parseListenAddress(DEFAULT_LISTEN)];
 }
 
-function exportsOf(argv: ServeArguments, file: ConfigFile | null): ExportConfig[] {
+function exportsOf(
+  argv: ServeArguments,
+  file: ConfigFile | null,
+  stores: SecretStores,
+): ExportConfig[] {
   const sources = credentialSources(argv);
+  // Even where every export has one of its own.
+  checkSecretFiles(sources, stores);
   const named = argv.export ?? (file === null ? [LAB_EXPORT] : []);
   return [
-    ...(file?.exports ?? []).map((item) => exportFromFile(item, sources)),
-    ...named.map((text) => exportFromOption(text, sources)),
+    ...(file?.exports ?? []).map((item) => exportFromFile(item, sources, stores)),
+    ...named.map((text) => exportFromOption(text, sources, stores)),
   ].map((item) => (argv['read-only'] ? { ...item, readOnly: true } : item));
 }
 
-function exportFromOption(text: string, sources: CredentialSources): ExportConfig {
+function exportFromOption(
+  text: string,
+  sources: CredentialSources,
+  stores: SecretStores,
+): ExportConfig {
   const separator = text.indexOf('=');
   if (separator <= 0) {
     throw new ConfigError('export', `--export ${text}: expected NAME=URL, as in ${LAB_EXPORT}`);
@@ -101,12 +117,14 @@ function exportFromOption(text: string, sources: CredentialSources): ExportConfi
     text.slice(separator + 1),
     { description: '', readOnly: false, allow: null },
     sources,
+    stores,
   );
 }
 
 function exportFromFile(
   item: ConfigFile['exports'][number],
   sources: CredentialSources,
+  stores: SecretStores,
 ): ExportConfig {
   return exportConfig(
     item.name,
@@ -118,6 +136,7 @@ function exportFromFile(
       mutualUser: item.mutualChapUser ?? sources.mutualUser,
       mutualSecretFile: item.mutualChapSecretFile ?? sources.mutualSecretFile,
     },
+    stores,
   );
 }
 
@@ -132,11 +151,9 @@ function exportConfig(
   urlText: string,
   { description, readOnly, allow }: ServedAs,
   sources: CredentialSources,
+  stores: SecretStores,
 ): ExportConfig {
   const url = parseExportUrl(urlText);
-  const credentials =
-    url.kind === 'embedded'
-      ? null
-      : loadCredentials({ ...sources, user: url.user ?? sources.user }, process.env);
+  const credentials = credentialsFor(url, sources, stores);
   return { name, url, description, readOnly, allow, credentials };
 }

@@ -80,7 +80,7 @@ export const serveCommand: CommandModule<object, ServeArguments> = {
 async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   const log = createLogger(argv['log-level']);
   const isLab = argv.export === undefined && argv.config === undefined;
-  const config = serveConfig(argv);
+  const config = serveConfig(argv, log);
   // From the start, for a hangup would end the process otherwise.
   let serving: Serving | null = null;
   onHangup(() => (serving === null ? log.info('nothing to reload yet') : serving.reload(log)));

@@ -12,7 +12,14 @@ import { TargetPortal } from '../target/portal.js';
 import { openStore } from '../target/open-store.js';
 import type { Store } from '../target/store.js';
 import { IwarpTransport } from '../transport/iwarp/transport.js';
-import { credentialSources, once, pollUs, withLogLevel, withPolling } from './options.js';
+import {
+  credentialSources,
+  once,
+  pollUs,
+  secretStores,
+  withLogLevel,
+  withPolling,
+} from './options.js';
 import { stopRequested } from './signals.js';
 
 const DEFAULT_LISTEN = `127.0.0.1:${ISCSI_PORT}`;
@@ -59,7 +66,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const log = createLogger(argv['log-level']);
   const address = parseListenAddress(once(argv.listen, 'listen') ?? DEFAULT_LISTEN);
   const name = once(argv.name, 'name') ?? DEFAULT_NAME;
-  const chap = loadCredentials(credentialSources(argv), process.env);
+  const chap = loadCredentials(credentialSources(argv), secretStores(log));
   const discoveryAuth = argv['discovery-auth'] ?? false;
   if (discoveryAuth && chap === null) {
     throw new ConfigError(

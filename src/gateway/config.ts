@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
@@ -63,15 +64,17 @@ export type ConfigFile = z.infer<typeof configFile>;
 
 /** @throws ConfigError that names the file and the first thing wrong with it. */
 export function readConfigFile(path: string): ConfigFile {
-  let text: string;
+  let bytes: Buffer;
   try {
-    text = readFileSync(path, 'utf8');
+    bytes = readFileSync(path);
   } catch (error) {
     throw new ConfigError('config-file', `cannot read the configuration: ${messageOf(error)}`);
   }
+  // Read leniently, two names that are not UTF-8 could be one.
+  if (!isUtf8(bytes)) throw new ConfigError('config-file', `${path} is not UTF-8`);
   let document: unknown;
   try {
-    document = parseYaml(text);
+    document = parseYaml(bytes.toString('utf8'));
   } catch (error) {
     const firstLine = messageOf(error).split('\n')[0] ?? '';
     throw new ConfigError('config-file', `${path} is not YAML: ${firstLine}`);

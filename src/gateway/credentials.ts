@@ -1,6 +1,8 @@
-import { readFileSync } from 'node:fs';
-import { ConfigError, messageOf } from '../common/errors.js';
+import { ConfigError } from '../common/errors.js';
+import { checkChapCredentials } from '../iscsi/chap.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
+import type { SecretFiles } from './secret-file.js';
+import type { ExportUrl } from './url.js';
 
 /** Where credentials come from: names from options or the URL, secrets from a file or the environment, never argv. */
 export interface CredentialSources {
@@ -13,12 +15,22 @@ export interface CredentialSources {
 export const SECRET_VARIABLE = 'ISER_NBD_CHAP_SECRET';
 export const MUTUAL_SECRET_VARIABLE = 'ISER_NBD_MUTUAL_CHAP_SECRET';
 
-/** Null when no user is named. @throws ConfigError when a user is named and its secret cannot be had. */
+/** What credentials are read from. */
+export interface SecretStores {
+  readonly environment: NodeJS.ProcessEnv;
+  readonly files: SecretFiles;
+}
+
+/**
+ * Null when no user is named.
+ * @throws ConfigError when a user is named and its secret cannot be had or must not be used
+ */
 export function loadCredentials(
   sources: CredentialSources,
-  environment: NodeJS.ProcessEnv,
+  stores: SecretStores,
 ): ChapCredentials | null {
   const { user, secretFile, mutualUser, mutualSecretFile } = sources;
+  const { environment } = stores;
   if (user === null) {
     if (secretFile !== null || mutualUser !== null || mutualSecretFile !== null) {
       throw new ConfigError(
@@ -28,7 +40,7 @@ export function loadCredentials(
     }
     return null;
   }
-  const secret = secretFrom(secretFile, environment[SECRET_VARIABLE], {
+  const secret = secretFrom(stores, secretFile, environment[SECRET_VARIABLE], {
     user,
     option: '--chap-secret-file',
     variable: SECRET_VARIABLE,
@@ -40,40 +52,69 @@ export function loadCredentials(
         'a mutual CHAP secret needs a name: give --mutual-chap-user',
       );
     }
-    return { user, secret };
+    return checked({ user, secret });
   }
-  const mutualSecret = secretFrom(mutualSecretFile, environment[MUTUAL_SECRET_VARIABLE], {
+  const mutualSecret = secretFrom(stores, mutualSecretFile, environment[MUTUAL_SECRET_VARIABLE], {
     user: mutualUser,
     option: '--mutual-chap-secret-file',
     variable: MUTUAL_SECRET_VARIABLE,
   });
-  if (mutualSecret === secret) {
-    throw new ConfigError('chap-secret', 'the two CHAP secrets must differ (RFC 7143 9.2.1)');
+  return checked({ user, secret, mutual: { user: mutualUser, secret: mutualSecret } });
+}
+
+/** For a LUN; nobody logs in to an embedded one. @throws ConfigError as {@link loadCredentials} */
+export function credentialsFor(
+  url: ExportUrl,
+  sources: CredentialSources,
+  stores: SecretStores,
+): ChapCredentials | null {
+  if (url.kind === 'remote') {
+    return loadCredentials({ ...sources, user: url.user ?? sources.user }, stores);
   }
-  return { user, secret, mutual: { user: mutualUser, secret: mutualSecret } };
+  checkSecretFiles(sources, stores);
+  return null;
+}
+
+/**
+ * For a LUN that nobody logs in to: a file that is not there is a mistake all the same, and shows only here.
+ * @throws ConfigError
+ */
+export function checkSecretFiles(
+  { user, secretFile, mutualUser, mutualSecretFile }: CredentialSources,
+  { files }: SecretStores,
+): void {
+  if (secretFile !== null) files.read(secretFile, user);
+  if (mutualSecretFile !== null) files.read(mutualSecretFile, mutualUser);
+}
+
+function checked(credentials: ChapCredentials): ChapCredentials {
+  checkChapCredentials(credentials);
+  return credentials;
 }
 
 function secretFrom(
+  { files }: SecretStores,
   file: string | null,
   fromEnvironment: string | undefined,
   { user, option, variable }: { user: string; option: string; variable: string },
-): string {
-  let secret = fromEnvironment ?? '';
+): Uint8Array {
   if (file !== null) {
-    try {
-      secret = readFileSync(file, 'utf8').replace(/\r?\n$/, '');
-    } catch (error) {
-      throw new ConfigError(
-        'chap-secret',
-        `cannot read the CHAP secret of ${user}: ${messageOf(error)}`,
-      );
-    }
+    const secret = files.read(file, user);
+    if (secret.length > 0) return secret;
+    throw new ConfigError('chap-secret', `${file}, for the CHAP secret of ${user}, is empty`);
   }
-  if (secret === '') {
+  if (fromEnvironment === undefined || fromEnvironment === '') {
     throw new ConfigError(
       'chap-secret',
       `no CHAP secret for ${user}: give ${option} FILE or set ${variable}`,
     );
   }
-  return secret;
+  if (fromEnvironment.includes('\ufffd')) {
+    // Node has decoded it already: what the bytes were is lost, and many secrets look like this one.
+    throw new ConfigError(
+      'chap-secret',
+      `${variable} holds bytes that are not UTF-8, which cannot be told apart here; put the secret into a file and give ${option} FILE`,
+    );
+  }
+  return Buffer.from(fromEnvironment, 'utf8');
 }

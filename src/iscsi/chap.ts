@@ -43,13 +43,16 @@ export const CHAP_ALGORITHMS: readonly ChapAlgorithm[] = [
 
 export interface ChapIdentity {
   readonly user: string;
-  readonly secret: string;
+  /** Bytes as they are hashed: as text, two secrets that are not UTF-8 could look the same. */
+  readonly secret: Uint8Array;
 }
 
 /** What an initiator proves, and with `mutual`, what the target must prove. */
 export interface ChapCredentials extends ChapIdentity {
   readonly mutual?: ChapIdentity | undefined;
 }
+
+const NO_SECRET = new Uint8Array(0);
 
 export type RandomBytes = (length: number) => Uint8Array;
 
@@ -67,7 +70,7 @@ export function checkChapCredentials(credentials: ChapCredentials): void {
   checkIdentity(credentials, 'CHAP');
   if (credentials.mutual === undefined) return;
   checkIdentity(credentials.mutual, 'mutual CHAP');
-  if (credentials.mutual.secret === credentials.secret) {
+  if (equalBytes(credentials.mutual.secret, credentials.secret)) {
     throw new ConfigError(
       'chap-secrets-equal',
       'the mutual CHAP secret equals the CHAP secret; use two different ones, or either side can be impersonated',
@@ -159,7 +162,7 @@ export class ChapInitiator {
 
 export interface ChapTargetOptions {
   /** The secret of an initiator's CHAP user, or null when there is no such user. */
-  readonly secretOf: (user: string) => string | null;
+  readonly secretOf: (user: string) => Uint8Array | null;
   /** What we prove when the initiator asks. */
   readonly mutual?: ChapIdentity | undefined;
   readonly randomBytes: RandomBytes;
@@ -207,14 +210,23 @@ export class ChapTarget {
     const response = binaryOf(keys, 'CHAP_R');
     const secret = this.#options.secretOf(user);
     // An unknown user costs the same hash, so that time does not tell which users exist.
-    const expected = chapResponse(this.#algorithm, this.#identifier, secret ?? '', challenge);
+    const expected = chapResponse(
+      this.#algorithm,
+      this.#identifier,
+      secret ?? NO_SECRET,
+      challenge,
+    );
     if (!equalBytes(response, expected) || secret === null) {
       throw new ChapError('chap-refused', 'the initiator did not prove its CHAP secret');
     }
     return { user, proof: this.#prove(keys, secret, challenge) };
   }
 
-  #prove(keys: ReadonlyMap<string, string>, secret: string, ownChallenge: Uint8Array): TextPair[] {
+  #prove(
+    keys: ReadonlyMap<string, string>,
+    secret: Uint8Array,
+    ownChallenge: Uint8Array,
+  ): TextPair[] {
     if (!keys.has('CHAP_I') && !keys.has('CHAP_C')) return [];
     const { mutual } = this.#options;
     if (mutual === undefined) {
@@ -225,7 +237,7 @@ export class ChapTarget {
     }
     const theirChallenge = binaryOf(keys, 'CHAP_C');
     // RFC 7143 9.2.1: answering our own challenge would hand out a valid response.
-    if (equalBytes(theirChallenge, ownChallenge) || mutual.secret === secret) {
+    if (equalBytes(theirChallenge, ownChallenge) || equalBytes(mutual.secret, secret)) {
       throw new ChapError(
         'chap-reflection',
         'the initiator returned our own CHAP challenge or secret',
@@ -248,12 +260,12 @@ export class ChapTarget {
 export function chapResponse(
   algorithm: ChapAlgorithm,
   identifier: number,
-  secret: string,
+  secret: Uint8Array,
   challenge: Uint8Array,
 ): Uint8Array {
   return createHash(hashNames[algorithm])
     .update(Uint8Array.of(identifier))
-    .update(secret, 'utf8')
+    .update(secret)
     .update(challenge)
     .digest();
 }
@@ -303,7 +315,7 @@ function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
 }
 
 function checkIdentity({ user, secret }: ChapIdentity, what: string): void {
-  const secretBytes = Buffer.byteLength(secret);
+  const secretBytes = secret.length;
   if (user.length === 0 || Buffer.byteLength(user) > TEXT_VALUE_BYTES_MAX || user.includes('\0')) {
     throw new ConfigError(
       'chap-user',
@@ -313,7 +325,8 @@ function checkIdentity({ user, secret }: ChapIdentity, what: string): void {
   if (secretBytes < CHAP_SECRET_BYTES_MIN || secretBytes > CHAP_SECRET_BYTES_MAX) {
     throw new ConfigError(
       'chap-secret-length',
-      `the ${what} secret must have ${CHAP_SECRET_BYTES_MIN} to ${CHAP_SECRET_BYTES_MAX} bytes`,
+      `the ${what} secret has ${secretBytes} bytes; it must have ${CHAP_SECRET_BYTES_MIN} to ${CHAP_SECRET_BYTES_MAX}, ` +
+        'and 12 to 16 are what every target takes',
     );
   }
 }

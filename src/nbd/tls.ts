@@ -188,7 +188,7 @@ function load({ certificate, key, ca, psk }: TlsFiles, contents: TlsContents): M
       `the TLS certificate ${certificate ?? ''} and key ${key ?? ''} cannot be used: ${messageOf(error)}`,
     );
   }
-  const keys = contents.psk === null ? null : parsePskFile(contents.psk.toString(), psk ?? '');
+  const keys = contents.psk === null ? null : parsePskFile(contents.psk, psk ?? '');
   return { options, keys };
 }
 

@@ -24,6 +24,12 @@ describe('a configuration file', () => {
     });
   });
 
+  it('must be UTF-8, so that no two names in it can be one', () => {
+    const path = configFile('');
+    writeFileSync(path, Buffer.from('initiatorName: caf\xe9', 'latin1'));
+    expect(() => readConfigFile(path)).toThrow(/serve\.yaml is not UTF-8/);
+  });
+
   it('may be empty', () => {
     expect(readConfigFile(configFile(''))).toEqual({ listen: [], unix: [], exports: [] });
   });

@@ -16,8 +16,8 @@ import {
 import { pairsByKey } from '../../src/iscsi/text.js';
 import type { TextPair } from '../../src/iscsi/text.js';
 
-const SECRET = 'correct-horse-42';
-const TARGET_SECRET = 'battery-staple-7';
+const SECRET = Buffer.from('correct-horse-42');
+const TARGET_SECRET = Buffer.from('battery-staple-7');
 const oneWay = { user: 'host', secret: SECRET };
 const mutual = { ...oneWay, mutual: { user: 'array', secret: TARGET_SECRET } };
 
@@ -81,14 +81,29 @@ describe.each(CHAP_ALGORITHMS)('CHAP with algorithm %i', (algorithm) => {
     expect(initiator.wantsProof).toBe(false);
   });
 
+  it('tells secrets apart that are the same as text', () => {
+    const good = Buffer.from('9cff804141424344454647ff', 'hex');
+    const wrong = Buffer.from('9dfe814141424344454647fe', 'hex');
+    expect(good.toString()).toBe(wrong.toString());
+    const side = target({ algorithms: [algorithm], secretOf: () => good });
+    const initiator = new ChapInitiator({ user: 'host', secret: wrong }, randomBytes);
+    expect(() => side.verify(keys(exchange(initiator, side)))).toThrow(ChapError);
+    const again = target({ algorithms: [algorithm], secretOf: () => good });
+    const right = new ChapInitiator({ user: 'host', secret: good }, randomBytes);
+    expect(again.verify(keys(exchange(right, again))).user).toBe('host');
+  });
+
   it('refuses a wrong secret from either side', () => {
-    const wrong = new ChapInitiator({ user: 'host', secret: 'wrong-horse-4242' }, randomBytes);
+    const wrong = new ChapInitiator(
+      { user: 'host', secret: Buffer.from('wrong-horse-4242') },
+      randomBytes,
+    );
     const side = target({ algorithms: [algorithm] });
     expect(() => side.verify(keys(exchange(wrong, side)))).toThrow(
       expect.objectContaining({ code: 'chap-refused' }),
     );
     const initiator = new ChapInitiator(mutual, randomBytes, [algorithm]);
-    const impostor = target({ mutual: { user: 'array', secret: 'something-else' } });
+    const impostor = target({ mutual: { user: 'array', secret: Buffer.from('something-else') } });
     const { proof } = impostor.verify(keys(exchange(initiator, impostor)));
     expect(() => initiator.checkProof(keys(proof))).toThrow(
       expect.objectContaining({ code: 'chap-refused' }),
@@ -213,8 +228,8 @@ describe('the initiator', () => {
     } catch (error) {
       const text = `${(error as Error).message} ${JSON.stringify(error)}`;
       for (const hidden of [
-        SECRET,
-        TARGET_SECRET,
+        SECRET.toString(),
+        TARGET_SECRET.toString(),
         response.get('CHAP_R')!,
         response.get('CHAP_C')!,
       ]) {
@@ -226,18 +241,29 @@ describe('the initiator', () => {
 
 describe('credentials', () => {
   it.each([
-    ['a short secret', { user: 'host', secret: 'short' }],
-    ['a secret of 256 bytes', { user: 'host', secret: 'x'.repeat(256) }],
+    ['a short secret', { user: 'host', secret: Buffer.from('short') }],
+    ['a secret of 256 bytes', { user: 'host', secret: Buffer.alloc(256, 'x') }],
     ['no user', { user: '', secret: SECRET }],
-    ['a short mutual secret', { ...oneWay, mutual: { user: 'array', secret: 'short' } }],
+    [
+      'a short mutual secret',
+      { ...oneWay, mutual: { user: 'array', secret: Buffer.from('short') } },
+    ],
     ['the same secret for both', { ...oneWay, mutual: { user: 'array', secret: SECRET } }],
   ])('must not have %s', (_, credentials) => {
     expect(() => checkChapCredentials(credentials)).toThrow(ConfigError);
-    expect(() => checkChapCredentials(credentials)).not.toThrow(credentials.secret);
+    expect(() => checkChapCredentials(credentials)).not.toThrow(credentials.secret.toString());
   });
 
   it('may have secrets of 12 bytes', () => {
-    expect(() => checkChapCredentials({ user: 'host', secret: '123456789012' })).not.toThrow();
+    const secret = Buffer.from('123456789012');
+    expect(() => checkChapCredentials({ user: 'host', secret })).not.toThrow();
+  });
+
+  it('have the length of their bytes, not of their characters', () => {
+    const eleven = Buffer.from('üüüüü1');
+    expect(() => checkChapCredentials({ user: 'host', secret: eleven })).toThrow(/has 11 bytes/);
+    const twelve = Buffer.from('üüüüüü');
+    expect(() => checkChapCredentials({ user: 'host', secret: twelve })).not.toThrow();
   });
 });
 

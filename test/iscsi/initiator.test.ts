@@ -121,9 +121,11 @@ describe('connecting a session', () => {
   });
 
   it('proves both sides with CHAP', async () => {
-    const mutual = { user: 'array', secret: 'battery-staple-7' };
-    const fabric = new Fabric({ chap: { users: { host: 'correct-horse-42' }, mutual } });
-    const credentials = { user: 'host', secret: 'correct-horse-42', mutual };
+    const mutual = { user: 'array', secret: Buffer.from('battery-staple-7') };
+    const fabric = new Fabric({
+      chap: { users: { host: Buffer.from('correct-horse-42') }, mutual },
+    });
+    const credentials = { user: 'host', secret: Buffer.from('correct-horse-42'), mutual };
     const session = await connectSession(fabric.options({ credentials }));
     expect(session.parameters.authMethod).toBe('CHAP');
   });
@@ -230,7 +232,7 @@ describe('connecting a session', () => {
     ['an initiator name', { initiatorName: 'host' }],
     ['a target name', { targetName: 'iqn.2026-11.io.example:a b' }],
     ['a target name of 224 bytes', { targetName: `iqn.2026-11.io:${'x'.repeat(209)}` }],
-    ['a CHAP secret', { credentials: { user: 'host', secret: 'short' } }],
+    ['a CHAP secret', { credentials: { user: 'host', secret: Buffer.from('short') } }],
   ])('refuses %s that cannot be before it connects', async (_, changes) => {
     const fabric = new Fabric();
     await expect(connectSession(fabric.options(changes))).rejects.toBeInstanceOf(ConfigError);

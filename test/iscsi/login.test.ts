@@ -15,12 +15,12 @@ import type { LoginTargetOptions } from '../support/iscsi-login-target.js';
 
 const INITIATOR = 'iqn.2026-11.io.example:host';
 const TARGET = 'iqn.2026-11.io.example:array';
-const oneWay: ChapCredentials = { user: 'host', secret: 'correct-horse-42' };
+const oneWay: ChapCredentials = { user: 'host', secret: Buffer.from('correct-horse-42') };
 const mutual: ChapCredentials = {
   ...oneWay,
-  mutual: { user: 'array', secret: 'battery-staple-7' },
+  mutual: { user: 'array', secret: Buffer.from('battery-staple-7') },
 };
-const users = { host: 'correct-horse-42' };
+const users = { host: Buffer.from('correct-horse-42') };
 
 function makeLogin(options: Partial<LoginOptions> = {}): InitiatorLogin {
   return new InitiatorLogin({
@@ -190,7 +190,9 @@ describe('a login with CHAP', () => {
   });
 
   it('proves both', () => {
-    const peer = { chap: { users, mutual: { user: 'array', secret: 'battery-staple-7' } } };
+    const peer = {
+      chap: { users, mutual: { user: 'array', secret: Buffer.from('battery-staple-7') } },
+    };
     expect(loggedIn({ credentials: mutual }, peer).authMethod).toBe('CHAP');
   });
 
@@ -204,7 +206,7 @@ describe('a login with CHAP', () => {
 
   it('fails when the target goes on without its proof', () => {
     const peer: LoginTargetOptions = {
-      chap: { users, mutual: { user: 'array', secret: 'battery-staple-7' } },
+      chap: { users, mutual: { user: 'array', secret: Buffer.from('battery-staple-7') } },
       tamper: (response, pairs) =>
         response.transit && response.currentStage === 0
           ? pairs.filter(({ key }) => !key.startsWith('CHAP_'))
@@ -216,7 +218,9 @@ describe('a login with CHAP', () => {
   });
 
   it('fails when the target proves another secret', () => {
-    const peer = { chap: { users, mutual: { user: 'array', secret: 'something-else!' } } };
+    const peer = {
+      chap: { users, mutual: { user: 'array', secret: Buffer.from('something-else!') } },
+    };
     expect(() => loggedIn({ credentials: mutual }, peer)).toThrow(
       expect.objectContaining({ code: 'iscsi-chap-refused' }),
     );

@@ -10,7 +10,7 @@ import type { TextPair } from '../../src/iscsi/text.js';
 
 export interface LoginTargetOptions {
   readonly wishes?: KeyWishes;
-  readonly chap?: { readonly users: Record<string, string>; readonly mutual?: ChapIdentity };
+  readonly chap?: { readonly users: Record<string, Uint8Array>; readonly mutual?: ChapIdentity };
   /** Answers in pieces of this many bytes, with the C bit. */
   readonly pieceBytes?: number;
   /** Changes a response before it goes out; `data` may be replaced by returning it. */

@@ -60,8 +60,8 @@ describe('a login over the wire', () => {
   });
 
   it('proves secrets both ways', async () => {
-    const mutual = { user: 'lab', secret: 'the-target-secret' };
-    const chap = { user: 'alice', secret: 'initiator-secret', mutual };
+    const mutual = { user: 'lab', secret: Buffer.from('the-target-secret') };
+    const chap = { user: 'alice', secret: Buffer.from('initiator-secret'), mutual };
     bed = await TargetBed.start({ chap });
     const initiator = await bed.connect();
     const prover = new ChapInitiator(chap, countingBytes);
@@ -175,7 +175,9 @@ describe('places', () => {
   });
 
   it('are not used up by discovery sessions', async () => {
-    bed = await TargetBed.start({ chap: { user: 'alice', secret: 'initiator-secret' } });
+    bed = await TargetBed.start({
+      chap: { user: 'alice', secret: Buffer.from('initiator-secret') },
+    });
     const sessions: TestInitiator[] = [];
     for (let count = 0; count <= DISCOVERY_SESSIONS_MAX; count++) {
       const initiator = await bed.connectFrom(`host${count}`, { receives: 4 });
@@ -220,7 +222,10 @@ describe('places', () => {
 
 /** Logs in with the secret of the target of the discovery test. */
 async function proveAndLogin(initiator: TestInitiator) {
-  const prover = new ChapInitiator({ user: 'alice', secret: 'initiator-secret' }, countingBytes);
+  const prover = new ChapInitiator(
+    { user: 'alice', secret: Buffer.from('initiator-secret') },
+    countingBytes,
+  );
   const pairs = (list: readonly { key: string; value: string }[]) =>
     Object.fromEntries(list.map(({ key, value }) => [key, value]));
   const who = { InitiatorName: 'iqn.2026-11.io.example:initiator', TargetName: TARGET_NAME };

@@ -17,14 +17,14 @@ const TO_OPERATIONAL = { transit: true, nextStage: 1 };
 
 const chapPolicy: LoginPolicy = {
   ...openPolicy,
-  chap: { user: 'alice', secret: 'initiator-secret' },
+  chap: { user: 'alice', secret: Buffer.from('initiator-secret') },
 };
 const mutualPolicy: LoginPolicy = {
   ...openPolicy,
   chap: {
     user: 'alice',
-    secret: 'initiator-secret',
-    mutual: { user: 'lab', secret: 'the-target-secret' },
+    secret: Buffer.from('initiator-secret'),
+    mutual: { user: 'lab', secret: Buffer.from('the-target-secret') },
   },
 };
 
@@ -146,7 +146,7 @@ describe('a login with CHAP', () => {
   };
   const pairs = (list: readonly { key: string; value: string }[]) =>
     Object.fromEntries(list.map(({ key, value }) => [key, value]));
-  const alice = { user: 'alice', secret: 'initiator-secret' };
+  const alice = { user: 'alice', secret: Buffer.from('initiator-secret') };
 
   it('lets in who proves the secret', () => {
     const { bed, response } = login(chapPolicy, new ChapInitiator(alice, countingBytes));
@@ -157,7 +157,7 @@ describe('a login with CHAP', () => {
   });
 
   it('proves itself when it is asked to', () => {
-    const mutual = { user: 'lab', secret: 'the-target-secret' };
+    const mutual = { user: 'lab', secret: Buffer.from('the-target-secret') };
     const initiator = new ChapInitiator({ ...alice, mutual }, countingBytes);
     const { bed, response } = login(mutualPolicy, initiator);
     const proved = bed.send({ ...SECURITY, ...TO_OPERATIONAL }, response);
@@ -166,11 +166,11 @@ describe('a login with CHAP', () => {
   });
 
   it.each([
-    ['a wrong secret', { user: 'alice', secret: 'a wrong one here' }, chapPolicy],
-    ['an unknown user', { user: 'mallory', secret: 'initiator-secret' }, chapPolicy],
+    ['a wrong secret', { user: 'alice', secret: Buffer.from('a wrong one here') }, chapPolicy],
+    ['an unknown user', { user: 'mallory', secret: Buffer.from('initiator-secret') }, chapPolicy],
     [
       'a wish for a proof that is not set up',
-      { ...alice, mutual: { user: 'lab', secret: 'the-target-secret' } },
+      { ...alice, mutual: { user: 'lab', secret: Buffer.from('the-target-secret') } },
       chapPolicy,
     ],
   ])('refuses %s with 0201', (_, credentials, policy) => {
@@ -444,9 +444,9 @@ describe('the policy of a target', () => {
     for (const targetName of ['', 'lab', 'iqn.26-1.x', 'iqn.2026-11.io.example:a b', 'eui.12']) {
       expect(() => checkLoginPolicy({ ...openPolicy, targetName })).toThrow(ConfigError);
     }
-    const short = { user: 'a', secret: 'short' };
+    const short = { user: 'a', secret: Buffer.from('short') };
     expect(() => checkLoginPolicy({ ...openPolicy, chap: short })).toThrow(ConfigError);
-    const same = { user: 'a', secret: 'initiator-secret' };
+    const same = { user: 'a', secret: Buffer.from('initiator-secret') };
     const chap = { ...same, mutual: same };
     expect(() => checkLoginPolicy({ ...openPolicy, chap })).toThrow(ConfigError);
   });

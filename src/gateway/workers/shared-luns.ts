@@ -13,7 +13,7 @@ export interface SharedLuns {
   close(): Promise<void>;
 }
 
-/** 192 bits, as text that no CHAP implementation minds. */
+/** 192 bits. */
 const SECRET_BYTES = 24;
 
 /**
@@ -61,6 +61,6 @@ export async function shareLuns(
   }
 }
 
-function newSecret(): string {
-  return randomBytes(SECRET_BYTES).toString('base64url');
+function newSecret(): Uint8Array {
+  return randomBytes(SECRET_BYTES);
 }
