@@ -219,7 +219,6 @@ export class DiskOperations {
     command.step = this.#last;
     request.slab = dataOf(command);
     request.slabOffset = command.slabOffset + half;
-    request.forceUnitAccess = command.decoded.fua;
     const offset = command.decoded.lba * this.#store.blockBytes;
     this.#submit(command, StoreOp.write, offset, half, command.decoded.fua);
   }

@@ -6,9 +6,12 @@ import { SlabPool } from '../../src/common/slab.js';
 import { Gateway } from '../../src/gateway/gateway.js';
 import type { ExportConfig, ListenConfig, WorkerPlace } from '../../src/gateway/gateway.js';
 import { formatAddress } from '../../src/common/address.js';
+import type { LimitsConfig } from '../../src/gateway/limits-config.js';
 import { openLun } from '../../src/gateway/lun.js';
 import { IserModule } from '../../src/iser/module.js';
 import { parseExportUrl } from '../../src/gateway/url.js';
+import type { AccessRule } from '../../src/nbd/access.js';
+import { parseNetwork } from '../../src/nbd/network.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
 import { MemoryStore } from '../../src/target/memory-store.js';
@@ -17,11 +20,11 @@ import { FaultPlan } from '../../src/target/faults.js';
 import { TargetPortal } from '../../src/target/portal.js';
 import type { TargetPortalOptions } from '../../src/target/portal.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
-import { CMD, NbdTestClient } from '../support/nbd-client.js';
+import { CMD, NbdTestClient, OPT, option, request } from '../support/nbd-client.js';
 
 const MIB = 1 << 20;
 const NAME = 'iqn.2026-11.io.example:lab';
-const EIO = 5;
+const [EPERM, EIO] = [1, 5];
 const services = { log: silentLogger, clock: systemClock, counters: new CounterSet() };
 const ends: (() => Promise<void>)[] = [];
 
@@ -33,10 +36,13 @@ function exportOf(name: string, url: string, readOnly = false): ExportConfig {
   return { name, url: parseExportUrl(url), description: '', readOnly, credentials: null };
 }
 
-async function start(exports: readonly ExportConfig[]): Promise<Gateway> {
+async function start(
+  exports: readonly ExportConfig[],
+  limits: LimitsConfig = {},
+): Promise<Gateway> {
   const listen: ListenConfig[] = [{ host: '127.0.0.1', port: 0 }];
   const gateway = await Gateway.start(
-    { exports, listen, initiatorName: 'iqn.2026-11.io.example:initiator' },
+    { exports, listen, limits, initiatorName: 'iqn.2026-11.io.example:initiator' },
     services,
   );
   ends.push(() => gateway.stop(silentLogger));
@@ -54,9 +60,13 @@ async function startTarget(
   return { url: `iser://${formatAddress(address)}/${NAME}/0`, portal };
 }
 
-async function attach(gateway: Gateway, name: string): Promise<NbdTestClient> {
+function addressOf(gateway: Gateway): { host: string; port: number } {
   const { hostname, port } = new URL((gateway.uris[0] ?? '').replace('nbd:', 'http:'));
-  const client = await NbdTestClient.attach({ host: hostname, port: Number(port) }, name);
+  return { host: hostname, port: Number(port) };
+}
+
+async function attach(gateway: Gateway, name: string): Promise<NbdTestClient> {
+  const client = await NbdTestClient.attach(addressOf(gateway), name);
   ends.push(() => client.close());
   return client;
 }
@@ -147,6 +157,62 @@ describe('the gateway', () => {
     expect(portal.sessionCount).toBe(2);
     await gateway.stop(silentLogger);
     await vi.waitFor(() => expect(portal.sessionCount).toBe(0));
+  });
+
+  it('lets nobody write to an export that is read-only', async () => {
+    const gateway = await start([exportOf('a', 'memory:1M'), exportOf('b', 'memory:1M', true)]);
+    const write = { command: CMD.write, offset: 0, data: Buffer.alloc(512, 1) };
+    expect((await (await attach(gateway, 'a')).call(write)).error).toBe(0);
+    const client = await attach(gateway, 'b');
+    expect((await client.call(write)).error).toBe(EPERM);
+    const answer = await client.call({ command: CMD.read, offset: 0, length: 512 });
+    expect(answer).toEqual({ error: 0, data: Buffer.alloc(512) });
+  });
+
+  it('shows an export only to those that its rule allows', async () => {
+    const rule = (network: string): AccessRule => {
+      return { certificates: null, psk: null, networks: [parseNetwork(network)] };
+    };
+    const gateway = await start([
+      { ...exportOf('ours', 'memory:1M'), allow: rule('127.0.0.0/8') },
+      { ...exportOf('theirs', 'memory:1M'), allow: rule('192.0.2.0/24') },
+    ]);
+    await attach(gateway, 'ours');
+    await expect(attach(gateway, 'theirs')).rejects.toThrow();
+    const client = await NbdTestClient.connect(addressOf(gateway));
+    ends.push(() => client.close());
+    await client.greet();
+    client.send(option(OPT.list));
+    const names = (await client.optionReplies()).map(({ data }) => data.toString('utf8', 4));
+    expect(names).toEqual(['ours', '']);
+  });
+
+  it('takes no more connections than its limits allow', async () => {
+    const gateway = await start([exportOf('a', 'memory:1M')], { connections: 2 });
+    await attach(gateway, 'a');
+    const second = await attach(gateway, 'a');
+    await expect(attach(gateway, 'a')).rejects.toThrow();
+    await second.close();
+    await vi.waitFor(async () => void (await attach(gateway, 'a')));
+  });
+
+  it('has as much memory for requests as its limits allow', async () => {
+    const gateway = await start([exportOf('crowded', 'memory:32M')], {
+      bytesInFlightTotal: 1024 * MIB,
+      contendedStallSeconds: 3600,
+    });
+    const read = { command: CMD.read, length: 32 * MIB };
+    const idlers = [await attach(gateway, 'crowded'), await attach(gateway, 'crowded')];
+    for (const idler of idlers) {
+      idler.socket.pause();
+      idler.send(request(read));
+    }
+    await vi.waitFor(async () => {
+      const { counters } = await gateway.report();
+      expect(counters['nbd_requests_total{command="READ",export="crowded"}']).toBe(2);
+    });
+    // By default, clients of one address do not get a third buffer of this length while two keep theirs.
+    expect((await (await attach(gateway, 'crowded')).call(read)).error).toBe(0);
   });
 
   it('refuses two exports of one name', async () => {

@@ -182,6 +182,25 @@ describe('a command that times out', () => {
     expect(bench.session.isUp).toBe(true);
   });
 
+  it.each([
+    // One place is the ping's; a target that takes a single PDU has it for everything.
+    [1, 1],
+    [2, 1],
+    [3, 2],
+    [100, 5],
+    // 0 sets no limit (RFC 7145 6.7).
+    [0, 5],
+  ])('keeps to what the target takes: of %i PDUs, %i aborts', (declared, expected) => {
+    const keys = { MaxOutstandingUnexpectedPDUs: declared };
+    const bench = new SessionBench({ ...noPings, declared: keys });
+    bench.execute(40);
+    bench.datamover.sent.length = 0;
+    bench.advance(COMMAND_MS);
+    expect(bench.datamover.sent).toHaveLength(expected);
+    bench.taskManagement(bench.datamover.take().tag);
+    expect(bench.datamover.sent).toHaveLength(expected);
+  });
+
   it('does not send an abort whose command has ended while it waited', () => {
     const bench = new SessionBench(noPings);
     bench.execute(10);

@@ -59,6 +59,16 @@ beforeEach(() => {
 
 const write = (lba: number, data: Buffer, flags = 0) =>
   execute(units, cdb16(0x8a, flags, lba, data.length / BLOCK), { dataOut: data });
+/** Whether each write that reaches the store from now on is forced to the medium. */
+const watchWrites = (): readonly boolean[] => {
+  const seen: boolean[] = [];
+  const submit = store.submit.bind(store);
+  store.submit = (request: StoreRequest) => {
+    if (request.op === StoreOp.write) seen.push(request.forceUnitAccess);
+    submit(request);
+  };
+  return seen;
+};
 const read = async (lba: number, blocks: number) =>
   ok(await execute(units, cdb16(0x88, 0, lba, blocks))).data;
 
@@ -531,14 +541,19 @@ describe('a disk, reading and writing,', () => {
   });
 
   it('keeps more than FUA_NV asks for', async () => {
-    const seen: boolean[] = [];
-    const submit = store.submit.bind(store);
-    store.submit = (request: StoreRequest) => {
-      if (request.op === StoreOp.write) seen.push(request.forceUnitAccess);
-      submit(request);
-    };
+    const seen = watchWrites();
     for (const flags of [0, 0x02, 0x08, 0x0a]) await write(0, Buffer.alloc(BLOCK, 1), flags);
     expect(seen).toEqual([false, true, true, true]);
+  });
+
+  it('forces every WRITE to the medium that asks for it, and no other', async () => {
+    const seen = watchWrites();
+    const dataOut = Buffer.alloc(BLOCK, 1);
+    for (const flags of [0, 0x08]) {
+      ok(await execute(units, cdb10(0x2a, flags, 3, 1), { dataOut }));
+      ok(await execute(units, cdb16(0x8a, flags, 3, 1), { dataOut }));
+    }
+    expect(seen).toEqual([false, false, true, true]);
   });
 
   it('unmaps ranges, and tells what is mapped', async () => {
@@ -621,8 +636,8 @@ describe('a disk, reading and writing,', () => {
 });
 
 describe('COMPARE AND WRITE', () => {
-  const compareAndWrite = (expected: number, next: number, blocks = 1) =>
-    execute(units, [0x89, 0, ...u64(5), 0, 0, 0, blocks, 0, 0], {
+  const compareAndWrite = (expected: number, next: number, blocks = 1, flags = 0) =>
+    execute(units, [0x89, flags, ...u64(5), 0, 0, 0, blocks, 0, 0], {
       dataOut: Buffer.concat([
         Buffer.alloc(blocks * BLOCK, expected),
         Buffer.alloc(blocks * BLOCK, next),
@@ -635,6 +650,13 @@ describe('COMPARE AND WRITE', () => {
     expect((await read(5, 1)).every((byte) => byte === 2)).toBe(true);
     expect((await read(6, 1)).every((byte) => byte === 0)).toBe(true);
     ok(await compareAndWrite(0, 0, 0));
+  });
+
+  it('forces what it writes to the medium when it is asked to', async () => {
+    const seen = watchWrites();
+    ok(await compareAndWrite(0, 1));
+    ok(await compareAndWrite(1, 2, 1, 0x08));
+    expect(seen).toEqual([false, true]);
   });
 
   it('reports where the first difference is, and writes nothing', async () => {
