@@ -14,6 +14,9 @@ const CLIENTS = [
   ['nbdsh', 'python3-libnbd'],
   ['mmdebstrap', 'mmdebstrap'],
   ['ip', 'iproute2'],
+  ['nbd-client', 'nbd-client'],
+  ['systemd-analyze', 'systemd'],
+  ['systemd-socket-activate', 'systemd'],
 ];
 
 const bin = (name) => join('node_modules', '.bin', name);
@@ -47,7 +50,8 @@ console.log(`${STEPS.length - failed.length} passed, ${failed.length} failed`);
 process.exit(failed.length === 0 ? 0 : 1);
 
 function installClients() {
-  const missing = CLIENTS.filter(([program]) => !isInstalled(program)).map(([, name]) => name);
+  const names = CLIENTS.filter(([program]) => !isInstalled(program)).map(([, name]) => name);
+  const missing = [...new Set(names)];
   if (missing.length === 0) return;
   if (process.getuid?.() !== 0 || !isInstalled('apt-get')) {
     console.log(`not installed, and not root on Debian to install: ${missing.join(' ')}`);
@@ -56,7 +60,8 @@ function installClients() {
   console.log(`installing ${missing.join(' ')}`);
   const options = {
     stdio: ['ignore', 'ignore', 'inherit'],
-    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' },
+    // A package that has a service must not start it.
+    env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive', RUNLEVEL: '1' },
   };
   spawnSync('apt-get', ['update', '-q'], options);
   spawnSync('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...missing], options);
