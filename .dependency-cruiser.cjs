@@ -44,6 +44,13 @@ module.exports = {
       to: { path: '^src/cli/' },
     },
     {
+      name: 'library-is-for-others',
+      comment: 'src/library names what the package exports; inside, one imports from where it is.',
+      severity: 'error',
+      from: { path: '^src/', pathNot: '^src/library/' },
+      to: { path: '^src/library/' },
+    },
+    {
       name: 'no-cycles',
       severity: 'error',
       from: {},

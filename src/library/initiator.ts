@@ -1,0 +1,33 @@
+/** `iser-nbd/initiator`: discovery, and remote LUNs as block devices. docs/library.md shows it at work. */
+export { defaultInitiatorName, discover, openLun, openPath } from '../gateway/lun.js';
+export type { InitiatorContext, LunPath, OpenLun } from '../gateway/lun.js';
+export { parseExportUrl, parsePortalUrl } from '../gateway/url.js';
+export type { EmbeddedLun, ExportUrl, RemoteLun, TransportChoice } from '../gateway/url.js';
+
+export { BlockOp, BlockRequest, BlockStatus } from '../block/device.js';
+export type { BlockDevice, BlockDeviceInfo, BlockExtent } from '../block/device.js';
+
+export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap.js';
+export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
+export { connectSession, discoverTargets } from '../iscsi/initiator.js';
+export type { DiscoveredTarget, SessionConnectOptions } from '../iscsi/initiator.js';
+export type { IscsiSession } from '../iscsi/session.js';
+export { connectIser } from '../iser/initiator.js';
+export type { IserConnectOptions } from '../iser/initiator.js';
+export { IserModule } from '../iser/module.js';
+export type { IserModuleOptions } from '../iser/module.js';
+export { ScsiDisk } from '../scsi/disk.js';
+export { inspectLogicalUnit } from '../scsi/inspect.js';
+export type { LogicalUnit } from '../scsi/inspect.js';
+export { ScsiCommand } from '../scsi/port.js';
+export type { ScsiPort } from '../scsi/port.js';
+export { IwarpTransport } from '../transport/iwarp/transport.js';
+export type { IwarpOptions } from '../transport/iwarp/transport.js';
+export type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
+
+export { systemClock } from '../common/clock.js';
+export type { Clock } from '../common/clock.js';
+export { ConfigError, IserNbdError } from '../common/errors.js';
+export { Slab, SlabPool } from '../common/slab.js';
+export { createLogger, silentLogger } from '../observe/log.js';
+export type { LogLevel, Logger } from '../observe/log.js';

@@ -1,0 +1,28 @@
+/** `iser-nbd/target`: an iSER target, for labs and for tests of initiators. docs/library.md shows it at work. */
+export { FaultPlan } from '../target/faults.js';
+export type { Fault, FaultFilter, FaultInjector } from '../target/faults.js';
+export { Asc, SenseKey } from '../scsi/sense.js';
+export type { LoginRedirect } from '../target/login-policy.js';
+export { parseLunSpec } from '../target/lun-spec.js';
+export type { LunSpec } from '../target/lun-spec.js';
+export { openStore } from '../target/open-store.js';
+export type { OpenStoreOptions } from '../target/open-store.js';
+export { TargetPortal } from '../target/portal.js';
+export type { TargetPortalOptions } from '../target/portal.js';
+export { CompletionList, StoreOp, StoreRequest, StoreStatus } from '../target/store.js';
+export type { Store } from '../target/store.js';
+
+export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap.js';
+export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
+export { IwarpTransport } from '../transport/iwarp/transport.js';
+export type { IwarpOptions } from '../transport/iwarp/transport.js';
+export { MemoryFabric } from '../transport/memory/fabric.js';
+export type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
+
+export { systemClock } from '../common/clock.js';
+export type { Clock } from '../common/clock.js';
+export { ConfigError, IserNbdError } from '../common/errors.js';
+export { Slab } from '../common/slab.js';
+export { CounterSet } from '../observe/counters.js';
+export { createLogger, silentLogger } from '../observe/log.js';
+export type { LogLevel, Logger } from '../observe/log.js';
