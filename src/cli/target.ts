@@ -76,7 +76,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   }
   busyPoller.windowUs = pollUs(argv['poll-us']) ?? DEFAULT_POLL_US;
   const luns: Store[] = [];
-  for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text)));
+  for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text), { log }));
   const portal = new TargetPortal({
     transport: new IwarpTransport({ log, clock: systemClock }),
     name,

@@ -25,14 +25,15 @@ export async function startEmbeddedTarget(
   spec: string,
   { log, clock }: EmbeddedOptions,
 ): Promise<EmbeddedTarget> {
-  const store = await openStore(parseLunSpec(spec));
+  const targetLog = log.child({ target: 'embedded' });
+  const store = await openStore(parseLunSpec(spec), { log: targetLog });
   const transport = new MemoryFabric().createTransport();
   const portal = new TargetPortal({
     transport,
     name: EMBEDDED_TARGET_NAME,
     luns: [store],
     clock,
-    log: log.child({ target: 'embedded' }),
+    log: targetLog,
   });
   const address = await portal.listen({ host: 'embedded', port: 0 });
   return { transport, address, close: () => portal.close() };

@@ -3,6 +3,8 @@ import type { BigIntStats } from 'node:fs';
 import { realpath } from 'node:fs/promises';
 import { promisify } from 'node:util';
 import { ConfigError, messageOf } from '../common/errors.js';
+import type { Logger } from '../observe/log.js';
+import { lockFile } from './file-lock.js';
 import { FILE_STORE_BYTES_MAX } from './limits.js';
 
 /** What to open. */
@@ -41,14 +43,18 @@ const closeFile = promisify(close);
 /** The files of this process's stores: two stores of one file would contradict each other about its holes. */
 const claims = new Set<string>();
 
-/** Opens, and creates or extends, the file of a store. @throws ConfigError with one sentence for people */
-export async function openStoreFile(choice: FileChoice): Promise<OpenedFile> {
+/**
+ * Opens, locks, and creates or extends, the file of a store. Until it is closed no other process can do the same, but for
+ * those that only read it. @throws ConfigError with one sentence for people
+ */
+export async function openStoreFile(choice: FileChoice, log: Logger): Promise<OpenedFile> {
   const fd = await openDescriptor(choice);
   let claim: string | null = null;
   try {
     const stats = await statFile(fd, { bigint: true });
     if (!stats.isFile()) throw fileError(choice.path, 'is not a regular file');
     claim = claimFile(stats, choice.path);
+    await lockOrRefuse(fd, choice, log);
     const oldBytes = Number(stats.size);
     const sizeBytes = await sizeFile(fd, oldBytes, choice);
     const allocatedBytes = Number(stats.blocks) * STAT_BLOCK_BYTES;
@@ -78,6 +84,25 @@ function claimFile({ dev, ino }: BigIntStats, path: string): string {
   }
   claims.add(claim);
   return claim;
+}
+
+/** @throws ConfigError when another process has the file. */
+async function lockOrRefuse(
+  fd: number,
+  { path, readOnly }: FileChoice,
+  log: Logger,
+): Promise<void> {
+  const outcome = await lockFile(fd, { shared: readOnly });
+  if (outcome.type === 'taken') {
+    throw fileError(
+      path,
+      'is in use by another program, which has locked it; stop that one, or give each a file of its own',
+    );
+  }
+  if (outcome.type === 'unknown') {
+    const { reason } = outcome;
+    log.warn({ path, reason }, 'the file cannot be locked: see that no other program serves it');
+  }
 }
 
 async function openDescriptor({ path, sizeBytes, readOnly }: FileChoice): Promise<number> {

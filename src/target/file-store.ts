@@ -39,8 +39,8 @@ interface RunningPunch {
  * allocated where that cannot be told. A range is called a hole later only after the file system confirmed the punch and
  * no write met it.
  *
- * All that holds for the only writer of the file. Within a process a file that is open is refused to a second store.
- * Between processes nothing locks (Node has no flock): whoever starts two targets on one file has to see to it.
+ * All that holds for the only writer of the file. A file that is open is refused to a second store, of this process and,
+ * by a lock, of any other; see file-lock.ts.
  *
  * After a failed fdatasync nobody knows which acknowledged writes are lost, so every later flush and forced write fails
  * too, until the file is opened again.
@@ -89,7 +89,7 @@ export class FileStore implements Store {
 
   /** @throws ConfigError when the file cannot be what was asked for. */
   static async open(choice: FileChoice, log: Logger = silentLogger): Promise<FileStore> {
-    const file = await openStoreFile(choice);
+    const file = await openStoreFile(choice, log);
     try {
       return new FileStore(choice, await partsOf(choice, file, log), log);
     } catch (error) {

@@ -22,6 +22,11 @@ export const PUNCH_BYTES_MIN = 32 * KIB;
 export const PUNCH_PROCESSES_MAX = 2;
 /** Looking for a file's holes at its start: a second for a million runs of data; more is not worth the wait. */
 export const HOLE_SEARCH_MS = 10_000;
+/** A lock that is taken is tried for again, for what a killed process left behind to end: half a second in all. */
+export const LOCK_TRIES_MAX = 6;
+export const LOCK_PAUSE_MS = 100;
+/** A lock is had or refused at once; a file server that is gone must not hold up the start for ever. */
+export const LOCK_TIMEOUT_MS = 10_000;
 /**
  * A memory store's chunk: few hold a large I/O, and one is copied at once when a write finds it being read. Stores with
  * large pages have longer ones, and copy.

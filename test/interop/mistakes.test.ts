@@ -53,6 +53,34 @@ afterAll(async () => {
 const portalOf = (program: Program) => (program.ready[0] ?? '').replace(/\/iqn.*/, '');
 const babblerPort = () => (babbler.address() as AddressInfo).port;
 
+describe('a file LUN', () => {
+  it.each([
+    ['target', (lun: string) => ['target', '--listen', '127.0.0.1:0', '--lun', lun]],
+    ['serve', (lun: string) => ['serve', '--listen', '127.0.0.1:0', '--export', `x=${lun}`]],
+    [
+      'serve --workers',
+      (lun: string) => [
+        ...['serve', '--listen', '127.0.0.1:0', '--export', `x=${lun}`, '--workers', '2'],
+      ],
+    ],
+  ])('that %s has is refused to all others until that is gone', async (_name, serving) => {
+    const lun = `file:${folder.path('locked.img')}:4M`;
+    const holder = await Program.start(serving(lun), 1);
+    for (const args of [
+      ['target', '--listen', '127.0.0.1:0', '--lun', lun],
+      ['serve', '--listen', '127.0.0.1:0', '--export', `y=${lun}`],
+      ['info', lun],
+    ]) {
+      const { status, stdout, stderr } = await iserNbd([...args, '--log-level', 'warn']);
+      expect(stderr).toMatch(/^iser-nbd: .*locked\.img is in use by another program/);
+      expect({ status, stdout }).toEqual({ status: 1, stdout: '' });
+    }
+    await holder.stop('SIGKILL');
+    const next = await Program.start(serving(lun), 1);
+    await next.stop();
+  });
+});
+
 describe('a mistake ends in one line and a non-zero status', () => {
   it.each<[string, () => string[], RegExp]>([
     ['no command', () => [], /command is missing/],

@@ -31,7 +31,8 @@ export async function shareLuns(
   };
   const share = async (item: ExportConfig): Promise<ExportConfig> => {
     if (item.url.kind !== 'embedded') return item;
-    const store = await openStore(parseLunSpec(item.url.spec));
+    const targetLog = log.child({ target: 'embedded', export: item.name });
+    const store = await openStore(parseLunSpec(item.url.spec), { log: targetLog });
     const credentials = {
       user: 'worker',
       secret: newSecret(),
@@ -43,7 +44,7 @@ export async function shareLuns(
       luns: [store],
       chap: credentials,
       clock,
-      log: log.child({ target: 'embedded', export: item.name }),
+      log: targetLog,
     });
     portals.push(portal);
     const address = await portal.listen({ host: '127.0.0.1', port: 0 });
