@@ -1,5 +1,5 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
-import { loadCredentials } from '../gateway/credentials.js';
+import { loadCredentials, withUrl } from '../gateway/credentials.js';
 import { discover } from '../gateway/lun.js';
 import { formatAddress } from '../common/address.js';
 import { parsePortalUrl } from '../gateway/url.js';
@@ -26,11 +26,11 @@ export const discoverCommand: CommandModule<object, DiscoverArguments> = {
 };
 
 async function runDiscover(argv: ArgumentsCamelCase<DiscoverArguments>): Promise<void> {
-  const { portal, user, ...choice } = parsePortalUrl(argv.portal);
+  const { portal, user, chapAlgorithms, ...choice } = parsePortalUrl(argv.portal);
   const sources = credentialSources(argv);
   const log = createLogger(argv['log-level']);
   const credentials = loadCredentials(
-    { ...sources, user: user ?? sources.user },
+    withUrl(sources, { user, chapAlgorithms }),
     secretStores(log),
   );
   const context = initiatorContext(argv, log);

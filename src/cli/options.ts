@@ -1,6 +1,11 @@
 import type { Argv } from 'yargs';
 import { POLL_US_MAX } from '../common/busy-poll.js';
 import { ConfigError } from '../common/errors.js';
+import {
+  CHAP_ALGORITHMS,
+  chapAlgorithmName,
+  parseChapAlgorithms,
+} from '../iscsi/chap-algorithm.js';
 import { LOG_LEVELS } from '../observe/log.js';
 import type { LogLevel, Logger } from '../observe/log.js';
 import type { CredentialSources, SecretStores } from '../gateway/credentials.js';
@@ -39,7 +44,7 @@ export function pollUs(text: string | undefined): number | null {
 
 /** What a command that logs in takes. */
 export function withInitiator<T>(argv: Argv<T>) {
-  return argv
+  return withChapAlgorithms(argv)
     .option('initiator-name', {
       type: 'string',
       describe: 'our iSCSI name [iqn.2026-11.io.example.iser-nbd:HOSTNAME]',
@@ -56,7 +61,17 @@ export function withInitiator<T>(argv: Argv<T>) {
     });
 }
 
+function withChapAlgorithms<T>(argv: Argv<T>) {
+  return argv.option('chap-algorithms', {
+    type: 'string',
+    describe:
+      'CHAP algorithms to allow, best first; with md5 in the list, it is tried alone when a target takes no list ' +
+      `(docs/chap.md) [${CHAP_ALGORITHMS.map(chapAlgorithmName).join(',')}]`,
+  });
+}
+
 export interface ChapArguments {
+  'chap-algorithms'?: string | undefined;
   'chap-user'?: string | undefined;
   'chap-secret-file'?: string | undefined;
   'mutual-chap-user'?: string | undefined;
@@ -64,11 +79,13 @@ export interface ChapArguments {
 }
 
 export function credentialSources(argv: ChapArguments): CredentialSources {
+  const algorithms = once(argv['chap-algorithms'], 'chap-algorithms');
   return {
     user: once(argv['chap-user'], 'chap-user'),
     secretFile: once(argv['chap-secret-file'], 'chap-secret-file'),
     mutualUser: once(argv['mutual-chap-user'], 'mutual-chap-user'),
     mutualSecretFile: once(argv['mutual-chap-secret-file'], 'mutual-chap-secret-file'),
+    algorithms: algorithms === null ? null : parseChapAlgorithms(algorithms),
   };
 }
 

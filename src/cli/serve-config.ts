@@ -12,6 +12,7 @@ import { warnOfReaders } from '../gateway/secret-file.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';
 import { parseExportUrl } from '../gateway/url.js';
 import { WORKERS_MAX } from '../gateway/workers/limits.js';
+import { parseChapAlgorithms } from '../iscsi/chap-algorithm.js';
 import type { AccessRule } from '../nbd/access.js';
 import type { Logger } from '../observe/log.js';
 import { credentialSources, once, pollUs, secretStores } from './options.js';
@@ -135,9 +136,16 @@ function exportFromFile(
       secretFile: item.chapSecretFile ?? sources.secretFile,
       mutualUser: item.mutualChapUser ?? sources.mutualUser,
       mutualSecretFile: item.mutualChapSecretFile ?? sources.mutualSecretFile,
+      algorithms: algorithmsOf(item) ?? sources.algorithms,
     },
     stores,
   );
+}
+
+/** As a list, or as the command line has it. */
+function algorithmsOf({ chapAlgorithms: given }: ConfigFile['exports'][number]) {
+  if (given === undefined) return null;
+  return parseChapAlgorithms(typeof given === 'string' ? given : given.join(','));
 }
 
 interface ServedAs {

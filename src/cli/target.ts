@@ -38,6 +38,10 @@ const options = (argv: Argv) =>
       describe: 'memory:SIZE or file:PATH[:SIZE]; LUNs count from 0 in the order given',
     })
     .option('chap-user', { type: 'string', describe: 'CHAP name that initiators must prove' })
+    .option('chap-algorithms', {
+      type: 'string',
+      describe: 'CHAP algorithms to take, best first (docs/chap.md) [sha3-256,sha256,sha1,md5]',
+    })
     .option('chap-secret-file', {
       type: 'string',
       describe: 'file with their secret [environment: ISER_NBD_CHAP_SECRET]',

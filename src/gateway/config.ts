@@ -55,6 +55,7 @@ const configFile = z.strictObject({
         chapSecretFile: z.string().optional(),
         mutualChapUser: z.string().optional(),
         mutualChapSecretFile: z.string().optional(),
+        chapAlgorithms: z.union([z.string(), z.array(z.string())]).optional(),
       }),
     )
     .default([]),

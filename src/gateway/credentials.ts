@@ -1,6 +1,7 @@
 import { ConfigError } from '../common/errors.js';
 import { checkChapCredentials } from '../iscsi/chap.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
+import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 import type { SecretFiles } from './secret-file.js';
 import type { ExportUrl } from './url.js';
 
@@ -10,6 +11,8 @@ export interface CredentialSources {
   readonly secretFile: string | null;
   readonly mutualUser: string | null;
   readonly mutualSecretFile: string | null;
+  /** Null for all of them. */
+  readonly algorithms: readonly ChapAlgorithm[] | null;
 }
 
 export const SECRET_VARIABLE = 'ISER_NBD_CHAP_SECRET';
@@ -31,6 +34,7 @@ export function loadCredentials(
 ): ChapCredentials | null {
   const { user, secretFile, mutualUser, mutualSecretFile } = sources;
   const { environment } = stores;
+  const allowed = sources.algorithms === null ? {} : { algorithms: sources.algorithms };
   if (user === null) {
     if (secretFile !== null || mutualUser !== null || mutualSecretFile !== null) {
       throw new ConfigError(
@@ -52,14 +56,29 @@ export function loadCredentials(
         'a mutual CHAP secret needs a name: give --mutual-chap-user',
       );
     }
-    return checked({ user, secret });
+    return checked({ user, secret, ...allowed });
   }
   const mutualSecret = secretFrom(stores, mutualSecretFile, environment[MUTUAL_SECRET_VARIABLE], {
     user: mutualUser,
     option: '--mutual-chap-secret-file',
     variable: MUTUAL_SECRET_VARIABLE,
   });
-  return checked({ user, secret, mutual: { user: mutualUser, secret: mutualSecret } });
+  return checked({ user, secret, mutual: { user: mutualUser, secret: mutualSecret }, ...allowed });
+}
+
+/** What a URL says goes before what is said elsewhere. */
+export function withUrl(
+  sources: CredentialSources,
+  {
+    user,
+    chapAlgorithms,
+  }: { user: string | null; chapAlgorithms: CredentialSources['algorithms'] },
+): CredentialSources {
+  return {
+    ...sources,
+    user: user ?? sources.user,
+    algorithms: chapAlgorithms ?? sources.algorithms,
+  };
 }
 
 /** For a LUN; nobody logs in to an embedded one. @throws ConfigError as {@link loadCredentials} */
@@ -69,7 +88,7 @@ export function credentialsFor(
   stores: SecretStores,
 ): ChapCredentials | null {
   if (url.kind === 'remote') {
-    return loadCredentials({ ...sources, user: url.user ?? sources.user }, stores);
+    return loadCredentials(withUrl(sources, url), stores);
   }
   checkSecretFiles(sources, stores);
   return null;

@@ -1,4 +1,6 @@
 import { ConfigError } from '../common/errors.js';
+import { parseChapAlgorithms } from '../iscsi/chap-algorithm.js';
+import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 import { checkIscsiName } from '../iscsi/iscsi-name.js';
 import type { PortalAddress } from '../transport/verbs.js';
 
@@ -14,13 +16,19 @@ export interface TransportChoice {
   readonly fpduBytes: number | null;
 }
 
-/** `iser://[user@]HOST[:PORT]/TARGET-IQN/LUN[?transport=…&crc=on|off&fpdu=BYTES]` */
-export interface RemoteLun extends TransportChoice {
+/** Who logs in. */
+interface Login {
+  readonly user: string | null;
+  /** Null leaves it to others. */
+  readonly chapAlgorithms: readonly ChapAlgorithm[] | null;
+}
+
+/** `iser://[user@]HOST[:PORT]/TARGET-IQN/LUN[?transport=…&crc=on|off&fpdu=BYTES&chapAlgorithms=LIST]` */
+export interface RemoteLun extends TransportChoice, Login {
   readonly kind: 'remote';
   readonly portal: PortalAddress;
   readonly targetName: string;
   readonly lun: number;
-  readonly user: string | null;
 }
 
 /** `memory:SIZE` or `file:PATH[:SIZE]`: a LUN of a target inside this process. */
@@ -33,7 +41,9 @@ export type ExportUrl = RemoteLun | EmbeddedLun;
 
 const EXAMPLE = 'iser://HOST[:PORT]/TARGET-IQN/LUN, memory:SIZE or file:PATH[:SIZE]';
 const AUTHORITY =
-  /^iser:\/\/(?:([^@/?]*)@)?(\[[0-9a-fA-F:.]+\]|[^:/?@[\]]+)(?::(\d{1,5}))?(\/[^?]*)?(?:\?(.*))?$/;
+  /^iser:\/\/(?:([^/?]*)@)?(\[[0-9a-fA-F:.]+\]|[^:/?@[\]]+)(?::(\d{1,5}))?(\/[^?]*)?(?:\?(.*))?$/;
+/** Of a letter, a digit, or one of -._~ (RFC 3986 2.3: such should not be). */
+const UNNEEDED_ESCAPE = /%(?:2[de]|3\d|4[1-9a-f]|5[\daf]|6[1-9a-f]|7[\dae])/i;
 const FPDU_BYTES_MIN = 1400;
 const FPDU_BYTES_MAX = 65_500;
 /** Flat space addressing (SAM-5 4.7.7.3) reaches this far. */
@@ -42,7 +52,7 @@ const LUN_MAX = 16_383;
 /** @throws ConfigError with one sentence for the user. */
 export function parseExportUrl(text: string): ExportUrl {
   if (/^(memory|file):/.test(text)) return { kind: 'embedded', spec: text };
-  const { user, portal, path, choice } = parseAuthority(text, EXAMPLE);
+  const { portal, path, choice } = parseAuthority(text, EXAMPLE);
   const match = /^\/([^/]+)\/(\d+)$/.exec(path);
   if (match === null) {
     throw new ConfigError(
@@ -54,18 +64,16 @@ export function parseExportUrl(text: string): ExportUrl {
   checkIscsiName(targetName, 'target');
   const lun = Number(match[2]);
   if (lun > LUN_MAX) throw new ConfigError('url-lun', `${text}: a LUN is at most ${LUN_MAX}`);
-  return { kind: 'remote', portal, targetName, lun, user, ...choice };
+  return { kind: 'remote', portal, targetName, lun, ...choice };
 }
 
 /** A portal alone, `iser://[user@]HOST[:PORT]`, as discovery wants it. @throws ConfigError */
-export function parsePortalUrl(
-  text: string,
-): { portal: PortalAddress; user: string | null } & TransportChoice {
-  const { user, portal, path, choice } = parseAuthority(text, 'iser://HOST[:PORT]');
+export function parsePortalUrl(text: string): { portal: PortalAddress } & TransportChoice & Login {
+  const { portal, path, choice } = parseAuthority(text, 'iser://HOST[:PORT]');
   if (path !== '' && path !== '/') {
     throw new ConfigError('url-path', `${text}: discovery takes a portal only, iser://HOST[:PORT]`);
   }
-  return { portal, user, ...choice };
+  return { portal, ...choice };
 }
 
 function parseAuthority(text: string, example: string) {
@@ -81,29 +89,47 @@ function parseAuthority(text: string, example: string) {
     throw new ConfigError('url', `${redactUrl(text)}: ${what}; expected ${example}`);
   }
   const [, userPart, hostPart = '', portPart, path = '', query = ''] = match;
-  if (userPart !== undefined && /[:%]/.test(userPart)) {
-    throw new ConfigError(
-      'url-secret',
-      `${redactUrl(text)}: a URL carries no secret; give it by --chap-secret-file or ISER_NBD_CHAP_SECRET`,
-    );
-  }
+  const user = parseUser(userPart ?? '', text);
   const port = portPart === undefined ? ISCSI_PORT : Number(portPart);
   if (port < 1 || port > 65_535)
     throw new ConfigError('url-port', `${text}: ${port} is not a port`);
   return {
-    user: userPart === undefined || userPart === '' ? null : userPart,
     portal: { host: withoutBrackets(hostPart), port },
     path,
-    choice: parseQuery(query, text),
+    choice: { user, ...parseQuery(query, text) },
   };
+}
+
+/**
+ * The part before the `@`, percent-decoded. An escape is good for what cannot stand there as it is; any other `%` may be
+ * libiscsi's `user%password`, which must not become a name that is sent in the clear.
+ */
+function parseUser(part: string, text: string): string | null {
+  const elsewhere = 'give it by --chap-secret-file or ISER_NBD_CHAP_SECRET';
+  if (part.includes(':')) {
+    throw new ConfigError(
+      'url-secret',
+      `${redactUrl(text)}: a URL carries no secret; ${elsewhere}; a colon in a user is %3A`,
+    );
+  }
+  const user = decodePercent(part);
+  if (user === null || UNNEEDED_ESCAPE.test(part) || /\p{Cc}/u.test(user)) {
+    throw new ConfigError(
+      'url-secret',
+      `${redactUrl(text)}: a % in the user is for characters that a URL cannot hold, as in user%40domain, and is ` +
+        `itself written %25; a URL carries no secret, as in user%password: ${elsewhere}`,
+    );
+  }
+  return user === '' ? null : user;
 }
 
 /** The URL without what may be a secret in it. */
 function redactUrl(text: string): string {
-  return text.replace(/\/\/[^@/]*@/, '//…@');
+  return text.replace(/\/\/[^/]*@/, '//…@');
 }
 
-function parseQuery(query: string, text: string): TransportChoice {
+function parseQuery(query: string, text: string): TransportChoice & Pick<Login, 'chapAlgorithms'> {
+  let chapAlgorithms: readonly ChapAlgorithm[] | null = null;
   let transport: 'iwarp' | 'native' = 'iwarp';
   let crc = false;
   let fpduBytes: number | null = null;
@@ -112,15 +138,17 @@ function parseQuery(query: string, text: string): TransportChoice {
     else if (key === 'crc' && (value === 'on' || value === 'off')) crc = value === 'on';
     else if (key === 'fpdu' && Number(value) >= FPDU_BYTES_MIN && Number(value) <= FPDU_BYTES_MAX) {
       fpduBytes = Math.floor(Number(value));
+    } else if (key === 'chapAlgorithms') {
+      chapAlgorithms = parseChapAlgorithms(value);
     } else {
       throw new ConfigError(
         'url-query',
         `${text}: ${key}=${value} is not understood; known are transport=iwarp|native, crc=on|off, ` +
-          `fpdu=${FPDU_BYTES_MIN}…${FPDU_BYTES_MAX}`,
+          `fpdu=${FPDU_BYTES_MIN}…${FPDU_BYTES_MAX}, chapAlgorithms=LIST`,
       );
     }
   }
-  return { transport, crc, fpduBytes };
+  return { transport, crc, fpduBytes, chapAlgorithms };
 }
 
 function withoutBrackets(host: string): string {
@@ -128,9 +156,16 @@ function withoutBrackets(host: string): string {
 }
 
 function decodePart(part: string, text: string): string {
+  const decoded = decodePercent(part);
+  if (decoded === null)
+    throw new ConfigError('url', `${redactUrl(text)}: malformed percent encoding`);
+  return decoded;
+}
+
+function decodePercent(text: string): string | null {
   try {
-    return decodeURIComponent(part);
+    return decodeURIComponent(text);
   } catch {
-    throw new ConfigError('url', `${text}: malformed percent encoding`);
+    return null;
   }
 }

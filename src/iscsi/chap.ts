@@ -1,5 +1,6 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 import { ConfigError, IserNbdError } from '../common/errors.js';
+import { CHAP_ALGORITHMS, ChapAlgorithm, chapAlgorithmName } from './chap-algorithm.js';
 import {
   BINARY_VALUE_BYTES_MAX,
   CHAP_CHALLENGE_BYTES,
@@ -7,6 +8,7 @@ import {
   CHAP_SECRET_BYTES_MIN,
   TEXT_VALUE_BYTES_MAX,
 } from './limits.js';
+import { isReservedAnswer } from './keys.js';
 import type { TextPair } from './text.js';
 
 /**
@@ -21,26 +23,6 @@ import type { TextPair } from './text.js';
  * A response is hash(identifier, secret, challenge). No error holds a secret, a challenge or a response.
  */
 
-/** The IANA numbers of the hash algorithms. */
-export const ChapAlgorithm = { md5: 5, sha1: 6, sha256: 7, sha3: 8 } as const;
-export type ChapAlgorithm = (typeof ChapAlgorithm)[keyof typeof ChapAlgorithm];
-
-/** OpenSSL's names. */
-const hashNames: Readonly<Record<ChapAlgorithm, string>> = {
-  [ChapAlgorithm.md5]: 'md5',
-  [ChapAlgorithm.sha1]: 'sha1',
-  [ChapAlgorithm.sha256]: 'sha256',
-  [ChapAlgorithm.sha3]: 'sha3-256',
-};
-
-/** Strongest first: the order in which they are offered, and in which a target of ours chooses. */
-export const CHAP_ALGORITHMS: readonly ChapAlgorithm[] = [
-  ChapAlgorithm.sha3,
-  ChapAlgorithm.sha256,
-  ChapAlgorithm.sha1,
-  ChapAlgorithm.md5,
-];
-
 export interface ChapIdentity {
   readonly user: string;
   /** Bytes as they are hashed: as text, two secrets that are not UTF-8 could look the same. */
@@ -50,6 +32,8 @@ export interface ChapIdentity {
 /** What an initiator proves, and with `mutual`, what the target must prove. */
 export interface ChapCredentials extends ChapIdentity {
   readonly mutual?: ChapIdentity | undefined;
+  /** What the user allows, best first; without it, all. With MD5 named in it, MD5 may be offered alone. */
+  readonly algorithms?: readonly ChapAlgorithm[] | undefined;
 }
 
 const NO_SECRET = new Uint8Array(0);
@@ -58,7 +42,7 @@ export type RandomBytes = (length: number) => Uint8Array;
 
 /**
  * The exchange failed. `code` tells how: `chap-malformed` for what breaks the protocol, `chap-algorithm` when no
- * algorithm is common, `chap-refused` for a wrong user or secret, `chap-reflection` for our own challenge or
+ * algorithm is common, `chap-list-refused` when a target answers our list with none, `chap-refused` for a wrong user or secret, `chap-reflection` for our own challenge or
  * response come back, `chap-no-mutual` when the target did not prove itself.
  */
 export class ChapError extends IserNbdError {
@@ -86,15 +70,17 @@ export class ChapInitiator {
   #expectedProof: Uint8Array | null = null;
   #ownResponse: Uint8Array | null = null;
 
-  constructor(
-    credentials: ChapCredentials,
-    randomBytes: RandomBytes,
-    algorithms: readonly ChapAlgorithm[] = CHAP_ALGORITHMS,
-  ) {
+  constructor(credentials: ChapCredentials, randomBytes: RandomBytes) {
     checkChapCredentials(credentials);
     this.#credentials = credentials;
     this.#randomBytes = randomBytes;
-    this.#algorithms = algorithms;
+    this.#algorithms = credentials.algorithms ?? CHAP_ALGORITHMS;
+  }
+
+  /** What is offered, in words and as it stands in the login. */
+  get offer(): string {
+    const names = this.#algorithms.map(chapAlgorithmName).join(', ');
+    return `${names} (CHAP_A=${this.#algorithms.join(',')})`;
   }
 
   start(): TextPair[] {
@@ -103,11 +89,15 @@ export class ChapInitiator {
 
   /** Takes CHAP_A, CHAP_I and CHAP_C; returns our response and, for mutual CHAP, our challenge. */
   respond(keys: ReadonlyMap<string, string>): TextPair[] {
-    const algorithm = this.#algorithms.find((known) => String(known) === keys.get('CHAP_A'));
+    const chosen = keys.get('CHAP_A') ?? '';
+    if (chosen === '' || isReservedAnswer(chosen)) {
+      throw new ChapError('chap-list-refused', listRefused('chose none of', this.offer));
+    }
+    const algorithm = this.#algorithms.find((known) => String(known) === chosen);
     if (algorithm === undefined) {
       throw new ChapError(
         'chap-algorithm',
-        'the target chose a CHAP algorithm that was not offered',
+        `the target chose a CHAP algorithm that was not offered; offered were ${this.offer}`,
       );
     }
     const { user, secret, mutual } = this.#credentials;
@@ -256,6 +246,14 @@ export class ChapTarget {
   }
 }
 
+/** For people: `what` the target did when it was offered the algorithms of `offer`. */
+export function listRefused(what: string, offer: string): string {
+  return (
+    `the target ${what} the CHAP algorithms that were offered, ${offer}; some old targets take no list, and MD5 ` +
+    'alone: if it has to be, allow that with --chap-algorithms md5, or chapAlgorithms=md5 in the URL'
+  );
+}
+
 /** RFC 1994 4.1: the hash over identifier, secret and challenge. */
 export function chapResponse(
   algorithm: ChapAlgorithm,
@@ -263,7 +261,7 @@ export function chapResponse(
   secret: Uint8Array,
   challenge: Uint8Array,
 ): Uint8Array {
-  return createHash(hashNames[algorithm])
+  return createHash(chapAlgorithmName(algorithm))
     .update(Uint8Array.of(identifier))
     .update(secret)
     .update(challenge)

@@ -51,6 +51,11 @@ export class InitiatorAuthentication {
     return this.#chosen;
   }
 
+  /** What the target was offered and has not answered yet; null when nothing is open. */
+  get openOffer(): string | null {
+    return this.#state === 'challenge' && this.#chap !== null ? this.#chap.offer : null;
+  }
+
   /** True when nothing is missing that we or the target demanded. */
   get isDone(): boolean {
     return this.#state === 'done';

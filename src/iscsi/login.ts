@@ -1,3 +1,4 @@
+import { listRefused } from './chap.js';
 import type { ChapCredentials, RandomBytes } from './chap.js';
 import { LoginStage, LoginStatus, Opcode, opcodeName } from './codes.js';
 import { BHS_BYTES } from './datamover.js';
@@ -243,6 +244,12 @@ export class InitiatorLogin {
     const status = (statusClass << 8) | statusDetail;
     const isPermanent = status === LoginStatus.movedPermanently;
     if (!isPermanent && status !== LoginStatus.movedTemporarily) {
+      const { openOffer } = this.#authentication;
+      if (status === LoginStatus.authenticationFailed && openOffer !== null) {
+        const what = 'refused the login with status 0201 upon';
+        const facts = { ...this.#facts(), statusClass, statusDetail };
+        throw new IscsiLoginError('iscsi-chap-list-refused', listRefused(what, openOffer), facts);
+      }
       throw IscsiLoginError.fromStatus(statusClass, statusDetail, this.#facts());
     }
     const address = collector.take().find(({ key }) => key === 'TargetAddress');

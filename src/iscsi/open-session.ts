@@ -4,6 +4,7 @@ import type { Clock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
 import type { Logger } from '../observe/log.js';
 import { checkChapCredentials } from './chap.js';
+import { ChapAlgorithm } from './chap-algorithm.js';
 import type { ChapCredentials, RandomBytes } from './chap.js';
 import type { DatamoverConnection } from './datamover.js';
 import { IscsiLoginError } from './errors.js';
@@ -76,10 +77,12 @@ class LoginAttempt {
   readonly #randomBytes: RandomBytes;
   readonly #isid: Isid;
   readonly #deadlineMs: number;
+  #credentials: ChapCredentials | undefined;
 
   constructor(options: InitiatorOptions, targetName: string | null) {
     this.#options = options;
     this.#targetName = targetName;
+    this.#credentials = options.credentials;
     this.#timeouts = { ...DEFAULT_TIMEOUTS, ...options.timeouts };
     this.#randomBytes = options.randomBytes ?? systemRandomBytes;
     this.#isid = randomIsid(this.#randomBytes);
@@ -87,6 +90,36 @@ class LoginAttempt {
   }
 
   async at(portal: Portal): Promise<LoginOutcome<IscsiSession>> {
+    try {
+      return await this.#attempt(portal);
+    } catch (error) {
+      const md5Alone = this.#md5Alone(error);
+      if (md5Alone === null) throw error;
+      const { log } = this.#options;
+      log.warn(
+        { portal: formatAddress(portal) },
+        'the target takes none of the CHAP algorithms offered; trying MD5 alone, as chapAlgorithms allows',
+      );
+      this.#credentials = md5Alone;
+      return this.#attempt(portal);
+    }
+  }
+
+  /**
+   * Some old targets answer a list of algorithms as if it were a wrong secret. MD5 alone is what they know; but so
+   * could anybody on the way pretend, so it is tried only where the user has named it. Null when there is nothing to try.
+   */
+  #md5Alone(error: unknown): ChapCredentials | null {
+    const credentials = this.#credentials;
+    const algorithms = credentials?.algorithms ?? [];
+    if (!(error instanceof IscsiLoginError) || error.code !== 'iscsi-chap-list-refused')
+      return null;
+    if (credentials === undefined || algorithms.length < 2) return null;
+    if (!algorithms.includes(ChapAlgorithm.md5)) return null;
+    return { ...credentials, algorithms: [ChapAlgorithm.md5] };
+  }
+
+  async #attempt(portal: Portal): Promise<LoginOutcome<IscsiSession>> {
     const datamover = await this.#connect(portal);
     try {
       const outcome = await this.#login(datamover, formatAddress(portal));
@@ -99,12 +132,12 @@ class LoginAttempt {
   }
 
   #login(datamover: DatamoverConnection, portal: string): Promise<LoginOutcome<IscsiSession>> {
-    const { initiatorName, credentials, clock, log } = this.#options;
+    const { initiatorName, clock, log } = this.#options;
     const targetName = this.#targetName;
     const login = new InitiatorLogin({
       initiatorName,
       targetName,
-      credentials,
+      credentials: this.#credentials,
       offers: initiatorOffers(datamover.limits),
       dataBytesMax: datamover.limits.controlDataBytesMax,
       isid: this.#isid,

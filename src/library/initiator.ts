@@ -7,8 +7,8 @@ export type { EmbeddedLun, ExportUrl, RemoteLun, TransportChoice } from '../gate
 export { BlockOp, BlockRequest, BlockStatus } from '../block/device.js';
 export type { BlockDevice, BlockDeviceInfo, BlockExtent } from '../block/device.js';
 
-export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap.js';
 export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
+export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 export { connectSession, discoverTargets } from '../iscsi/initiator.js';
 export type { DiscoveredTarget, SessionConnectOptions } from '../iscsi/initiator.js';
 export type { IscsiSession } from '../iscsi/session.js';

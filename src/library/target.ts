@@ -12,8 +12,8 @@ export type { TargetPortalOptions } from '../target/portal.js';
 export { CompletionList, StoreOp, StoreRequest, StoreStatus } from '../target/store.js';
 export type { Store } from '../target/store.js';
 
-export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap.js';
 export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
+export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 export { IwarpTransport } from '../transport/iwarp/transport.js';
 export type { IwarpOptions } from '../transport/iwarp/transport.js';
 export { MemoryFabric } from '../transport/memory/fabric.js';

@@ -46,6 +46,7 @@ export class LoginSecurity {
         : new ChapTarget({
             secretOf: (user) => (user === chap.user ? chap.secret : null),
             mutual: chap.mutual,
+            ...(chap.algorithms === undefined ? {} : { algorithms: chap.algorithms }),
             randomBytes,
           });
   }

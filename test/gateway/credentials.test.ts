@@ -10,7 +10,13 @@ import { SecretFiles } from '../../src/gateway/secret-file.js';
 const folder = mkdtempSync(join(tmpdir(), 'iser-nbd-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const NOTHING = { user: null, secretFile: null, mutualUser: null, mutualSecretFile: null };
+const NOTHING = {
+  user: null,
+  secretFile: null,
+  mutualUser: null,
+  mutualSecretFile: null,
+  algorithms: null,
+};
 
 let files = 0;
 

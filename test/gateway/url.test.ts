@@ -16,19 +16,21 @@ describe('an export URL', () => {
       transport: 'iwarp',
       crc: false,
       fpduBytes: null,
+      chapAlgorithms: null,
     });
   });
 
   it('may name a user, an IPv6 host, a port and how to travel', () => {
     expect(
       parseExportUrl(
-        `iser://bob@[2001:db8::1]:3261/${TARGET}/12?transport=iwarp&crc=on&fpdu=32768`,
+        `iser://bob@[2001:db8::1]:3261/${TARGET}/12?transport=iwarp&crc=on&fpdu=32768&chapAlgorithms=sha256,MD5`,
       ),
     ).toMatchObject({
       portal: { host: '2001:db8::1', port: 3261 },
       lun: 12,
       user: 'bob',
       crc: true,
+      chapAlgorithms: [7, 5],
       fpduBytes: 32_768,
     });
   });
@@ -55,6 +57,8 @@ describe('an export URL', () => {
     [`iser://host/${TARGET}/0?transport=pigeon`, 'transport=pigeon is not understood'],
     [`iser://host/${TARGET}/0?fpdu=9`, 'fpdu=9 is not understood'],
     [`iser://host/iqn.2026-11.io.example:%zz/0`, 'percent'],
+    [`iser://host/${TARGET}/0?chapAlgorithms=sha512`, 'sha3-256, sha256, sha1, md5'],
+    [`iser://host/${TARGET}/0?chapAlgorithms=md5,MD5`, 'named twice'],
   ])('that is wrong is refused in one line: %s', (text, words) => {
     expect(() => parseExportUrl(text)).toThrow(ConfigError);
     expect(() => parseExportUrl(text)).toThrow(words);
@@ -64,6 +68,11 @@ describe('an export URL', () => {
     for (const text of [
       `iser://bob:hunter2@host/${TARGET}/0`,
       `iser://bob%hunter2@host/${TARGET}/0`,
+      `iser://bob%31hunter2@host/${TARGET}/0`,
+      `iser://bob%0ahunter2@host/${TARGET}/0`,
+      `iser://bob%ffhunter2@host/${TARGET}/0`,
+      `iser://b@hunter2:x@host/${TARGET}/0`,
+      `iser://b:hunter2@host@host`,
     ]) {
       try {
         parseExportUrl(text);
@@ -73,6 +82,21 @@ describe('an export URL', () => {
         expect((error as Error).message).not.toContain('hunter2');
       }
     }
+  });
+
+  it.each([
+    ['user%40domain.example', 'user@domain.example'],
+    ['user@domain.example', 'user@domain.example'],
+    ['iqn.1993-08.org.debian%3A01%3aabc', 'iqn.1993-08.org.debian:01:abc'],
+    ['DOMAIN%5Cuser', 'DOMAIN\\user'],
+    ['100%25', '100%'],
+    ['%E6%B1%9F', '江'],
+    ['', null],
+  ])('has the user %s percent-decoded', (written, user) => {
+    expect(parseExportUrl(`iser://${written}@192.0.2.1/${TARGET}/0`)).toMatchObject({
+      user,
+      portal: { host: '192.0.2.1', port: 3260 },
+    });
   });
 
   it('of any shape is parsed or refused with a ConfigError', () => {

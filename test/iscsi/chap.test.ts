@@ -3,8 +3,6 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
 import {
-  CHAP_ALGORITHMS,
-  ChapAlgorithm,
   ChapError,
   ChapInitiator,
   ChapTarget,
@@ -13,6 +11,7 @@ import {
   decodeBinary,
   encodeBinary,
 } from '../../src/iscsi/chap.js';
+import { CHAP_ALGORITHMS, ChapAlgorithm } from '../../src/iscsi/chap-algorithm.js';
 import { pairsByKey } from '../../src/iscsi/text.js';
 import type { TextPair } from '../../src/iscsi/text.js';
 
@@ -72,7 +71,7 @@ describe.each(CHAP_ALGORITHMS)('CHAP with algorithm %i', (algorithm) => {
   });
 
   it('proves both sides', () => {
-    const initiator = new ChapInitiator(mutual, randomBytes, [algorithm]);
+    const initiator = new ChapInitiator({ ...mutual, algorithms: [algorithm] }, randomBytes);
     const side = target();
     const { user, proof } = side.verify(keys(exchange(initiator, side)));
     expect(user).toBe('host');
@@ -102,7 +101,7 @@ describe.each(CHAP_ALGORITHMS)('CHAP with algorithm %i', (algorithm) => {
     expect(() => side.verify(keys(exchange(wrong, side)))).toThrow(
       expect.objectContaining({ code: 'chap-refused' }),
     );
-    const initiator = new ChapInitiator(mutual, randomBytes, [algorithm]);
+    const initiator = new ChapInitiator({ ...mutual, algorithms: [algorithm] }, randomBytes);
     const impostor = target({ mutual: { user: 'array', secret: Buffer.from('something-else') } });
     const { proof } = impostor.verify(keys(exchange(initiator, impostor)));
     expect(() => initiator.checkProof(keys(proof))).toThrow(
@@ -163,7 +162,10 @@ describe('the target', () => {
 describe('the initiator', () => {
   it('refuses an algorithm that it did not offer', () => {
     const challenge = keys(target().challenge(new Map([['CHAP_A', '5']])));
-    const initiator = new ChapInitiator(oneWay, randomBytes, [ChapAlgorithm.sha256]);
+    const initiator = new ChapInitiator(
+      { ...oneWay, algorithms: [ChapAlgorithm.sha256] },
+      randomBytes,
+    );
     expect(() => initiator.respond(challenge)).toThrow(
       expect.objectContaining({ code: 'chap-algorithm' }),
     );

@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../src/common/clock.js';
 import { ConfigError, IserNbdError } from '../../src/common/errors.js';
+import type { ChapAlgorithm } from '../../src/iscsi/chap-algorithm.js';
 import { LoginStatus, Opcode } from '../../src/iscsi/codes.js';
 import { IscsiProtocolError } from '../../src/iscsi/errors.js';
 import { connectSession, discoverTargets, parseTargets } from '../../src/iscsi/initiator.js';
@@ -128,6 +129,61 @@ describe('connecting a session', () => {
     const credentials = { user: 'host', secret: Buffer.from('correct-horse-42'), mutual };
     const session = await connectSession(fabric.options({ credentials }));
     expect(session.parameters.authMethod).toBe('CHAP');
+  });
+
+  describe.each(['refusal', 'nothing', 'Reject'] as const)(
+    'with a target that has a %s for a list of CHAP algorithms',
+    (listOfAlgorithms) => {
+      const secret = Buffer.from('correct-horse-42');
+      const fabric = () => new Fabric({ chap: { users: { host: secret } }, listOfAlgorithms });
+      const connect = (from: Fabric, algorithms?: readonly ChapAlgorithm[]) =>
+        connectSession(from.options({ credentials: { user: 'host', secret, algorithms } }));
+      const offers = ({ datamovers }: Fabric) =>
+        datamovers.flatMap(({ sent }) =>
+          sent.flatMap(
+            ({ data }) => /CHAP_A=([\d,]+)/.exec(Buffer.from(data).toString())?.[1] ?? [],
+          ),
+        );
+
+      it('names the list, and does not try MD5 by itself', async () => {
+        const from = fabric();
+        const attempt = connect(from);
+        await expect(attempt).rejects.toMatchObject({ code: 'iscsi-chap-list-refused' });
+        await expect(attempt).rejects.toThrow(/sha3-256, .*A=8,7,6,5\).*--chap-algorithms md5/);
+        await expect(connect(from, [7, 6])).rejects.toThrow(/CHAP_A=7,6/);
+        expect(offers(from)).toEqual(['8,7,6,5', '7,6']);
+      });
+
+      it('tries MD5 alone where the user has named it', async () => {
+        const from = fabric();
+        const session = await connect(from, [7, 5]);
+        expect(session.parameters.authMethod).toBe('CHAP');
+        expect(offers(from)).toEqual(['7,5', '5']);
+        expect(from.datamovers[0]?.isTerminated).toBe(true);
+      });
+
+      it('offers what is allowed and nothing else', async () => {
+        const from = fabric();
+        await connect(from, [5]);
+        expect(offers(from)).toEqual(['5']);
+      });
+    },
+  );
+
+  it('does not take a wrong secret for a list that is not understood', async () => {
+    const fabric = new Fabric({
+      chap: { users: { host: Buffer.from('correct-horse-42') } },
+      tamper: (response, pairs) => {
+        if (pairs.some(({ key }) => key === 'CHAP_C')) return;
+        if (response.currentStage === 0 && pairs.length === 0) response.statusClass = 2;
+        if (response.statusClass === 2) response.statusDetail = 1;
+      },
+    });
+    const credentials = { user: 'host', secret: Buffer.from('correct-horse-42') };
+    await expect(
+      connectSession(fabric.options({ credentials: { ...credentials, algorithms: [7, 5] } })),
+    ).rejects.toMatchObject({ code: 'iscsi-login-0201' });
+    expect(fabric.datamovers).toHaveLength(1);
   });
 
   it('follows a redirection with the same ISID', async () => {

@@ -11,6 +11,8 @@ import type { TextPair } from '../../src/iscsi/text.js';
 export interface LoginTargetOptions {
   readonly wishes?: KeyWishes;
   readonly chap?: { readonly users: Record<string, Uint8Array>; readonly mutual?: ChapIdentity };
+  /** What a list of CHAP algorithms gets from a target that knows one algorithm and no lists. */
+  readonly listOfAlgorithms?: 'refusal' | 'nothing' | 'Reject';
   /** Answers in pieces of this many bytes, with the C bit. */
   readonly pieceBytes?: number;
   /** Changes a response before it goes out; `data` may be replaced by returning it. */
@@ -98,7 +100,8 @@ export class LoginTarget {
     const sessionType = pairs.find(({ key }) => key === 'SessionType')?.value;
     if (sessionType === 'Discovery') this.#negotiation.sessionType = 'Discovery';
     const answers = [...this.#negotiation.receive(others), ...this.#negotiation.offers()];
-    const mayLeave = pdu.currentStage !== 0 || this.#authenticate(pairsByKey(security), answers);
+    const mayLeave =
+      pdu.currentStage !== 0 || this.#authenticate(pairsByKey(security), answers, response);
     if (pdu.transit && mayLeave) {
       response.transit = true;
       response.nextStage = pdu.nextStage;
@@ -108,7 +111,11 @@ export class LoginTarget {
   }
 
   /** Adds the security answers; true when nothing is missing. */
-  #authenticate(keys: Map<string, string>, answers: TextPair[]): boolean {
+  #authenticate(
+    keys: Map<string, string>,
+    answers: TextPair[],
+    response: LoginResponsePdu,
+  ): boolean {
     if (this.#chap === null) {
       if (keys.has('AuthMethod')) answers.push({ key: 'AuthMethod', value: 'None' });
       return true;
@@ -118,10 +125,18 @@ export class LoginTarget {
         answers.push({ key: 'AuthMethod', value: 'CHAP' });
         this.#chapState = 'challenge';
         return false;
-      case 'challenge':
+      case 'challenge': {
+        const { listOfAlgorithms } = this.#options;
+        if (listOfAlgorithms !== undefined && keys.get('CHAP_A') !== '5') {
+          if (listOfAlgorithms === 'refusal') response.statusClass = 2;
+          if (listOfAlgorithms === 'refusal') response.statusDetail = 1;
+          if (listOfAlgorithms === 'Reject') answers.push({ key: 'CHAP_A', value: 'Reject' });
+          return false;
+        }
         answers.push(...this.#chap.challenge(keys));
         this.#chapState = 'verify';
         return false;
+      }
       case 'verify':
         answers.push(...this.#chap.verify(keys).proof);
         this.#chapState = 'done';

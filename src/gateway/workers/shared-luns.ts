@@ -49,8 +49,9 @@ export async function shareLuns(
     portals.push(portal);
     const address = await portal.listen({ host: '127.0.0.1', port: 0 });
     const where = { kind: 'remote', portal: address, targetName: EMBEDDED_TARGET_NAME } as const;
-    const how = { lun: 0, user: null, transport: 'iwarp', crc: false, fpduBytes: null } as const;
-    return { ...item, url: { ...where, ...how }, credentials };
+    const how = { transport: 'iwarp', crc: false, fpduBytes: null } as const;
+    const who = { user: null, chapAlgorithms: null };
+    return { ...item, url: { ...where, lun: 0, ...how, ...who }, credentials };
   };
   try {
     const shared: ExportConfig[] = [];
