@@ -4,9 +4,16 @@ import { readdirSync } from 'node:fs';
 import { root } from './prepare.mjs';
 
 const LISTED = new Set([
-  ...['.containerignore', '.dependency-cruiser.cjs', '.gitignore', '.npmrc'],
-  ...['.prettierignore', '.prettierrc.json', 'CHANGELOG.md', 'CONTRIBUTING.md', 'LICENSE'],
-  ...['README.md', 'eslint.config.js', 'package-lock.json', 'package.json'],
+  ...['.containerignore', '.dependency-cruiser.cjs', '.editorconfig', '.gitignore', '.npmrc'],
+  ...['.nvmrc', '.prettierignore', '.prettierrc.json', 'CHANGELOG.md', 'CONTRIBUTING.md'],
+  ...[
+    'LICENSE',
+    'README.md',
+    'SECURITY.md',
+    'eslint.config.js',
+    'package-lock.json',
+    'package.json',
+  ],
   ...['tsconfig.bench.json', 'tsconfig.build.json', 'tsconfig.json', 'vitest.config.ts'],
   // In a worktree this is a file.
   '.git',
