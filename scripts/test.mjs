@@ -17,6 +17,9 @@ const CLIENTS = [
   ['nbd-client', 'nbd-client'],
   ['systemd-analyze', 'systemd'],
   ['systemd-socket-activate', 'systemd'],
+  ['zsh', 'zsh'],
+  ['mandoc', 'mandoc'],
+  ['groff', 'groff-base'],
 ];
 
 const bin = (name) => join('node_modules', '.bin', name);

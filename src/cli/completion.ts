@@ -1,0 +1,33 @@
+import type { Argv, CommandModule } from 'yargs';
+import { bashCompletion } from './completion-bash.js';
+import { zshCompletion } from './completion-zsh.js';
+import type { CommandDefinition } from './definitions.js';
+
+const SHELLS = ['bash', 'zsh'] as const;
+
+interface CompletionArguments {
+  shell: (typeof SHELLS)[number];
+}
+
+/** `definitions` are asked for when they are needed, for this command is one of them. */
+export function completionCommand(
+  definitions: () => readonly CommandDefinition[],
+): CommandModule<object, CompletionArguments> {
+  return {
+    command: 'completion [shell]',
+    describe: 'print what makes a shell complete our command line',
+    builder: (argv: Argv) =>
+      argv
+        .positional('shell', {
+          choices: SHELLS,
+          default: process.env['SHELL']?.endsWith('zsh') ? ('zsh' as const) : ('bash' as const),
+          describe: 'which shell; the one in $SHELL unless said',
+        })
+        .example('source <($0 completion bash)', 'in ~/.bashrc')
+        .example('source <($0 completion zsh)', 'in ~/.zshrc, after compinit'),
+    handler: ({ shell }) => {
+      const script = shell === 'zsh' ? zshCompletion : bashCompletion;
+      process.stdout.write(script(definitions()));
+    },
+  };
+}
