@@ -32,7 +32,7 @@ const options = (argv: Argv) =>
     .option('listen', {
       type: 'string',
       array: true,
-      describe: `HOST:PORT to serve NBD on; repeatable [${DEFAULT_LISTEN}]`,
+      describe: `HOST:PORT to serve NBD on, :PORT for all addresses; repeatable [${DEFAULT_LISTEN}]`,
     })
     .option('unix', {
       type: 'string',
@@ -111,7 +111,8 @@ function startServing(config: GatewayConfig, log: Logger, logLevel: LogLevel): P
 
 /** For a person who has just typed `npm start`. */
 function howToAttach(uri: string): string {
-  const { hostname, port, pathname } = new URL(uri.replace(/^nbd:/, 'http:'));
+  const { hostname: bracketed, port, pathname } = new URL(uri.replace(/^nbd:/, 'http:'));
+  const hostname = bracketed.replace(/[[\]]/g, '');
   const name = decodeURIComponent(pathname.slice(1));
   return [
     '',

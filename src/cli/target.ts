@@ -1,9 +1,10 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
-import { formatAddress } from '../common/address.js';
+import { formatUriAddress } from '../common/address.js';
 import { busyPoller } from '../common/busy-poll.js';
 import { systemClock } from '../common/clock.js';
 import { ConfigError } from '../common/errors.js';
 import { parseListenAddress } from '../common/listen-address.js';
+import { planListening } from '../common/listen-plan.js';
 import { loadCredentials } from '../gateway/credentials.js';
 import { ISCSI_PORT } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
@@ -29,7 +30,11 @@ const DEFAULT_NAME = 'iqn.2026-11.io.example:lab';
 
 const options = (argv: Argv) =>
   withPolling(withLogLevel(argv), DEFAULT_POLL_US)
-    .option('listen', { type: 'string', describe: `HOST:PORT [${DEFAULT_LISTEN}]` })
+    .option('listen', {
+      type: 'string',
+      array: true,
+      describe: `HOST:PORT to listen on, :PORT for all addresses; repeatable [${DEFAULT_LISTEN}]`,
+    })
     .option('name', { type: 'string', describe: `the target's iSCSI name [${DEFAULT_NAME}]` })
     .option('lun', {
       type: 'string',
@@ -68,7 +73,7 @@ export const targetCommand: CommandModule<object, TargetArguments> = {
 
 async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<void> {
   const log = createLogger(argv['log-level']);
-  const address = parseListenAddress(once(argv.listen, 'listen') ?? DEFAULT_LISTEN);
+  const listen = (argv.listen ?? [DEFAULT_LISTEN]).map(parseListenAddress);
   const name = once(argv.name, 'name') ?? DEFAULT_NAME;
   const chap = loadCredentials(credentialSources(argv), secretStores(log));
   const discoveryAuth = argv['discovery-auth'] ?? false;
@@ -90,10 +95,13 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
     clock: systemClock,
     log,
   });
-  const bound = await portal.listen(address);
-  argv.lun.forEach((text, lun) => {
-    process.stdout.write(`ready iser://${formatAddress(bound)}/${name}/${lun} ${text}\n`);
-  });
+  const bound = await portal.listenAll(await planListening(listen));
+  for (const address of bound) {
+    const where = formatUriAddress(address);
+    argv.lun.forEach((text, lun) => {
+      process.stdout.write(`ready iser://${where}/${name}/${lun} ${text}\n`);
+    });
+  }
   const signal = await stopRequested();
   log.info({ signal }, 'stopping');
   await portal.close();

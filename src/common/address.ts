@@ -1,4 +1,6 @@
-import { isIPv6 } from 'node:net';
+import { isIPv4, isIPv6 } from 'node:net';
+
+export { isIPv4, isIPv6 };
 
 /** A host, by name or address, and a port. An IPv6 address has no brackets here, and may have a scope: `fe80::1%eth0`. */
 export interface HostAndPort {
@@ -11,6 +13,11 @@ const PORT_MAX = 65_535;
 /** `host:port`, an IPv6 address in brackets. */
 export function formatAddress({ host, port }: HostAndPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** The same as a part of a URI, where the % before a scope is written %25 (RFC 6874). */
+export function formatUriAddress(address: HostAndPort): string {
+  return formatAddress(address).replace('%', '%25');
 }
 
 /**

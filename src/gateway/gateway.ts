@@ -152,7 +152,8 @@ export class Gateway implements Serving {
         onAbandoned: () => rangeNews?.announceOrphans(),
       });
       const uris: string[] = [];
-      for (const where of config.listen) uris.push(...urisOf(await server.listen(where), config));
+      for (const where of await server.listenAll(config.listen))
+        uris.push(...urisOf(where, config));
       return new Gateway({ server, luns, tls, counters, uris, rangeNews });
     } catch (error) {
       await server?.close({ drainMs: 0 });

@@ -1,4 +1,4 @@
-import { formatAddress } from '../common/address.js';
+import { formatUriAddress } from '../common/address.js';
 import { ConfigError } from '../common/errors.js';
 import type { NbdAddress } from '../nbd/socket.js';
 import type { Logger } from '../observe/log.js';
@@ -56,5 +56,5 @@ function uriOf(where: NbdAddress, exportName: string, tls: TlsSettings | null): 
   const name = encodeURIComponent(exportName);
   const scheme = tls?.required === true ? 'nbds' : 'nbd';
   if ('path' in where) return `${scheme}+unix:///${name}?socket=${encodeURI(where.path)}`;
-  return `${scheme}://${formatAddress(where)}/${name}`;
+  return `${scheme}://${formatUriAddress(where)}/${name}`;
 }

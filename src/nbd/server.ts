@@ -1,3 +1,4 @@
+import { assert } from '../common/assert.js';
 import type { Clock } from '../common/clock.js';
 import { DataSocket } from '../common/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
@@ -14,7 +15,7 @@ import { DEFAULT_LIMITS } from './limits.js';
 import type { NbdLimits } from './limits.js';
 import { PeerProbe } from './peer-probe.js';
 import { Refuser } from './refuser.js';
-import { closeClient, openListener } from './socket.js';
+import { closeClient, openListeners } from './socket.js';
 import type { Client, Listener, ListenAddress, NbdAddress } from './socket.js';
 import type { TlsGate } from './tls.js';
 
@@ -108,14 +109,23 @@ export class NbdServer {
    * @throws ConfigError when the address is taken or cannot be had.
    */
   async listen(address: ListenAddress): Promise<NbdAddress> {
-    const listener = await openListener(address, {
+    const [bound] = await this.listenAll([address]);
+    assert(bound !== undefined, 'an address that was asked for is bound');
+    return bound;
+  }
+
+  /** The same for several: more than were asked for, where a name has several. None is bound when one cannot be. */
+  async listenAll(addresses: readonly ListenAddress[]): Promise<readonly NbdAddress[]> {
+    const listeners = await openListeners(addresses, {
       onAccept: (accepted) => this.serve(accepted, ++this.#connectionNumber),
       onError: (error) => this.#log.error({ reason: error.message }, 'accepting a client'),
     });
-    if ('path' in listener.address) this.#clients.keepForUnix();
-    if (this.#closing === null) this.#listeners.push(listener);
-    else await listener.close();
-    return listener.address;
+    for (const listener of listeners) {
+      if ('path' in listener.address) this.#clients.keepForUnix();
+      if (this.#closing === null) this.#listeners.push(listener);
+      else await listener.close();
+    }
+    return listeners.map(({ address }) => address);
   }
 
   /**

@@ -1,8 +1,13 @@
-import { chown, lstat, unlink } from 'node:fs/promises';
+import { chown, lstat, stat, unlink } from 'node:fs/promises';
 import { Socket, connect, createServer } from 'node:net';
 import type { Server } from 'node:net';
+import { dirname } from 'node:path';
+import type { HostAndPort } from '../common/address.js';
 import type { SocketHandle } from '../common/data-socket.js';
 import { ConfigError, messageOf } from '../common/errors.js';
+import { codeOf, listenFailure } from '../common/listen-failure.js';
+import { openPlaces, planListening } from '../common/listen-plan.js';
+import type { ListenPlace } from '../common/listen-plan.js';
 
 /** Where NBD is served: a TCP address, whose port 0 means any free one, or the path of a Unix socket. */
 export type NbdAddress =
@@ -29,8 +34,7 @@ export interface InheritedSocket {
   readonly path: string;
 }
 
-export type ListenAddress =
-  { readonly host: string; readonly port: number } | UnixSocketAddress | InheritedSocket;
+export type ListenAddress = HostAndPort | UnixSocketAddress | InheritedSocket;
 
 /** A client that has connected, with its IP address; null for a Unix socket. */
 export interface AcceptedSocket {
@@ -69,14 +73,51 @@ export interface ListenerHandler {
 }
 
 /**
+ * Listens on everything that was asked for: inherited sockets first, then TCP addresses (see {@link planListening}), then
+ * Unix sockets. @throws ConfigError when one of them cannot be had; none is open then.
+ */
+export async function openListeners(
+  addresses: readonly ListenAddress[],
+  handler: ListenerHandler,
+): Promise<readonly Listener[]> {
+  const listeners: Listener[] = [];
+  const openAll = async (some: readonly (UnixSocketAddress | InheritedSocket)[]): Promise<void> => {
+    for (const address of some) listeners.push(await openListener(address, handler));
+  };
+  try {
+    await openAll(addresses.filter((address) => 'fd' in address));
+    const tcp = await openPlaces(
+      await planListening(addresses.filter((address) => 'host' in address)),
+      (place) => openTcp(place, handler),
+      ({ listener }) => listener.close(),
+    );
+    listeners.push(...tcp.map(({ listener }) => listener));
+    await openAll(addresses.filter(isUnix));
+    return listeners;
+  } catch (error) {
+    for (const listener of listeners) await listener.close();
+    throw error;
+  }
+}
+
+async function openTcp(
+  place: ListenPlace,
+  handler: ListenerHandler,
+): Promise<{ readonly port: number; readonly listener: Listener }> {
+  const listener = await openListener(place, handler);
+  const { address } = listener;
+  return { port: 'port' in address ? address.port : place.port, listener };
+}
+
+/**
  * Listens. A Unix socket's file that nobody serves any more is replaced.
  * @throws ConfigError when the address is taken or cannot be had.
  */
-export async function openListener(
-  address: ListenAddress,
+async function openListener(
+  address: ListenPlace | UnixSocketAddress | InheritedSocket,
   handler: ListenerHandler,
 ): Promise<Listener> {
-  if (isUnix(address)) checkPath(address.path);
+  if (isUnix(address)) await checkPath(address.path);
   let server = newServer();
   try {
     await listening(server, address);
@@ -112,7 +153,10 @@ function serve(server: Server, isLocal: boolean, handler: ListenerHandler): void
   server.on('error', (error) => handler.onError(error));
 }
 
-function listening(server: Server, address: ListenAddress): Promise<void> {
+function listening(
+  server: Server,
+  address: ListenPlace | UnixSocketAddress | InheritedSocket,
+): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once('error', reject);
     const done = (): void => {
@@ -120,8 +164,10 @@ function listening(server: Server, address: ListenAddress): Promise<void> {
       resolve();
     };
     if ('fd' in address) server.listen({ fd: address.fd }, done);
-    else if ('host' in address) server.listen({ host: address.host, port: address.port }, done);
-    else listenOnPath(server, address, done);
+    else if ('host' in address) {
+      const { host, port, ipv6Only = false } = address;
+      server.listen({ host, port, ipv6Only }, done);
+    } else listenOnPath(server, address, done);
   });
 }
 
@@ -205,42 +251,45 @@ function answers(path: string): Promise<boolean> {
   });
 }
 
-/** A longer path would be cut short without a word, and another file made. */
-function checkPath(path: string): void {
+/**
+ * A longer path would be cut short without a word, and another file made. What is wrong with its directory is asked here,
+ * for Node tells a missing one as one that may not be written to.
+ */
+async function checkPath(path: string): Promise<void> {
+  const refuse = (why: string): never => {
+    throw new ConfigError('listen-path', `cannot listen on ${path}: ${why}`, { path });
+  };
   const bytes = Buffer.byteLength(path);
-  if (bytes <= SOCKET_PATH_BYTES_MAX) return;
-  throw new ConfigError(
-    'listen-path',
-    `cannot listen on ${path}: the path has ${bytes} bytes, and a socket's at most ${SOCKET_PATH_BYTES_MAX}`,
-    { path },
-  );
+  if (bytes > SOCKET_PATH_BYTES_MAX) {
+    refuse(`the path has ${bytes} bytes, and a socket's at most ${SOCKET_PATH_BYTES_MAX}`);
+  }
+  const directory = dirname(path);
+  try {
+    if ((await stat(directory)).isDirectory()) return;
+  } catch (error) {
+    if (codeOf(error) === 'ENOENT') refuse(`the directory ${directory} does not exist; make it`);
+    if (codeOf(error) !== 'ENOTDIR') return;
+  }
+  refuse(`${directory} is not a directory`);
 }
 
 function asConfigError(error: unknown, address: ListenAddress): ConfigError {
-  const where = 'path' in address ? address.path : `${address.host}:${address.port}`;
-  const facts = 'path' in address ? { path: address.path } : { ...address };
   const code = codeOf(error);
-  if (code === 'EADDRINUSE') {
-    return new ConfigError(
-      'listen-in-use',
-      `another program listens on ${where}; stop it, or choose another address`,
-      facts,
-      error,
-    );
+  const kind = code === 'EADDRINUSE' ? 'listen-in-use' : 'listen';
+  if ('host' in address) {
+    const { host, port } = address;
+    return new ConfigError(kind, listenFailure(address, error), { host, port }, error);
   }
-  const reason = REASONS[code] ?? messageOf(error);
-  return new ConfigError('listen', `cannot listen on ${where}: ${reason}`, facts, error);
+  const { path } = address;
+  const why =
+    code === 'EADDRINUSE'
+      ? `another program listens on ${path}; stop it, or choose another path`
+      : `cannot listen on ${path}: ${PATH_REASONS[code] ?? messageOf(error)}`;
+  return new ConfigError(kind, why, { path }, error);
 }
 
-const REASONS: Readonly<Partial<Record<string, string>>> = {
-  EACCES: 'this user may not; choose a port from 1024 up, or a directory that you can write to',
-  EADDRNOTAVAIL: 'this machine has no such address',
-  ENOTFOUND: 'there is no host of that name',
-  ENOENT: 'the directory does not exist',
-  EINVAL: 'the address is not valid',
+const PATH_REASONS: Readonly<Partial<Record<string, string>>> = {
+  EACCES: 'this user may not write to its directory',
+  EPERM: 'this user may not write to its directory',
+  EROFS: 'it is on a read-only file system',
 };
-
-function codeOf(error: unknown): string {
-  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined;
-  return code ?? '';
-}

@@ -2,6 +2,8 @@ import { randomBytes } from 'node:crypto';
 import type { Clock } from '../common/clock.js';
 import { systemClock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
+import { openPlaces } from '../common/listen-plan.js';
+import type { ListenPlace, PlaceGroup } from '../common/listen-plan.js';
 import { Places } from '../common/places.js';
 import { SlabPool } from '../common/slab.js';
 import type { SizeClass } from '../common/slab.js';
@@ -138,12 +140,28 @@ export class TargetPortal implements ManagedTarget {
 
   /** Resolves with the bound address; may be called for several. @throws VerbsError when it cannot be bound */
   async listen(address: PortalAddress): Promise<PortalAddress> {
+    const [bound = address] = await this.listenAll([[address]]);
+    return bound;
+  }
+
+  /** Resolves with the bound addresses; none is, when one cannot be. @throws VerbsError */
+  async listenAll(groups: readonly PlaceGroup[]): Promise<readonly PortalAddress[]> {
+    const opened = await openPlaces(
+      groups,
+      (place) => this.#bind(place),
+      ({ id }) => id.destroy(),
+    );
+    return opened.map(({ id, host, port }) => {
+      this.#listeners.push(id);
+      this.#addresses.push({ host, port });
+      return { host, port };
+    });
+  }
+
+  async #bind(place: ListenPlace): Promise<PortalAddress & { readonly id: ConnectionId }> {
     const id = this.#transport.createId((event) => this.#onEvent(event));
     try {
-      const bound = await id.listen(address, LISTEN_BACKLOG);
-      this.#listeners.push(id);
-      this.#addresses.push(bound);
-      return bound;
+      return { ...(await id.listen(place, LISTEN_BACKLOG)), id };
     } catch (error) {
       id.destroy();
       throw error;

@@ -13,6 +13,7 @@
  * Remote addresses are opaque 64-bit numbers and travel as two unsigned 32-bit halves.
  */
 import { IserNbdError } from '../common/errors.js';
+import type { ListenPlace } from '../common/listen-plan.js';
 import type { Slab } from '../common/slab.js';
 
 /** A device, connection or registration could not do what was asked. */
@@ -317,7 +318,7 @@ export interface ConnectionId {
   createQueuePair(options: QueuePairOptions): QueuePair;
   connect(parameters: ConnectionParameters): void;
   /** Resolves with the bound address (`port: 0` asks for a free one). @throws VerbsError when it cannot be bound. */
-  listen(address: PortalAddress, backlog: number): Promise<PortalAddress>;
+  listen(address: ListenPlace, backlog: number): Promise<PortalAddress>;
   accept(parameters: ConnectionParameters): void;
   reject(privateData: Uint8Array): void;
   /** Orderly end: what is queued leaves first. The queue pair goes to the error state, `disconnected` follows. */

@@ -1,9 +1,12 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { access, stat, writeFile } from 'node:fs/promises';
+import { networkInterfaces } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
+import { parseListenAddress } from '../../src/common/listen-address.js';
+import type { NbdAddress } from '../../src/nbd/socket.js';
 import { CMD } from '../support/nbd-client.js';
 import { NbdBed } from '../support/nbd-bed.js';
 
@@ -73,8 +76,10 @@ describe('listening', () => {
   });
 
   it('where it cannot be done says why', async () => {
+    await writeFile(join(folder, 'file'), '');
     const cases = [
-      [{ path: join(folder, 'no', 'such', 'folder') }, /cannot listen on .*folder/],
+      [{ path: join(folder, 'none', 'x.sock') }, /the directory .*none does not exist; make it/],
+      [{ path: join(folder, 'file', 'x.sock') }, /file is not a directory/],
       [{ path: join(folder, 'x'.repeat(200)) }, /the path has 2\d\d bytes/],
       [{ host: '203.0.113.1', port: 0 }, /no such address/],
       [{ host: 'no.such.host.invalid', port: 0 }, /cannot listen on no\.such\.host\.invalid:0/],
@@ -89,6 +94,52 @@ describe('listening', () => {
     await bed.server.listen({ path });
     await bed.server.close({ drainMs: 0 });
     await expect(access(path)).rejects.toThrow(/ENOENT/);
+  });
+});
+
+const addresses = Object.values(networkInterfaces()).flatMap((found) => found ?? []);
+const hasIpv6 = addresses.some(({ address }) => address === '::1');
+const linkLocal = addresses.find(({ address }) => address.startsWith('fe80:'));
+const scope = Object.entries(networkInterfaces()).find(([, found]) =>
+  found?.some(({ address }) => address === linkLocal?.address),
+)?.[0];
+
+describe.skipIf(!hasIpv6)('listening on several addresses', () => {
+  async function serveAll(...texts: string[]): Promise<readonly NbdAddress[]> {
+    const bound = await bed.server.listenAll(texts.map(parseListenAddress));
+    for (const address of bound) {
+      const client = await bed.attach(address);
+      expect(await client.call({ command: CMD.flush })).toMatchObject({ error: 0 });
+    }
+    return bound;
+  }
+
+  it('is possible on both wildcards, on one port', async () => {
+    for (const asked of [['0.0.0.0:0', '[::]:0'], ['*:0']]) {
+      const [ipv4, ipv6] = await serveAll(...asked);
+      expect(ipv4).toMatchObject({ host: '0.0.0.0' });
+      expect(ipv6).toEqual({ ...ipv4, host: '::' });
+    }
+  });
+
+  it('is what localhost means', async () => {
+    const [ipv4, ipv6] = await serveAll('localhost:0');
+    expect(ipv4).toMatchObject({ host: '127.0.0.1' });
+    expect(ipv6).toEqual({ ...ipv4, host: '::1' });
+  });
+
+  it('leaves none open when one is taken', async () => {
+    const [taken] = await serveAll('[::1]:0');
+    const port = taken !== undefined && 'port' in taken ? taken.port : 0;
+    const both = bed.server.listenAll([parseListenAddress(`localhost:${port}`)]);
+    expect((await refusal(both)).message).toMatch(/another program listens on \[::1\]/);
+    await serveAll(`127.0.0.1:${port}`);
+  });
+
+  it.skipIf(scope === undefined)('takes an address with a scope', async () => {
+    const host = `${linkLocal?.address ?? ''}%${scope ?? ''}`;
+    const [bound] = await serveAll(`[${host}]:0`);
+    expect(bound).toMatchObject({ host });
   });
 });
 

@@ -1,7 +1,7 @@
 import { detachHandle } from '../../common/data-socket.js';
 import { DEFAULT_LIMITS } from '../../nbd/limits.js';
 import { Refuser } from '../../nbd/refuser.js';
-import { openListener } from '../../nbd/socket.js';
+import { openListeners } from '../../nbd/socket.js';
 import type { AcceptedSocket, Listener } from '../../nbd/socket.js';
 import { TlsGate } from '../../nbd/tls.js';
 import type { LogLevel, Logger } from '../../observe/log.js';
@@ -105,11 +105,11 @@ export class WorkerGateway implements Serving {
   async #listen(config: GatewayConfig): Promise<void> {
     const { log, pool } = this.#parts;
     const uris: string[] = [];
-    for (const where of config.listen) {
-      const listener = await openListener(where, {
-        onAccept: (accepted) => this.#accept(accepted),
-        onError: (error) => log.error({ reason: error.message }, 'accepting a client'),
-      });
+    const listeners = await openListeners(config.listen, {
+      onAccept: (accepted) => this.#accept(accepted),
+      onError: (error) => log.error({ reason: error.message }, 'accepting a client'),
+    });
+    for (const listener of listeners) {
       this.#listeners.push(listener);
       if ('path' in listener.address) pool.keepForUnix();
       uris.push(...urisOf(listener.address, config));

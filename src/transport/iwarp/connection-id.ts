@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { formatAddress } from '../../common/address.js';
+import type { ListenPlace } from '../../common/listen-plan.js';
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket } from '../../common/data-socket.js';
@@ -172,7 +173,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     setup.start();
   }
 
-  async listen(address: PortalAddress, backlog: number): Promise<PortalAddress> {
+  async listen(address: ListenPlace, backlog: number): Promise<PortalAddress> {
     this.#life.require('listen', 'idle');
     if (!isPort(address.port)) {
       throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });

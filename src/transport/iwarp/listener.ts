@@ -2,7 +2,8 @@ import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
 import { DataSocket } from '../../common/data-socket.js';
 import type { DataSocketHandler } from '../../common/data-socket.js';
-import { messageOf } from '../../common/errors.js';
+import { codeOf, listenFailure } from '../../common/listen-failure.js';
+import type { ListenPlace } from '../../common/listen-plan.js';
 import { Places } from '../../common/places.js';
 import type { ConnectionParameters, PortalAddress } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
@@ -38,21 +39,21 @@ export class IwarpListener implements CallerOwner {
   }
 
   /** @throws VerbsError when the address cannot be bound. */
-  open(address: PortalAddress): Promise<PortalAddress> {
+  open(address: ListenPlace): Promise<PortalAddress> {
     // Both are what DataSocket.adopt needs.
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
     this.#server = server;
     server.on('connection', (socket) => this.#admit(socket));
     return new Promise((resolve, reject) => {
       server.once('error', (error) => reject(bindError(address, error)));
-      server.listen({ host: address.host, port: address.port }, () => {
+      const { host, port, ipv6Only = false } = address;
+      server.listen({ host, port, ipv6Only }, () => {
         server.removeAllListeners('error');
         server.on('error', (error) => {
           this.#settings.log.error({ err: error }, 'the listening socket failed');
         });
         const bound = server.address();
-        const port = bound !== null && typeof bound === 'object' ? bound.port : address.port;
-        resolve({ host: address.host, port });
+        resolve({ host, port: bound !== null && typeof bound === 'object' ? bound.port : port });
       });
     });
   }
@@ -101,14 +102,7 @@ export class IwarpListener implements CallerOwner {
 }
 
 function bindError(address: PortalAddress, error: Error): VerbsError {
-  const inUse = (error as NodeJS.ErrnoException).code === 'EADDRINUSE';
-  const name = `${address.host}:${address.port}`;
-  return new VerbsError(
-    inUse ? 'address-in-use' : 'listen-failed',
-    inUse
-      ? `Another program listens on ${name}; choose another port or stop it.`
-      : `Cannot listen on ${name}: ${messageOf(error)}.`,
-    { host: address.host, port: address.port },
-    error,
-  );
+  const code = codeOf(error) === 'EADDRINUSE' ? 'address-in-use' : 'listen-failed';
+  const { host, port } = address;
+  return new VerbsError(code, listenFailure(address, error), { host, port }, error);
 }
