@@ -2,6 +2,7 @@
 // npm run fuzz -- TARGET [--runs N] [--seed S]: the same targets that the unit tests run briefly, for as long as wanted.
 // A failing input is kept in the corpus of a target that has one, so that the unit tests try it from then on.
 import { spawnSync } from 'node:child_process';
+import { randomInt } from 'node:crypto';
 import { existsSync, readdirSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -35,7 +36,8 @@ if (values.seed !== undefined && !/^-?\d+$/.test(values.seed)) fail('--seed take
 const vitest = join(root, 'node_modules', 'vitest', 'vitest.mjs');
 if (!existsSync(vitest)) fail('run npm install first');
 
-const env = { ...process.env, ISER_NBD_FUZZ_RUNS: values.runs };
-if (values.seed !== undefined) env.ISER_NBD_FUZZ_SEED = values.seed;
+const { runs, seed = String(randomInt(1_000_000_000)) } = values;
+console.log(`npm run fuzz -- ${target} --runs ${runs} --seed ${seed}`);
+const env = { ...process.env, ISER_NBD_FUZZ_RUNS: runs, ISER_NBD_FUZZ_SEED: seed };
 const args = [vitest, 'run', '--project', 'unit', join('test', 'fuzz', `${target}.test.ts`)];
 process.exit(spawnSync(process.execPath, args, { cwd: root, env, stdio: 'inherit' }).status ?? 1);

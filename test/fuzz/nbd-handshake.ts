@@ -165,6 +165,7 @@ class Run {
     const queries = Array.from({ length: this.#input.below(4) }, () => this.#input.pick(QUERIES));
     const isRight = isKnown && this.#style !== 'simple';
     const replies = this.#ask(number, metaData(name, queries), isRight ? 'ack' : 'error');
+    if (replies === null) return;
     const found = replies.some(({ type }) => type === META);
     if (number === OPT.setMeta) {
       this.#contextsExport = found ? name : null;
@@ -181,19 +182,20 @@ class Run {
   #info(name: string, isKnown: boolean): void {
     const types = Array.from({ length: this.#input.below(6) }, () => this.#input.below(6));
     const replies = this.#ask(OPT.info, infoData(name, types), isKnown ? 'ack' : 'error');
-    if (!isKnown || this.#isShuttingDown) return;
+    if (replies === null || !isKnown || this.#isShuttingDown) return;
     const main = replies.find(({ data }) => data.readUInt16BE(0) === 0);
     check(main?.data.readUInt16BE(10) === this.#flagsOf(name), 'flags');
   }
 
   #go(name: string, isKnown: boolean): void {
-    this.#ask(OPT.go, infoData(name), isKnown ? 'ack' : 'error');
-    if (isKnown && !this.#isShuttingDown) this.#checkTerms(name);
+    const replies = this.#ask(OPT.go, infoData(name), isKnown ? 'ack' : 'error');
+    if (replies !== null && isKnown && !this.#isShuttingDown) this.#checkTerms(name);
   }
 
   #exportName(name: string, isKnown: boolean): void {
     this.#receive(option(OPT.exportName, Buffer.from(name)));
     check(this.#isOver, 'EXPORT_NAME that ends nothing');
+    if (this.#isOneTooMany) return;
     const isAllowed = isKnown && this.#style !== 'extended' && !this.#isShuttingDown;
     check((this.#terms !== null) === isAllowed, 'EXPORT_NAME');
     if (!isAllowed) check(this.#sent.length === 0, 'a reply where there is none');
@@ -217,13 +219,19 @@ class Run {
     check(this.#terms?.contexts.length === expected, 'other contexts than agreed on');
   }
 
-  #ask(number: number, data: Buffer, expected: 'ack' | 'error'): readonly Reply[] {
+  /** That option was one more than a client may send: it has no reply and no effect. */
+  get #isOneTooMany(): boolean {
+    return this.#end?.code === 'nbd-too-many-options';
+  }
+
+  /** Returns the replies; null when the option was one too many. */
+  #ask(number: number, data: Buffer, expected: 'ack' | 'error'): readonly Reply[] | null {
     // Whatever becomes of it, it replaces what was selected.
     if (number === OPT.setMeta) this.#contextsExport = null;
     this.#receive(option(number, data));
     if (this.#end !== undefined) {
-      check(this.#end?.code === 'nbd-too-many-options', `an end for ${this.#end?.code}`);
-      return [];
+      check(this.#isOneTooMany, `an end for ${this.#end?.code}`);
+      return null;
     }
     const replies = this.#replies();
     const last = replies.at(-1);
