@@ -42,6 +42,7 @@ class Run {
   readonly #input: FuzzInput;
   readonly #negotiation: Negotiation;
   #sent = Buffer.alloc(0);
+  #optionCount = 0;
   #terms: ExportTerms | null = null;
   #end: NbdProtocolError | null | undefined = undefined;
   // The other account of what was agreed on.
@@ -77,10 +78,7 @@ class Run {
     const flags = this.#input.below(8) === 0 ? this.#input.byte() : 3;
     this.#receive(u32(flags));
     check(this.#isOver === flags > 3, 'client flags');
-    for (let count = 1; !this.#input.isEmpty && !this.#isOver; count++) {
-      check(count <= LIMITS.optionsMax + 1, 'a handshake without end');
-      this.#step();
-    }
+    while (!this.#input.isEmpty && !this.#isOver) this.#step();
     if (this.#terms !== null) this.happened.add(`${this.#style}: begins transmission`);
     if (this.#end !== undefined) this.happened.add(`${this.#style}: ${this.#end?.code ?? 'abort'}`);
   }
@@ -114,7 +112,7 @@ class Run {
     const data = length > 64 ? Buffer.alloc(length, input.byte()) : input.bytes(length);
     if (number === OPT.setMeta) this.#contextsExport = null;
     const before = this.#style;
-    this.#receive(option(number, data));
+    this.#send(number, data);
     if (length > LIMITS.optionSkipBytesMax)
       check(this.#end instanceof Error, 'a length unpunished');
     if (this.#end !== undefined) return;
@@ -193,7 +191,7 @@ class Run {
   }
 
   #exportName(name: string, isKnown: boolean): void {
-    this.#receive(option(OPT.exportName, Buffer.from(name)));
+    this.#send(OPT.exportName, Buffer.from(name));
     check(this.#isOver, 'EXPORT_NAME that ends nothing');
     if (this.#isOneTooMany) return;
     const isAllowed = isKnown && this.#style !== 'extended' && !this.#isShuttingDown;
@@ -228,7 +226,7 @@ class Run {
   #ask(number: number, data: Buffer, expected: 'ack' | 'error'): readonly Reply[] | null {
     // Whatever becomes of it, it replaces what was selected.
     if (number === OPT.setMeta) this.#contextsExport = null;
-    this.#receive(option(number, data));
+    this.#send(number, data);
     if (this.#end !== undefined) {
       check(this.#isOneTooMany, `an end for ${this.#end?.code}`);
       return null;
@@ -239,6 +237,13 @@ class Run {
     const isError = expected === 'error' || this.#isShuttingDown;
     check((last?.type !== ACK) === isError, `reply ${last?.type} to option ${number}`);
     return replies;
+  }
+
+  /** An option. A client may send only so many. */
+  #send(number: number, data: Buffer): void {
+    check(this.#optionCount <= LIMITS.optionsMax, 'a handshake without end');
+    this.#optionCount++;
+    this.#receive(option(number, data));
   }
 
   #receive(bytes: Buffer): void {
