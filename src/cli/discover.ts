@@ -1,9 +1,10 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { loadCredentials, withUrl } from '../gateway/credentials.js';
 import { discover } from '../gateway/lun.js';
-import { formatAddress } from '../common/address.js';
+import { escapeJson } from '../common/printable.js';
 import { parsePortalUrl } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
+import { describeTargets } from './describe-targets.js';
 import { initiatorContext } from './initiator-context.js';
 import { credentialSources, secretStores, withInitiator, withLogLevel } from './options.js';
 
@@ -36,16 +37,8 @@ async function runDiscover(argv: ArgumentsCamelCase<DiscoverArguments>): Promise
   const context = initiatorContext(argv, log);
   const targets = await discover(portal, choice, credentials, context);
   if (argv.json) {
-    process.stdout.write(`${JSON.stringify(targets, null, 2)}\n`);
+    process.stdout.write(`${escapeJson(JSON.stringify(targets, null, 2))}\n`);
     return;
   }
-  if (targets.length === 0)
-    process.stdout.write('the portal offers no targets to this initiator\n');
-  for (const { name, portals } of targets) {
-    process.stdout.write(`${name}\n`);
-    for (const { portalGroupTag, ...address } of portals) {
-      const group = portalGroupTag === null ? '' : `,${portalGroupTag}`;
-      process.stdout.write(`  ${formatAddress(address)}${group}\n`);
-    }
-  }
+  process.stdout.write(describeTargets(targets));
 }

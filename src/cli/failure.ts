@@ -1,5 +1,6 @@
 import { InvariantError } from '../common/assert.js';
 import { IserNbdError, messageOf } from '../common/errors.js';
+import { printable } from '../common/printable.js';
 
 /** The command line itself is wrong: one line, and exit status 2. */
 class UsageError extends Error {}
@@ -18,10 +19,10 @@ export function fail(error: unknown): void {
     process.exitCode = 2;
     return;
   }
-  process.stderr.write(`iser-nbd: ${messageOf(error)}\n`);
+  process.stderr.write(`iser-nbd: ${printable(messageOf(error))}\n`);
   const isBug = !(error instanceof IserNbdError) || error instanceof InvariantError;
   if ((isBug || wantsDebug()) && error instanceof Error)
-    process.stderr.write(`${error.stack ?? ''}\n`);
+    process.stderr.write(`${(error.stack ?? '').split('\n').map(printable).join('\n')}\n`);
   process.exitCode = 1;
 }
 

@@ -1,6 +1,7 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { credentialsFor } from '../gateway/credentials.js';
 import { openPath } from '../gateway/lun.js';
+import { escapeJson } from '../common/printable.js';
 import { parseExportUrl } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
 import { inspectLogicalUnit } from '../scsi/inspect.js';
@@ -37,7 +38,9 @@ async function runInfo(argv: ArgumentsCamelCase<InfoArguments>): Promise<void> {
   try {
     const unit = await inspectLogicalUnit(path.port, context);
     const description = describeLun(unit, path.session.parameters);
-    const text = argv.json ? JSON.stringify(description, null, 2) : formatReport(description);
+    const text = argv.json
+      ? escapeJson(JSON.stringify(description, null, 2))
+      : formatReport(description);
     process.stdout.write(`${text}\n`);
   } finally {
     await path.close();

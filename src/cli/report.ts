@@ -1,3 +1,5 @@
+import { printable } from '../common/printable.js';
+
 export type ReportValue = string | number | boolean | readonly string[] | Report;
 
 /** Named facts in sections. */
@@ -28,7 +30,7 @@ export function formatBytes(bytes: number): string {
 }
 
 function formatSection(value: ReportValue): string {
-  if (!isReport(value)) return `  ${String(value)}`;
+  if (!isReport(value)) return `  ${printable(String(value))}`;
   const facts = flatten(value);
   const width = Math.max(...facts.map(([name]) => name.length));
   return facts.map(([name, text]) => `  ${name.padEnd(width)}  ${text}`.trimEnd()).join('\n');
@@ -37,19 +39,19 @@ function formatSection(value: ReportValue): string {
 function flatten(report: Report): [string, string][] {
   return Object.entries(report).flatMap(([name, value]): [string, string][] => {
     if (isReport(value)) {
-      return Object.entries(value).map(([key, text]) => [key, formatValue(key, text)]);
+      return Object.entries(value).map(([key, text]) => [printable(key), formatValue(key, text)]);
     }
     if (!Array.isArray(value))
       return [[words(name.replace(/Bytes/, '')), formatValue(name, value)]];
     const lines = value as readonly string[];
-    return lines.map((text, index) => [index === 0 ? words(name) : '', text]);
+    return lines.map((text, index) => [index === 0 ? words(name) : '', printable(text)]);
   });
 }
 
 function formatValue(name: string, value: ReportValue): string {
   if (typeof value === 'boolean') return value ? 'yes' : 'no';
   if (typeof value === 'number' && /Bytes|Length/.test(name)) return formatBytes(value);
-  return typeof value === 'object' ? JSON.stringify(value) : String(value);
+  return printable(typeof value === 'object' ? JSON.stringify(value) : String(value));
 }
 
 function isReport(value: ReportValue): value is Report {

@@ -1,6 +1,6 @@
+import { quoted } from '../common/printable.js';
 import { IscsiProtocolError } from './errors.js';
 import { ISCSI_NAME_BYTES_MAX } from './limits.js';
-import { printable } from './negotiation.js';
 import { openSession } from './open-session.js';
 import type { InitiatorOptions } from './open-session.js';
 import { parseTargetAddress } from './portal.js';
@@ -51,7 +51,7 @@ export function parseTargets(pairs: readonly TextPair[], asked: Portal): Discove
     const last = targets.at(-1);
     if (key === 'TargetName') {
       if (value.length === 0 || value.length > ISCSI_NAME_BYTES_MAX) {
-        throw new IscsiProtocolError(`TargetName=${printable(value)} is not a name`);
+        throw new IscsiProtocolError(`TargetName=${quoted(value)} is not a name`);
       }
       targets.push({ name: value, portals: [] });
     } else if (key === 'TargetAddress') {
@@ -60,7 +60,7 @@ export function parseTargets(pairs: readonly TextPair[], asked: Portal): Discove
       }
       last.portals.push(parseTargetAddress(value));
     } else if (key === 'SendTargets') {
-      throw new IscsiProtocolError(`the target answered SendTargets with ${printable(value)}`);
+      throw new IscsiProtocolError(`the target answered SendTargets with ${quoted(value)}`);
     }
   }
   const here = { host: asked.host, port: asked.port, portalGroupTag: null };

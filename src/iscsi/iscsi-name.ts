@@ -1,4 +1,5 @@
 import { ConfigError } from '../common/errors.js';
+import { quoted } from '../common/printable.js';
 import { ISCSI_NAME_BYTES_MAX } from './limits.js';
 
 /** RFC 7143 4.2.7: iqn., eui. and naa. names, in the characters that stringprep leaves, plus non-ASCII ones. */
@@ -12,7 +13,7 @@ export function checkIscsiName(name: string, what: string): void {
   if (isForm && Buffer.byteLength(name) <= ISCSI_NAME_BYTES_MAX) return;
   throw new ConfigError(
     'iscsi-name',
-    `the ${what} name ${JSON.stringify(name.slice(0, 80))} is not an iSCSI name such as iqn.2026-11.io.example:disk`,
+    `the ${what} name ${quoted(name)} is not an iSCSI name such as iqn.2026-11.io.example:disk`,
     { name: name.slice(0, 80) },
   );
 }

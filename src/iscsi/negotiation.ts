@@ -1,4 +1,5 @@
 import { assert } from '../common/assert.js';
+import { quoted } from '../common/printable.js';
 import { IscsiLoginError, IscsiProtocolError } from './errors.js';
 import {
   KEY_NAMES,
@@ -164,7 +165,7 @@ export class KeyNegotiation {
     const parsed = parseValue(rule, value);
     if (parsed === null || !isPossibleAnswer(rule, wish, parsed)) {
       throw new IscsiProtocolError(
-        `the peer answered ${key}=${formatValue(wish ?? '')} with ${printable(value)}`,
+        `the peer answered ${key}=${formatValue(wish ?? '')} with ${quoted(value)}`,
         { key },
       );
     }
@@ -174,7 +175,7 @@ export class KeyNegotiation {
   #takeDeclaration(key: KeyName, rule: KeyRule, value: string): void {
     const parsed = parseValue(rule, value);
     if (parsed === null) {
-      throw new IscsiProtocolError(`${key}=${printable(value)} is not a value of that key`, {
+      throw new IscsiProtocolError(`${key}=${quoted(value)} is not a value of that key`, {
         key,
       });
     }
@@ -273,9 +274,4 @@ function chooseFrom(offered: string, wish: unknown, rule: KeyRule): string | nul
 function formatValue(value: Value | readonly string[]): string {
   if (typeof value === 'boolean') return value ? 'Yes' : 'No';
   return typeof value === 'object' ? value.join(',') : String(value);
-}
-
-/** A peer's text as it may stand in a message. */
-export function printable(value: string): string {
-  return JSON.stringify(value.length > 60 ? `${value.slice(0, 60)}...` : value);
 }

@@ -1,5 +1,5 @@
+import { quoted } from '../common/printable.js';
 import { IscsiProtocolError } from './errors.js';
-import { printable } from './negotiation.js';
 
 /** IANA's port for iSCSI, which the iSER targets of Linux use too. */
 export const ISCSI_PORT = 3260;
@@ -27,7 +27,7 @@ export function parseTargetAddress(value: string): TargetPortal {
   const port = Number(match?.[3] ?? ISCSI_PORT);
   const tag = match?.[4] === undefined ? null : Number(match[4]);
   if (host === undefined || port === 0 || port > 0xffff || (tag ?? 0) > 0xffff) {
-    throw new IscsiProtocolError(`TargetAddress=${printable(value)} is not an address`);
+    throw new IscsiProtocolError(`TargetAddress=${quoted(value)} is not an address`);
   }
   return { host, port, portalGroupTag: tag };
 }

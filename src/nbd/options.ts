@@ -3,7 +3,8 @@ import type { Agreement } from './agreement.js';
 import { NbdProtocolError } from './errors.js';
 import type { ExportTable, ExportTerms, NbdExport } from './export.js';
 import { listMetaContexts, setMetaContexts } from './meta-contexts.js';
-import { printable, stringOf } from './strings.js';
+import { quotedBytes } from '../common/printable.js';
+import { stringOf } from './strings.js';
 import {
   INFO_BLOCK_SIZE_BYTES,
   INFO_EXPORT_BYTES,
@@ -95,7 +96,7 @@ function exportName(context: OptionContext, data: Buffer): void {
         'nbd-unknown-export',
         'the client asked for an export that does not exist',
         {
-          export: printable(data),
+          export: quotedBytes(data),
         },
       ),
     );

@@ -9,8 +9,3 @@ export function stringOf(bytes: Buffer): string | null {
     return null;
   }
 }
-
-/** The beginning of a string of the client's for a log. */
-export function printable(bytes: Buffer): string {
-  return JSON.stringify(bytes.toString('utf8', 0, Math.min(bytes.length, 80)));
-}

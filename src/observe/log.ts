@@ -1,6 +1,7 @@
 import { pino } from 'pino';
 import type { Logger as PinoLogger } from 'pino';
 import { PinoPretty } from 'pino-pretty';
+import { escapeJson, escapeJsonTwice } from '../common/printable.js';
 
 /** What every layer logs through; children carry `conn`, `export`, `session` and the like. */
 export type Logger = PinoLogger;
@@ -25,7 +26,15 @@ export function createLogger(
         translateTime: 'SYS:HH:MM:ss.l',
       })
     : pino.destination({ dest: 2, sync: true });
-  return pino({ level, base: isTerminal ? { ...facts } : { pid: process.pid, ...facts } }, stream);
+  return pino(
+    {
+      level,
+      base: isTerminal ? { ...facts } : { pid: process.pid, ...facts },
+      // Lines have names from peers in them, and end on a terminal sooner or later.
+      hooks: { streamWrite: isTerminal ? escapeJsonTwice : escapeJson },
+    },
+    stream,
+  );
 }
 
 /** For callers that do not care, and tests. */

@@ -1,3 +1,4 @@
+import { printableBytes } from '../common/printable.js';
 import { Association, CodeSet, DesignatorType } from './wire.js';
 import type { Designator } from './wire.js';
 
@@ -37,11 +38,9 @@ function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Printable characters only, as this goes to terminals. */
+/** Printable, as this goes to terminals, and another for other bytes, as disks are told apart by it. */
 function textOf(bytes: Uint8Array): string {
-  const text = new TextDecoder().decode(bytes);
-  return text
-    .replace(/\0+$/, '')
-    .replace(/[\u0000-\u001f\u007f-\u009f]/g, '?')
-    .trim();
+  let end = bytes.length;
+  while (end > 0 && bytes[end - 1] === 0) end--;
+  return printableBytes(bytes.subarray(0, end)).trim();
 }

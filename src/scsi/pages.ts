@@ -433,13 +433,17 @@ function writeAscii(view: DataView, offset: number, length: number, text: string
   }
 }
 
-/** Text up to a NUL, without surrounding spaces; unprintable bytes become '?', as they go to logs and terminals. */
+/**
+ * Text up to a NUL, without surrounding spaces. What is not ASCII is escaped, as this goes to logs and terminals; other
+ * bytes give other text, as disks are told apart by it.
+ */
 function readAscii(view: DataView, offset: number, length: number): string {
   let text = '';
   for (let index = 0; index < length; index++) {
     const code = view.getUint8(offset + index);
     if (code === 0) break;
-    text += code >= 0x20 && code < 0x7f ? String.fromCharCode(code) : '?';
+    if (code >= 0x20 && code < 0x7f) text += code === 0x5c ? '\\\\' : String.fromCharCode(code);
+    else text += `\\x${code.toString(16).padStart(2, '0')}`;
   }
   return text.trim();
 }

@@ -1,4 +1,5 @@
 import { ConfigError } from '../common/errors.js';
+import { quoted } from '../common/printable.js';
 import { checkChapCredentials } from '../iscsi/chap.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
 import { ISCSI_NAME_BYTES_MAX } from '../iscsi/limits.js';
@@ -30,7 +31,7 @@ export function checkLoginPolicy({ targetName, chap }: LoginPolicy): void {
   if (!TARGET_NAME.test(targetName) || Buffer.byteLength(targetName) > ISCSI_NAME_BYTES_MAX) {
     throw new ConfigError(
       'target-name',
-      `${JSON.stringify(targetName)} is not an iSCSI name; use the form iqn.2026-11.io.example:name`,
+      `${quoted(targetName)} is not an iSCSI name; use the form iqn.2026-11.io.example:name`,
       { targetName },
     );
   }

@@ -347,7 +347,18 @@ describe('standard INQUIRY data', () => {
 
   it('never carries a control character to a terminal', () => {
     const bytes = new Uint8Array(36).fill(0x1b);
-    expect(wire.decodeInquiry(viewOf(bytes), 0, 36)?.vendor).toBe('????????');
+    expect(wire.decodeInquiry(viewOf(bytes), 0, 36)?.vendor).toBe('\\x1b'.repeat(8));
+  });
+
+  it('tells units apart whose serial numbers are not ASCII', () => {
+    const serialOf = (...text: number[]) => {
+      const bytes = Uint8Array.from([0, 0x80, 0, text.length, ...text]);
+      return wire.decodeUnitSerialNumber(viewOf(bytes), 0, bytes.length);
+    };
+    expect(serialOf(0x53, 0xe4)).toBe('S\\xe4');
+    expect(serialOf(0x53, 0xf6)).toBe('S\\xf6');
+    expect(serialOf(0x53, 0x5c, 0x78, 0x65, 0x34)).toBe('S\\\\xe4');
+    expect(serialOf(0x20, 0x53, 0x20, 0)).toBe('S');
   });
 });
 
