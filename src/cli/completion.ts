@@ -6,7 +6,7 @@ import type { CommandDefinition } from './definitions.js';
 const SHELLS = ['bash', 'zsh'] as const;
 
 interface CompletionArguments {
-  shell: (typeof SHELLS)[number];
+  shell: (typeof SHELLS)[number] | undefined;
 }
 
 /** `definitions` are asked for when they are needed, for this command is one of them. */
@@ -20,13 +20,13 @@ export function completionCommand(
       argv
         .positional('shell', {
           choices: SHELLS,
-          default: process.env['SHELL']?.endsWith('zsh') ? ('zsh' as const) : ('bash' as const),
-          describe: 'which shell; the one in $SHELL unless said',
+          describe: 'which shell [the one in $SHELL]',
         })
         .example('source <($0 completion bash)', 'in ~/.bashrc')
         .example('source <($0 completion zsh)', 'in ~/.zshrc, after compinit'),
     handler: ({ shell }) => {
-      const script = shell === 'zsh' ? zshCompletion : bashCompletion;
+      const isZsh = (shell ?? process.env['SHELL'] ?? '').endsWith('zsh');
+      const script = isZsh ? zshCompletion : bashCompletion;
       process.stdout.write(script(definitions()));
     },
   };

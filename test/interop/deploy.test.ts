@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, describe, expect, it } from 'vitest';
-import { command, haveTools, mustRun, temporaryFolder } from './program.js';
+import { command, haveTools, temporaryFolder } from './program.js';
 
 const folder = temporaryFolder();
 afterAll(() => folder.remove());
@@ -26,18 +26,4 @@ describe('the systemd units', () => {
       expect(status).toBe(0);
     },
   );
-});
-
-describe('the package', () => {
-  it('holds the built program and what an administrator needs, and no sources or tests', async () => {
-    const said = await mustRun('npm', 'pack', '--dry-run', '--json', '--ignore-scripts');
-    const [{ files }] = JSON.parse(said) as [{ files: { path: string }[] }];
-    const paths = files.map(({ path }) => path);
-    for (const path of ['dist/cli/main.js', 'deploy/iser-nbd.service', 'README.md', 'LICENSE']) {
-      expect(paths).toContain(path);
-    }
-    // A container is built from a checkout, and a source map is nothing without its source.
-    const unwanted = /^(src|test|bench|scripts)\/|\.map$|Containerfile$/;
-    expect(paths.filter((path) => unwanted.test(path))).toEqual([]);
-  });
 });

@@ -1,10 +1,12 @@
 /** The package as its users get it: packed, installed elsewhere, and run there. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { withCommands } from '../../src/cli/commands.js';
+import { commandDefinitions } from '../../src/cli/definitions.js';
 import { command, haveTools, mustRun, temporaryFolder } from './program.js';
 
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
@@ -44,6 +46,22 @@ afterEach(async () => {
 });
 afterAll(() => folder.remove());
 
+describe('the package', () => {
+  it('holds the built program and what its users need, and nothing else', () => {
+    const folder = join(user, 'node_modules', 'iser-nbd');
+    const paths = readdirSync(folder, { recursive: true, encoding: 'utf8' });
+    for (const path of ['cli/main.js', 'library/target.js', 'library/target.d.ts']) {
+      expect(paths).toContain(join('dist', path));
+    }
+    for (const path of ['deploy/iser-nbd.service', 'man/iser-nbd.1', 'README.md', 'LICENSE']) {
+      expect(paths).toContain(path);
+    }
+    // A container is built from a checkout, and a source map is nothing without its source.
+    const unwanted = /^(src|test|bench|scripts|node_modules)\/|\.map$|Containerfile$/;
+    expect(paths.filter((path) => unwanted.test(path))).toEqual([]);
+  });
+});
+
 describe('the installed program', () => {
   const program = () => join(user, 'node_modules', '.bin', 'iser-nbd');
 
@@ -56,6 +74,31 @@ describe('the installed program', () => {
 
   it('explains a command', async () => {
     expect(await mustRun(program(), 'serve', '--help')).toContain('--export');
+  });
+});
+
+describe('the man page', () => {
+  const page = () => join(user, 'node_modules', 'iser-nbd', 'man', 'iser-nbd.1');
+
+  it('has every command and option', () => {
+    const text = readFileSync(page(), 'utf8');
+    for (const { name, options } of commandDefinitions(withCommands)) {
+      expect(text).toContain(`\n.SS ${name}\n`);
+      for (const option of options) {
+        expect(text).toContain(`\n\\fB${`--${option.name}`.replaceAll('-', '\\-')}\\fR`);
+      }
+    }
+  });
+
+  it.runIf(haveTools('mandoc on the man page', 'mandoc'))('pleases mandoc', async () => {
+    const { stdout } = await command('mandoc', ['-T', 'lint', page()]);
+    expect(stdout).toBe('');
+  });
+
+  it.runIf(haveTools('groff on the man page', 'groff'))('pleases groff', async () => {
+    const { stdout, stderr } = await command('groff', ['-man', '-ww', '-Tutf8', page()]);
+    expect(stderr).toBe('');
+    expect(stdout).toContain('it was asked to end');
   });
 });
 
