@@ -17,6 +17,8 @@ const CLIENTS = [
   ['nbd-client', 'nbd-client'],
   ['systemd-analyze', 'systemd'],
   ['systemd-socket-activate', 'systemd'],
+  // What the units' ExecReload runs.
+  ['/bin/kill', 'procps'],
   ['zsh', 'zsh'],
   ['mandoc', 'mandoc'],
   ['groff', 'groff-base'],
