@@ -16,9 +16,9 @@ const SECRET = 'correct-horse-battery';
 const MUTUAL_SECRET = 'staple-of-the-target';
 
 beforeAll(async () => {
-  writeFileSync(folder.path('secret'), `${SECRET}\n`);
-  writeFileSync(folder.path('mutual'), `${MUTUAL_SECRET}\n`);
-  writeFileSync(folder.path('wrong'), 'not-the-right-secret\n');
+  writeFileSync(folder.path('secret'), `${SECRET}\n`, { mode: 0o600 });
+  writeFileSync(folder.path('mutual'), `${MUTUAL_SECRET}\n`, { mode: 0o600 });
+  writeFileSync(folder.path('wrong'), 'not-the-right-secret\n', { mode: 0o600 });
   writeFileSync(folder.path('odd.img'), Buffer.alloc(1000));
   writeFileSync(folder.path('empty.img'), '');
   writeFileSync(folder.path('bad.yaml'), 'exports:\n  - name: x\n    urll: memory:1M\n');
