@@ -1,0 +1,4 @@
+import { declareFuzz } from './fuzz-engine.js';
+import { fuzzHostileInitiator } from './hostile-initiator.js';
+
+declareFuzz('hostile-initiator', fuzzHostileInitiator);
