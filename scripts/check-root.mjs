@@ -6,14 +6,8 @@ import { root } from './prepare.mjs';
 const LISTED = new Set([
   ...['.containerignore', '.dependency-cruiser.cjs', '.editorconfig', '.gitignore', '.npmrc'],
   ...['.nvmrc', '.prettierignore', '.prettierrc.json', 'CHANGELOG.md', 'CONTRIBUTING.md'],
-  ...[
-    'LICENSE',
-    'README.md',
-    'SECURITY.md',
-    'eslint.config.js',
-    'package-lock.json',
-    'package.json',
-  ],
+  ...['LICENSE', 'README.md', 'SECURITY.md', 'eslint.config.js', 'knip.json'],
+  ...['package-lock.json', 'package.json'],
   ...['tsconfig.bench.json', 'tsconfig.build.json', 'tsconfig.json', 'vitest.config.ts'],
   // In a worktree this is a file.
   '.git',
