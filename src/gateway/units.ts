@@ -1,4 +1,5 @@
 import { RangeLock } from '../block/range-lock.js';
+import { iscsiNameKey } from '../iscsi/iscsi-name.js';
 import type { ScsiDisk } from '../scsi/disk.js';
 import { compareIdentities } from '../scsi/identity.js';
 
@@ -55,7 +56,10 @@ export class UnitRegistry {
 function isSameUnit(entry: Entry, disk: ScsiDisk, portName: string): boolean {
   for (const other of entry.disks) {
     const verdict = compareIdentities(other.identity, disk.identity);
-    return verdict === 'same' || (verdict === 'unknown' && entry.portName === portName);
+    return (
+      verdict === 'same' ||
+      (verdict === 'unknown' && iscsiNameKey(entry.portName) === iscsiNameKey(portName))
+    );
   }
   return false;
 }

@@ -1,7 +1,8 @@
+import { parseAddress } from '../common/address.js';
 import { ConfigError } from '../common/errors.js';
 import { parseChapAlgorithms } from '../iscsi/chap-algorithm.js';
 import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
-import { checkIscsiName } from '../iscsi/iscsi-name.js';
+import { checkTargetName } from '../iscsi/iscsi-name.js';
 import type { PortalAddress } from '../transport/verbs.js';
 
 /** The well-known iSCSI port (RFC 7143 13). */
@@ -41,7 +42,7 @@ export type ExportUrl = RemoteLun | EmbeddedLun;
 
 const EXAMPLE = 'iser://HOST[:PORT]/TARGET-IQN/LUN, memory:SIZE or file:PATH[:SIZE]';
 const AUTHORITY =
-  /^iser:\/\/(?:([^/?]*)@)?(\[[0-9a-fA-F:.]+\]|[^:/?@[\]]+)(?::(\d{1,5}))?(\/[^?]*)?(?:\?(.*))?$/;
+  /^iser:\/\/(?:([^/?]*)@)?(\[[^/?@[\]]+\]|[^:/?@[\]]+)(?::(\d{1,5}))?(\/[^?]*)?(?:\?(.*))?$/;
 /** Of a letter, a digit, or one of -._~ (RFC 3986 2.3: such should not be). */
 const UNNEEDED_ESCAPE = /%(?:2[de]|3\d|4[1-9a-f]|5[\daf]|6[1-9a-f]|7[\dae])/i;
 const FPDU_BYTES_MIN = 1400;
@@ -61,7 +62,7 @@ export function parseExportUrl(text: string): ExportUrl {
     );
   }
   const targetName = decodePart(match[1] ?? '', text);
-  checkIscsiName(targetName, 'target');
+  checkTargetName(targetName);
   const lun = Number(match[2]);
   if (lun > LUN_MAX) throw new ConfigError('url-lun', `${text}: a LUN is at most ${LUN_MAX}`);
   return { kind: 'remote', portal, targetName, lun, ...choice };
@@ -78,7 +79,8 @@ export function parsePortalUrl(text: string): { portal: PortalAddress } & Transp
 
 function parseAuthority(text: string, example: string) {
   const match = AUTHORITY.exec(text);
-  if (match === null) {
+  const address = parseAddress(match?.[2] ?? '');
+  if (match === null || address === null) {
     const scheme = /^([a-zA-Z][a-zA-Z0-9+.-]*):/.exec(text)?.[1];
     const what =
       scheme === undefined
@@ -88,13 +90,13 @@ function parseAuthority(text: string, example: string) {
           : `unknown scheme ${scheme}`;
     throw new ConfigError('url', `${redactUrl(text)}: ${what}; expected ${example}`);
   }
-  const [, userPart, hostPart = '', portPart, path = '', query = ''] = match;
+  const [, userPart, , portPart, path = '', query = ''] = match;
   const user = parseUser(userPart ?? '', text);
   const port = portPart === undefined ? ISCSI_PORT : Number(portPart);
   if (port < 1 || port > 65_535)
     throw new ConfigError('url-port', `${text}: ${port} is not a port`);
   return {
-    portal: { host: withoutBrackets(hostPart), port },
+    portal: { host: address.host, port },
     path,
     choice: { user, ...parseQuery(query, text) },
   };
@@ -149,10 +151,6 @@ function parseQuery(query: string, text: string): TransportChoice & Pick<Login, 
     }
   }
   return { transport, crc, fpduBytes, chapAlgorithms };
-}
-
-function withoutBrackets(host: string): string {
-  return host.startsWith('[') ? host.slice(1, -1) : host;
 }
 
 function decodePart(part: string, text: string): string {

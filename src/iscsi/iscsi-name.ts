@@ -7,7 +7,7 @@ const IQN = /^iqn\.\d{4}-\d{2}\.[^\s/\\,;'"|<>()[\]{}\u0000-\u002c]+$/i;
 const EUI = /^eui\.[0-9a-f]{16}$/i;
 const NAA = /^naa\.([0-9a-f]{16}|[0-9a-f]{32})$/i;
 
-/** Throws {@link ConfigError} unless `name` is an iSCSI name; `what` says whose, for the message. */
+/** Throws {@link ConfigError} unless `name` is an iSCSI name, as our own have to be; `what` says whose, for the message. */
 export function checkIscsiName(name: string, what: string): void {
   const isForm = IQN.test(name) || EUI.test(name) || NAA.test(name);
   if (isForm && Buffer.byteLength(name) <= ISCSI_NAME_BYTES_MAX) return;
@@ -16,4 +16,23 @@ export function checkIscsiName(name: string, what: string): void {
     `the ${what} name ${quoted(name)} is not an iSCSI name such as iqn.2026-11.io.example:disk`,
     { name: name.slice(0, 80) },
   );
+}
+
+/**
+ * For the name of somebody else's target, which is what it is: `Target-911data` and `iqn.2015-1.example:x` exist. Throws
+ * {@link ConfigError} for what cannot be a name.
+ */
+export function checkTargetName(name: string): void {
+  const bytes = Buffer.byteLength(name);
+  if (bytes > 0 && bytes <= ISCSI_NAME_BYTES_MAX && !/[\s\p{Cc}]/u.test(name)) return;
+  throw new ConfigError(
+    'iscsi-name',
+    `${quoted(name)} is no target name: it has 1 to ${ISCSI_NAME_BYTES_MAX} bytes, and no blanks`,
+    { name: name.slice(0, 80) },
+  );
+}
+
+/** The same for names that are one: case does not matter, nor how a character is composed (RFC 7143 4.2.7.1, RFC 3722). */
+export function iscsiNameKey(name: string): string {
+  return name.normalize('NFKC').toLowerCase();
 }

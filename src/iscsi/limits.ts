@@ -6,10 +6,13 @@ export const LOGIN_DATA_BYTES_MAX = 8192;
 /** All text of one negotiation step, however many PDUs its C bit spreads it over. Real logins use below 1 KiB. */
 export const TEXT_BYTES_MAX = 8192;
 
-/** All text of one SendTargets answer: about 1,000 targets with two portals each. */
-export const DISCOVERY_TEXT_BYTES_MAX = 256 * 1024;
+/** All text of one SendTargets answer: 4,000 targets with the longest names and two IPv6 portals each are 1.5 MB. */
+export const DISCOVERY_TEXT_BYTES_MAX = 2 * 1024 * 1024;
 
-/** Key-value pairs in one text: the RFCs define fewer than 50 keys, SendTargets repeats two of them. */
+/** Items of a SendTargets answer that are told when they had to be left out; all may be odd. */
+export const ODD_ITEMS_TOLD_MAX = 10;
+
+/** Key-value pairs in the text of a login: the RFCs define fewer than 50 keys. */
 export const TEXT_PAIRS_MAX = 8192;
 
 /** RFC 7143 6.1: a key name has at most 63 characters. */
@@ -41,8 +44,8 @@ export const LOGIN_REDIRECTS_MAX = 4;
 /** LIO serves one login per portal at a time, and a stuck neighbour holds it for 15 s. */
 export const LOGIN_TIMEOUT_MS = 30_000;
 
-/** Text requests in one SendTargets exchange: at the 128 bytes per PDU that ib_iser posts, 256 KiB take 2,048. */
-export const TEXT_EXCHANGES_MAX = 4096;
+/** Text requests in one SendTargets exchange: at the 128 bytes per PDU that ib_iser posts, 2 MiB take 16,384. */
+export const TEXT_EXCHANGES_MAX = 16_384;
 
 /** Silence after which a ping asks whether the target is there; open-iscsi's noop_out_interval is 5 s. */
 export const PING_INTERVAL_MS = 5_000;
@@ -66,7 +69,9 @@ export const LOGOUT_TIMEOUT_MS = 15_000;
  * before its Send has completed makes Linux soft-iWARP fail the queue pair.
  */
 export const LOGOUT_CLOSE_MS = 100;
+/** For the next piece of a text answer, and for all of it: the longest list of targets is 16,384 pieces. */
 export const TEXT_TIMEOUT_MS = 30_000;
+export const TEXT_WHOLE_TIMEOUT_MS = 300_000;
 /** A datamover that cannot let go of its connection by then is left behind. */
 export const CLOSE_TIMEOUT_MS = 10_000;
 

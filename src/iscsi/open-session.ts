@@ -8,13 +8,14 @@ import { ChapAlgorithm } from './chap-algorithm.js';
 import type { ChapCredentials, RandomBytes } from './chap.js';
 import type { DatamoverConnection } from './datamover.js';
 import { IscsiLoginError } from './errors.js';
-import { checkIscsiName } from './iscsi-name.js';
+import { checkIscsiName, checkTargetName } from './iscsi-name.js';
 import { LOGIN_REDIRECTS_MAX } from './limits.js';
 import { InitiatorLogin, randomIsid } from './login.js';
 import type { Isid } from './login.js';
 import { loginTimeout, runLogin } from './login-shell.js';
 import type { LoginOutcome } from './login-shell.js';
 import { initiatorOffers } from './offers.js';
+import { withScopeOf } from './portal.js';
 import type { Portal } from './portal.js';
 import { IscsiSession } from './session.js';
 import { DEFAULT_TIMEOUTS } from './timeouts.js';
@@ -45,7 +46,7 @@ export async function openSession(
   targetName: string | null,
 ): Promise<IscsiSession> {
   checkIscsiName(options.initiatorName, 'initiator');
-  if (targetName !== null) checkIscsiName(targetName, 'target');
+  if (targetName !== null) checkTargetName(targetName);
   if (options.credentials !== undefined) checkChapCredentials(options.credentials);
   const attempt = new LoginAttempt(options, targetName);
   let { portal } = options;
@@ -60,7 +61,7 @@ export async function openSession(
       },
       'the target redirects the login',
     );
-    portal = outcome.redirect;
+    portal = withScopeOf(outcome.redirect, portal);
   }
   throw new IscsiLoginError(
     'iscsi-login-redirects',

@@ -1,3 +1,4 @@
+import { parseAddress } from '../common/address.js';
 import { quoted } from '../common/printable.js';
 import { IscsiProtocolError } from './errors.js';
 
@@ -16,18 +17,28 @@ export interface TargetPortal extends Portal {
 }
 
 /**
- * A TargetAddress value (RFC 7143 13.8): `host[:port][,portal group tag]`, an IPv6 address in brackets. Throws
- * {@link IscsiProtocolError} for anything else.
+ * A TargetAddress value (RFC 7143 13.8): `host[:port][,portal group tag]`, an IPv6 address in brackets, which may have a
+ * scope. Throws {@link IscsiProtocolError} for anything else.
  */
 export function parseTargetAddress(value: string): TargetPortal {
-  const match = /^(?:\[([0-9A-Fa-f:.%]+)\]|([A-Za-z0-9._-]+))(?::(\d{1,5}))?(?:,(\d{1,5}))?$/.exec(
-    value,
-  );
-  const host = match?.[1] ?? match?.[2];
-  const port = Number(match?.[3] ?? ISCSI_PORT);
-  const tag = match?.[4] === undefined ? null : Number(match[4]);
-  if (host === undefined || port === 0 || port > 0xffff || (tag ?? 0) > 0xffff) {
+  const match = /^([^,]*)(?:,(\d{1,5}))?$/.exec(value);
+  const address = parseAddress(match?.[1] ?? '');
+  const tag = match?.[2] === undefined ? null : Number(match[2]);
+  const { host = '', port = null } = address ?? {};
+  const isHost = /^[A-Za-z0-9._-]+$/.test(host) || host.includes(':');
+  if (!isHost || port === 0 || (tag ?? 0) > 0xffff) {
     throw new IscsiProtocolError(`TargetAddress=${quoted(value)} is not an address`);
   }
-  return { host, port, portalGroupTag: tag };
+  return { host, port: port ?? ISCSI_PORT, portalGroupTag: tag };
+}
+
+/**
+ * A link-local address means something on one link only, which the side that names it cannot know by our name for it: it
+ * is the link that `asked` was reached over (RFC 4007 9).
+ */
+export function withScopeOf(portal: TargetPortal, asked: Portal): TargetPortal {
+  const { host } = portal;
+  const scope = /%.+$/.exec(asked.host)?.[0];
+  const isUnscoped = /^fe[89ab][0-9a-f]:/i.test(host) && !host.includes('%');
+  return scope === undefined || !isUnscoped ? portal : { ...portal, host: host + scope };
 }

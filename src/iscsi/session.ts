@@ -139,8 +139,8 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     if (this.isUp) this.#connection.taskManager.questionOutstanding(port);
   }
 
-  /** Sends keys in full feature phase, such as SendTargets, and resolves with the whole answer. */
-  exchangeText(pairs: readonly TextPair[]): Promise<TextPair[]> {
+  /** Sends keys in full feature phase, such as SendTargets, and resolves with the bytes of the whole answer. */
+  exchangeText(pairs: readonly TextPair[]): Promise<Uint8Array> {
     if (!this.isUp) return Promise.reject(this.#lostError());
     const { clock, timeouts } = this.#options;
     return new TextExchange(this.#connection.control, this.parameters).run(pairs, {

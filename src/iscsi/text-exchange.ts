@@ -1,8 +1,8 @@
-import type { Clock } from '../common/clock.js';
+import type { Clock, Timer } from '../common/clock.js';
 import { IserNbdError } from '../common/errors.js';
 import type { ControlPlane } from './control-plane.js';
 import { IscsiProtocolError, IscsiSessionError } from './errors.js';
-import { DISCOVERY_TEXT_BYTES_MAX, TEXT_EXCHANGES_MAX } from './limits.js';
+import { DISCOVERY_TEXT_BYTES_MAX, TEXT_EXCHANGES_MAX, TEXT_WHOLE_TIMEOUT_MS } from './limits.js';
 import type { TextResponsePdu } from './response-wire.js';
 import type { ControlHandler } from './task-slot.js';
 import { TextCollector, encodeText } from './text.js';
@@ -18,27 +18,33 @@ export class TextExchange implements ControlHandler {
   readonly #limits: { readonly controlDataBytesMax: number };
   readonly #collector = new TextCollector(DISCOVERY_TEXT_BYTES_MAX);
   #answers = 0;
-  #settle: ((outcome: TextPair[] | IserNbdError) => void) | null = null;
+  /** Runs from one answer to the next: a long list is many answers. */
+  #timer: Timer | null = null;
+  #expectAnswer: () => void = () => undefined;
+  #settle: ((outcome: Uint8Array | IserNbdError) => void) | null = null;
 
   constructor(control: ControlPlane, limits: { readonly controlDataBytesMax: number }) {
     this.#control = control;
     this.#limits = limits;
   }
 
-  /** Runs the exchange, once. */
-  run(pairs: readonly TextPair[], wait: { clock: Clock; timeoutMs: number }): Promise<TextPair[]> {
+  /** Runs the exchange, once. Resolves with the answer's bytes: what is wrong in them is for its reader to judge. */
+  run(pairs: readonly TextPair[], wait: { clock: Clock; timeoutMs: number }): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const data = encodeText(pairs, this.#limits.controlDataBytesMax);
-      const timer = wait.clock.after(wait.timeoutMs, () => {
-        this.#finish(
-          new IscsiSessionError(
-            'iscsi-text-timeout',
-            `the target did not finish its text answer within ${wait.timeoutMs} ms`,
-          ),
-        );
+      const deadline = wait.clock.after(TEXT_WHOLE_TIMEOUT_MS, () => {
+        this.#timeOut(`finish its text answer within ${TEXT_WHOLE_TIMEOUT_MS} ms`);
       });
+      this.#expectAnswer = () => {
+        this.#timer?.cancel();
+        this.#timer = wait.clock.after(wait.timeoutMs, () => {
+          this.#timeOut(`go on with its text answer within ${wait.timeoutMs} ms`);
+        });
+      };
+      this.#expectAnswer();
       this.#settle = (outcome) => {
-        timer.cancel();
+        deadline.cancel();
+        this.#timer?.cancel();
         if (outcome instanceof IserNbdError) reject(outcome);
         else resolve(outcome);
       };
@@ -68,7 +74,7 @@ export class TextExchange implements ControlHandler {
     }
     this.#collector.append(view, offset, length);
     if (response.final) {
-      this.#finish(this.#collector.take());
+      this.#finish(this.#collector.takeBytes());
       return;
     }
     if (response.targetTransferTag === RESERVED_TAG) {
@@ -77,10 +83,15 @@ export class TextExchange implements ControlHandler {
     if (++this.#answers > TEXT_EXCHANGES_MAX) {
       throw new IscsiProtocolError(`a text answer takes more than ${TEXT_EXCHANGES_MAX} PDUs`);
     }
+    this.#expectAnswer();
     this.#control.continueText(response);
   }
 
-  #finish(outcome: TextPair[] | IserNbdError): void {
+  #timeOut(what: string): void {
+    this.#finish(new IscsiSessionError('iscsi-text-timeout', `the target did not ${what}`));
+  }
+
+  #finish(outcome: Uint8Array | IserNbdError): void {
     const settle = this.#settle;
     this.#settle = null;
     settle?.(outcome);

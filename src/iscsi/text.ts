@@ -1,4 +1,5 @@
 import { assert } from '../common/assert.js';
+import { printableBytes } from '../common/printable.js';
 import { IscsiProtocolError } from './errors.js';
 import {
   BINARY_VALUE_CHARS_MAX,
@@ -15,6 +16,11 @@ export interface TextPair {
 
 /** Keys whose values are large binary values (RFC 7143 12.1.3). */
 const BINARY_KEYS: ReadonlySet<string> = new Set(['CHAP_C', 'CHAP_R']);
+
+/** Free text for people: what is wrong with it must not keep anybody from logging in. */
+const ALIAS_KEYS: ReadonlySet<string> = new Set(['TargetAlias', 'InitiatorAlias']);
+/** RFC 7143 13.23: keys of a vendor's own, which get NotUnderstood whatever their value is. */
+const VENDOR_KEY = /^X[-#]/;
 
 /** RFC 7143 6.1, "standard-label", and the X# form of section 12.22. */
 const KEY_NAME = /^[A-Z][A-Za-z0-9.\-+@_#]*$/;
@@ -54,6 +60,23 @@ export function decodeText(bytes: Uint8Array): TextPair[] {
     start = end + 1;
   }
   return pairs;
+}
+
+/** What stands between the NULs of `bytes`; `key` is null, and `value` all of it, for what is no `key=value`. */
+export function* splitText(
+  bytes: Uint8Array,
+): Generator<{ readonly key: string | null; readonly value: Uint8Array }> {
+  let start = 0;
+  while (start < bytes.length) {
+    const nul = bytes.indexOf(0, start);
+    const item = bytes.subarray(start, nul < 0 ? bytes.length : nul);
+    start += item.length + 1;
+    if (item.length === 0) continue;
+    const at = item.indexOf(0x3d);
+    const isPair = nul >= 0 && at > 0 && at <= KEY_NAME_CHARS_MAX;
+    const key = isPair ? String.fromCharCode(...item.subarray(0, at)) : null;
+    yield key === null ? { key, value: item } : { key, value: item.subarray(at + 1) };
+  }
 }
 
 /** `pairs` by key; throws {@link IscsiProtocolError} for a key that comes twice. */
@@ -99,9 +122,14 @@ export class TextCollector {
 
   /** The pairs gathered; the collector is empty again, even when this throws. */
   take(): TextPair[] {
+    return decodeText(this.takeBytes());
+  }
+
+  /** What was gathered, as it came; borrowed until the next append. */
+  takeBytes(): Uint8Array {
     const length = this.#length;
     this.#length = 0;
-    return decodeText(this.#bytes.subarray(0, length));
+    return this.#bytes.subarray(0, length);
   }
 }
 
@@ -113,6 +141,9 @@ function decodePair(bytes: Uint8Array): TextPair {
   }
   const key = decodeUtf8(bytes.subarray(0, at));
   if (!KEY_NAME.test(key)) throw new IscsiProtocolError('text has a key with characters of no key');
+  if (ALIAS_KEYS.has(key) || VENDOR_KEY.test(key)) {
+    return { key, value: lenientText(bytes.subarray(at + 1, at + 1 + TEXT_VALUE_BYTES_MAX)) };
+  }
   const valueBytes = bytes.length - at - 1;
   const valueBytesMax = BINARY_KEYS.has(key) ? BINARY_VALUE_CHARS_MAX : TEXT_VALUE_BYTES_MAX;
   if (valueBytes > valueBytesMax) {
@@ -122,6 +153,15 @@ function decodePair(bytes: Uint8Array): TextPair {
     });
   }
   return { key, value: decodeUtf8(bytes.subarray(at + 1)) };
+}
+
+/** As it is, if it is UTF-8; otherwise with escapes, which a person can read. */
+function lenientText(bytes: Uint8Array): string {
+  try {
+    return decoder.decode(bytes);
+  } catch {
+    return printableBytes(bytes);
+  }
 }
 
 function decodeUtf8(bytes: Uint8Array): string {

@@ -2,6 +2,7 @@ import { ChapError } from '../iscsi/chap.js';
 import type { RandomBytes } from '../iscsi/chap.js';
 import { LoginStage, LoginStatus, Opcode, opcodeName } from '../iscsi/codes.js';
 import { IscsiLoginError, IscsiProtocolError } from '../iscsi/errors.js';
+import { iscsiNameKey } from '../iscsi/iscsi-name.js';
 import { KeyAnswer } from '../iscsi/keys.js';
 import type { KeyValues, KeyWishes } from '../iscsi/keys.js';
 import {
@@ -276,7 +277,7 @@ export class LoginResponder {
     if (targetName === undefined || targetName === '') {
       throw new LoginRefusal(LoginStatus.missingParameter, 'TargetName is missing');
     }
-    if (targetName !== this.#policy.targetName) {
+    if (iscsiNameKey(targetName) !== iscsiNameKey(this.#policy.targetName)) {
       throw new LoginRefusal(LoginStatus.targetNotFound, 'there is no target of that name');
     }
     if (redirect === null) return;

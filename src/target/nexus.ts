@@ -1,3 +1,4 @@
+import { iscsiNameKey } from '../iscsi/iscsi-name.js';
 import { initiatorPortName } from '../scsi/wire.js';
 import type { InitiatorPort } from '../scsi/wire.js';
 import { Asc } from '../scsi/sense.js';
@@ -76,5 +77,5 @@ export class Nexus {
 
 /** What tells one initiator port from all others. Names are the same whatever their case (RFC 7143 4.2.7.1). */
 export function portKeyOf(port: InitiatorPort): string {
-  return initiatorPortName(port).toLowerCase();
+  return iscsiNameKey(initiatorPortName(port));
 }

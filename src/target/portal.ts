@@ -9,6 +9,7 @@ import { SlabPool } from '../common/slab.js';
 import type { SizeClass } from '../common/slab.js';
 import type { ChapCredentials, RandomBytes } from '../iscsi/chap.js';
 import { LoginStatus } from '../iscsi/codes.js';
+import { iscsiNameKey } from '../iscsi/iscsi-name.js';
 import { CounterSet } from '../observe/counters.js';
 import { silentLogger } from '../observe/log.js';
 import type { Logger } from '../observe/log.js';
@@ -364,5 +365,5 @@ export class TargetPortal implements ManagedTarget {
 
 /** Discovery sessions have identities of their own: they are with no target. */
 function identityKey({ initiatorName, sessionType, isidHigh, isidLow }: LoginIdentity): string {
-  return `${sessionType} ${isidHigh.toString(16)} ${isidLow.toString(16)} ${initiatorName}`;
+  return `${sessionType} ${isidHigh.toString(16)} ${isidLow.toString(16)} ${iscsiNameKey(initiatorName)}`;
 }

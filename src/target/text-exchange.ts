@@ -1,11 +1,17 @@
 import { IscsiProtocolError } from '../iscsi/errors.js';
 import { KeyAnswer, isReservedAnswer } from '../iscsi/keys.js';
 import { formatAddress } from '../common/address.js';
+import { iscsiNameKey } from '../iscsi/iscsi-name.js';
+import { DISCOVERY_TEXT_BYTES_MAX } from '../iscsi/limits.js';
 import { TextCollector, encodeText } from '../iscsi/text.js';
 import type { TextPair } from '../iscsi/text.js';
 import { RESERVED_TAG } from '../iscsi/wire.js';
 import type { PortalAddress } from '../transport/verbs.js';
 import { SEND_DATA_BYTES_MAX, TEXT_REQUEST_BYTES_MAX } from './limits.js';
+
+/** What initiators of ours take, and room for answers to other keys of the same request. */
+const ANSWER_BYTES_MAX = DISCOVERY_TEXT_BYTES_MAX;
+const LISTING_BYTES_MAX = ANSWER_BYTES_MAX / 2;
 
 /** What SendTargets tells. */
 export interface TargetListing {
@@ -69,7 +75,8 @@ export class TextExchange {
         return;
       }
       const isNextPiece = this.#sentBytes < this.#answer.length && length === 0;
-      if (!isNextPiece) this.#start(encodeText(this.#answersTo(this.#collector.take()), 0x10000));
+      if (!isNextPiece)
+        this.#start(encodeText(this.#answersTo(this.#collector.take()), ANSWER_BYTES_MAX));
       this.#sendPiece(request.final);
     } catch (error) {
       this.#end();
@@ -131,12 +138,21 @@ export class TextExchange {
       return [{ key: 'SendTargets', value: KeyAnswer.reject }];
     }
     const isMeant =
-      wanted === 'All' || wanted === targetName || (wanted === '' && !this.#isDiscovery);
+      wanted === 'All' ||
+      iscsiNameKey(wanted) === iscsiNameKey(targetName) ||
+      (wanted === '' && !this.#isDiscovery);
     if (!isMeant) return [];
-    const portals = addresses.map((address) => ({
-      key: 'TargetAddress',
-      value: `${formatAddress(address)},${portalGroupTag}`,
-    }));
-    return [{ key: 'TargetName', value: targetName }, ...portals];
+    const answer = [{ key: 'TargetName', value: targetName }];
+    let bytes = 0;
+    for (const { host, port } of addresses) {
+      // The scope of an address is this machine's name for a link, and nobody else's (RFC 4007 9).
+      const address = formatAddress({ host: host.replace(/%.*$/, ''), port });
+      const pair = { key: 'TargetAddress', value: `${address},${portalGroupTag}` };
+      bytes += pair.key.length + Buffer.byteLength(pair.value) + 2;
+      // A list that is cut is of use; one that is refused is of none.
+      if (bytes > LISTING_BYTES_MAX) break;
+      answer.push(pair);
+    }
+    return answer;
   }
 }

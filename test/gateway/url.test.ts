@@ -35,6 +35,21 @@ describe('an export URL', () => {
     });
   });
 
+  it.each(['fe80::1%eth0', 'fe80::1%25eth0'])('may have the scoped host %s', (host) => {
+    expect(parseExportUrl(`iser://bob@[${host}]:3261/${TARGET}/0`)).toMatchObject({
+      portal: { host: 'fe80::1%eth0', port: 3261 },
+      user: 'bob',
+    });
+    expect(parsePortalUrl(`iser://[${host}]`).portal).toEqual({ host: 'fe80::1%eth0', port: 3260 });
+  });
+
+  it.each(['Target-911data', 'iqn.2015-1.example:x'])(
+    'may name a target that others have called %s',
+    (name) => {
+      expect(parseExportUrl(`iser://host/${name}/0`)).toMatchObject({ targetName: name });
+    },
+  );
+
   it('may be an embedded LUN, whose text is for the target to read', () => {
     expect(parseExportUrl('memory:256M')).toEqual({ kind: 'embedded', spec: 'memory:256M' });
     expect(parseExportUrl('file:/x/y.img:1G')).toEqual({
@@ -50,7 +65,8 @@ describe('an export URL', () => {
     ['iser://host', 'TARGET-IQN/LUN'],
     [`iser://host/${TARGET}`, 'TARGET-IQN/LUN'],
     [`iser://host/${TARGET}/x`, 'TARGET-IQN/LUN'],
-    [`iser://host/lab/0`, 'not an iSCSI name'],
+    [`iser://host/a%20b/0`, 'no target name'],
+    [`iser://[fe80::1%eth0/${TARGET}/0`, 'malformed'],
     [`iser://host/${TARGET}/16384`, 'at most 16383'],
     [`iser://host:0/${TARGET}/0`, 'not a port'],
     [`iser://host:99999/${TARGET}/0`, 'not a port'],

@@ -7,6 +7,7 @@ import {
   decodeNopOut,
   decodeTextRequest,
 } from '../../src/iscsi/request-wire.js';
+import { parseSendTargets } from '../../src/iscsi/send-targets.js';
 import { DeliveryOutcome } from '../../src/scsi/port.js';
 import type { SentPdu } from '../support/iscsi-datamover.js';
 import {
@@ -294,10 +295,44 @@ describe('text', () => {
     expect(more.tag).toBe(first.tag);
     expect(more.data).toHaveLength(0);
     bench.text(first.tag, bytesOf('Address=10.0.0.1\0'));
-    await expect(answer).resolves.toEqual([
-      { key: 'TargetName', value: 'iqn.a' },
-      { key: 'TargetAddress', value: '10.0.0.1' },
-    ]);
+    await expect(answer).resolves.toEqual(bytesOf('TargetName=iqn.a\0TargetAddress=10.0.0.1\0'));
+  });
+
+  it('may have 4000 targets with two portals each, in pieces, and takes the time that they take', async () => {
+    const bench = new SessionBench({ timeouts: { pingIntervalMs: 1e9 } });
+    const answer = bench.session.exchangeText([{ key: 'SendTargets', value: 'All' }]);
+    const { tag } = bench.datamover.take();
+    const list = bytesOf(
+      Array.from({ length: 4000 }, (_, index) => {
+        const address = `TargetAddress=[2001:db8:1111:2222:3333:4444:5555:${index}]:3260,1\0`;
+        return `TargetName=iqn.2026-11.io.example:${'long-name-'.repeat(8)}${index}\0${address}${address}`;
+      }).join(''),
+    );
+    for (let at = 0; at < list.length; at += 128) {
+      const final = at + 128 >= list.length;
+      if (at % (128 * 1000) === 0) bench.advance(25_000);
+      const piece = list.subarray(at, at + 128);
+      bench.text(tag, piece, {
+        final,
+        continues: !final,
+        ...(final ? {} : { targetTransferTag: 7 }),
+      });
+      if (!final) bench.datamover.take();
+    }
+    const { targets } = parseSendTargets(await answer, { host: '192.0.2.1', port: 3260 });
+    expect(targets).toHaveLength(4000);
+    expect(targets.every(({ portals }) => portals.length === 2)).toBe(true);
+  });
+
+  it('longer than any list of targets is refused', async () => {
+    const bench = new SessionBench();
+    const answer = bench.session.exchangeText([{ key: 'SendTargets', value: 'All' }]);
+    const { tag } = bench.datamover.take();
+    const piece = new Uint8Array(8192);
+    for (let sent = 0; sent <= 2 * 1024 * 1024 && bench.session.isUp; sent += piece.length) {
+      bench.text(tag, piece, { final: false, continues: true, targetTransferTag: 7 });
+    }
+    await expect(answer).rejects.toMatchObject({ code: 'iscsi-protocol' });
   });
 
   it.each([

@@ -1,11 +1,12 @@
 import fc from 'fast-check';
+import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../src/common/clock.js';
 import { ConfigError, IserNbdError } from '../../src/common/errors.js';
 import type { ChapAlgorithm } from '../../src/iscsi/chap-algorithm.js';
 import { LoginStatus, Opcode } from '../../src/iscsi/codes.js';
 import { IscsiProtocolError } from '../../src/iscsi/errors.js';
-import { connectSession, discoverTargets, parseTargets } from '../../src/iscsi/initiator.js';
+import { connectSession, discoverTargets } from '../../src/iscsi/initiator.js';
 import type { SessionConnectOptions } from '../../src/iscsi/initiator.js';
 import { formatAddress } from '../../src/common/address.js';
 import { parseTargetAddress } from '../../src/iscsi/portal.js';
@@ -195,6 +196,12 @@ describe('connecting a session', () => {
     expect(second?.sent[0]?.bhs.slice(8, 14)).toEqual(first?.sent[0]?.bhs.slice(8, 14));
   });
 
+  it('follows a redirection to a link-local address on the link that it came over', async () => {
+    const fabric = new Fabric(redirectTo('[fe80::2]:3261,1'), {});
+    await connectSession(fabric.options({ portal: { host: 'fe80::1%eth0', port: 3260 } }));
+    expect(fabric.portals).toEqual(['[fe80::1%eth0]:3260', '[fe80::2%eth0]:3261']);
+  });
+
   it('does not follow redirections for ever', async () => {
     const fabric = new Fabric(redirectTo('192.0.2.1'));
     await expect(connectSession(fabric.options())).rejects.toMatchObject({
@@ -336,17 +343,23 @@ describe('discovery', () => {
 
   it('logs out when the answer is malformed, too', async () => {
     const fabric = new Fabric();
-    fabric.sendTargets = [{ key: 'TargetAddress', value: '192.0.2.1' }];
+    fabric.sendTargets = [{ key: 'SendTargets', value: 'Reject' }];
     await expect(discoverTargets(fabric.options())).rejects.toBeInstanceOf(IscsiProtocolError);
     expect(fabric.datamovers[0]?.isTerminated).toBe(true);
   });
 
-  it('finds no targets in an empty answer', () => {
-    expect(parseTargets([], PORTAL)).toEqual([]);
-  });
-
-  it.each(['Reject', 'NotUnderstood'])('reports a target that answers %s', (value) => {
-    expect(() => parseTargets([{ key: 'SendTargets', value }], PORTAL)).toThrow(IscsiProtocolError);
+  it('warns of what it had to leave out', async () => {
+    const lines: string[] = [];
+    const log = pino({ level: 'warn' }, { write: (line) => void lines.push(line) });
+    const fabric = new Fabric();
+    fabric.sendTargets = [
+      { key: 'TargetName', value: 'iqn.a' },
+      { key: 'TargetAddress', value: 'no address' },
+      { key: 'TargetAddress', value: '192.0.2.1,1' },
+    ];
+    const targets = await discoverTargets(fabric.options({ log }));
+    expect(targets.map(({ portals }) => portals.length)).toEqual([1]);
+    expect(lines.join()).toMatch(/"count":1.*no address/);
   });
 });
 
@@ -355,6 +368,7 @@ describe('addresses', () => {
     ['192.0.2.1', { host: '192.0.2.1', port: 3260, portalGroupTag: null }],
     ['array.example:3261', { host: 'array.example', port: 3261, portalGroupTag: null }],
     ['[2001:db8::1],7', { host: '2001:db8::1', port: 3260, portalGroupTag: 7 }],
+    ['[fe80::1%eth0]:3260,1', { host: 'fe80::1%eth0', port: 3260, portalGroupTag: 1 }],
   ])('%s', (text, portal) => {
     expect(parseTargetAddress(text)).toEqual(portal);
   });

@@ -84,6 +84,18 @@ describe('text', () => {
     expect(() => decodeText(Uint8Array.of(0x41, 0x3d, 0xff, 0))).toThrow(/UTF-8/);
   });
 
+  it('reads an alias or a key of a vendor whatever its bytes are', () => {
+    const pair = (key: string) => Buffer.from(`${key}=caf\xe9\x1b\0`, 'latin1');
+    for (const key of ['TargetAlias', 'InitiatorAlias', 'X-com.example.key']) {
+      expect(decodeText(pair(key))).toEqual([{ key, value: 'caf\\xe9\\x1b' }]);
+    }
+    for (const key of ['InitiatorName', 'TargetName', 'CHAP_N']) {
+      expect(() => decodeText(pair(key))).toThrow(/UTF-8/);
+    }
+    expect(decodeText(bytesOf('TargetAlias=Büro\0'))[0]?.value).toBe('Büro');
+    expect(decodeText(bytesOf(`TargetAlias=${'x'.repeat(300)}\0`))[0]?.value).toHaveLength(255);
+  });
+
   it('takes the longest challenge', () => {
     const text = `CHAP_C=0x${'ab'.repeat(1024)}\0`;
     expect(decodeText(bytesOf(text))[0]?.value).toHaveLength(2050);

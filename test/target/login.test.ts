@@ -86,6 +86,19 @@ describe('a login without authentication', () => {
     expect(outcome).toBe('accepted');
   });
 
+  it('knows its name in whatever case, and minds no alias', () => {
+    const bed = new LoginBed();
+    const alias = encodeText([{ key: 'InitiatorAlias', value: 'B' }], 8192);
+    alias.set([0xff], alias.length - 2);
+    const who = { ...WHO, TargetName: LAB.toUpperCase(), ...OFFER };
+    const text = encodeText(
+      Object.entries(who).map(([key, value]) => ({ key, value })),
+      8192,
+    );
+    const { outcome } = bed.sendBytes({ ...OPERATIONAL, ...TO_FULL }, Buffer.concat([text, alias]));
+    expect(outcome).toBe('accepted');
+  });
+
   it('takes text that comes in several PDUs, cut anywhere', () => {
     const pairs = Object.entries({ ...WHO, ...OFFER }).map(([key, value]) => ({ key, value }));
     const text = encodeText(pairs, 8192);

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { IscsiProtocolError } from '../../src/iscsi/errors.js';
+import { DISCOVERY_TEXT_BYTES_MAX } from '../../src/iscsi/limits.js';
 import { decodeText } from '../../src/iscsi/text.js';
 import { RESERVED_TAG } from '../../src/iscsi/wire.js';
 import { SEND_DATA_BYTES_MAX } from '../../src/target/limits.js';
@@ -45,6 +46,32 @@ describe('SendTargets', () => {
     );
   });
 
+  it('tells as many addresses as there is room for', () => {
+    const addresses = Array.from({ length: 40_000 }, (_, index) => ({
+      host: `2001:db8:1111:2222:3333:4444:5555:${index.toString(16)}`,
+      port: 3260,
+    }));
+    const exchange = new TextExchange({ ...listing, addresses }, true);
+    send(exchange, first, 'SendTargets=All\0');
+    let bytes = exchange.piece.length;
+    while (!exchange.isFinal) {
+      send(exchange, { ...first, targetTransferTag: exchange.targetTransferTag });
+      bytes += exchange.piece.length;
+    }
+    expect(bytes).toBeGreaterThan(8 * 0x10000);
+    expect(bytes).toBeLessThanOrEqual(DISCOVERY_TEXT_BYTES_MAX);
+  });
+
+  it('does not tell its own names of links', () => {
+    const addresses = [{ host: 'fe80::1%eth0', port: 3260 }];
+    const exchange = new TextExchange({ ...listing, addresses }, true);
+    send(exchange, first, 'SendTargets=All\0');
+    expect(answer(exchange).pairs[1]).toEqual({
+      key: 'TargetAddress',
+      value: '[fe80::1]:3260,1',
+    });
+  });
+
   it('knows its own name, and no other', () => {
     const ask = (value: string, isDiscovery: boolean) => {
       const exchange = new TextExchange({ ...listing, addresses: [] }, isDiscovery);
@@ -54,6 +81,7 @@ describe('SendTargets', () => {
     const own = [{ key: 'TargetName', value: listing.targetName }];
     expect(ask(listing.targetName, true)).toEqual(own);
     expect(ask(listing.targetName, false)).toEqual(own);
+    expect(ask(listing.targetName.toUpperCase(), true)).toEqual(own);
     expect(ask('', false)).toEqual(own);
     expect(ask('', true)).toEqual([]);
     expect(ask('iqn.2026-11.io.example:other', true)).toEqual([]);
