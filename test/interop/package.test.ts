@@ -1,7 +1,15 @@
 /** The package as its users get it: packed, installed elsewhere, and run there. */
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
-import { cpSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  readdirSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
@@ -35,6 +43,8 @@ beforeAll(async () => {
   writeFileSync(join(user, 'package.json'), '{ "private": true, "type": "module" }\n');
   const quick = ['--prefer-offline', '--no-audit', '--no-fund', '--loglevel=error'];
   await mustRun('npm', 'install', '--prefix', user, ...quick, folder.path(tarball));
+  const everywhere = ['--global', '--prefix', folder.path('system')];
+  await mustRun('npm', 'install', ...everywhere, ...quick, folder.path(tarball));
   for (const [name, text] of examples()) writeFileSync(join(user, name), text);
 }, 180_000);
 
@@ -79,6 +89,11 @@ describe('the installed program', () => {
 
 describe('the man page', () => {
   const page = () => join(user, 'node_modules', 'iser-nbd', 'man', 'iser-nbd.1');
+
+  it('is where man finds it, beside the program, when all users have the package', async () => {
+    expect(existsSync(folder.path('system/share/man/man1/iser-nbd.1'))).toBe(true);
+    expect(await mustRun(folder.path('system/bin/iser-nbd'), '--help')).toContain('serve');
+  });
 
   it('has every command and option', () => {
     const text = readFileSync(page(), 'utf8');
