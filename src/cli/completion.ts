@@ -2,6 +2,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { bashCompletion } from './completion-bash.js';
 import { zshCompletion } from './completion-zsh.js';
 import type { CommandDefinition } from './definitions.js';
+import { print } from './output.js';
 
 const SHELLS = ['bash', 'zsh'] as const;
 
@@ -27,7 +28,7 @@ export function completionCommand(
     handler: ({ shell }) => {
       const isZsh = (shell ?? process.env['SHELL'] ?? '').endsWith('zsh');
       const script = isZsh ? zshCompletion : bashCompletion;
-      process.stdout.write(script(definitions()));
+      print(script(definitions()));
     },
   };
 }

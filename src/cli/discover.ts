@@ -7,6 +7,7 @@ import { createLogger } from '../observe/log.js';
 import { describeTargets } from './describe-targets.js';
 import { initiatorContext } from './initiator-context.js';
 import { credentialSources, secretStores, withInitiator, withLogLevel } from './options.js';
+import { print } from './output.js';
 
 const options = (argv: Argv) =>
   withLogLevel(withInitiator(argv), 'warn')
@@ -37,8 +38,8 @@ async function runDiscover(argv: ArgumentsCamelCase<DiscoverArguments>): Promise
   const context = initiatorContext(argv, log);
   const targets = await discover(portal, choice, credentials, context);
   if (argv.json) {
-    process.stdout.write(`${escapeJson(JSON.stringify(targets, null, 2))}\n`);
+    print(`${escapeJson(JSON.stringify(targets, null, 2))}\n`);
     return;
   }
-  process.stdout.write(describeTargets(targets));
+  print(describeTargets(targets));
 }

@@ -1,29 +1,24 @@
-import { InvariantError } from '../common/assert.js';
-import { IserNbdError, messageOf } from '../common/errors.js';
+import { UsageError, messageOf } from '../common/errors.js';
 import { printable } from '../common/printable.js';
+import { isExpected } from '../observe/log.js';
+import { complain } from './output.js';
 
-/** The command line itself is wrong: one line, and exit status 2. */
-class UsageError extends Error {}
-
+/** For what the parser of the command line has to say. */
 export function refuseUsage(message: string): never {
-  throw new UsageError(message.replaceAll('\n', ' '));
+  throw new UsageError('usage', message.replaceAll('\n', ' '));
 }
 
 /**
- * Ends the command for a reason that its user can act on: one line on standard error, exit status 1 (2 for a wrong
- * command line). A stack is printed with `--log-level debug`, and for a bug of ours.
+ * Ends the command for a reason that its user can act on: one line on standard error, exit status 1, or 2 when the command
+ * line has to change. A stack is printed with `--log-level debug`, and for a bug of ours.
  */
 export function fail(error: unknown): void {
-  if (error instanceof UsageError) {
-    process.stderr.write(`iser-nbd: ${error.message} (see iser-nbd --help)\n`);
-    process.exitCode = 2;
-    return;
-  }
-  process.stderr.write(`iser-nbd: ${printable(messageOf(error))}\n`);
-  const isBug = !(error instanceof IserNbdError) || error instanceof InvariantError;
-  if ((isBug || wantsDebug()) && error instanceof Error)
-    process.stderr.write(`${(error.stack ?? '').split('\n').map(printable).join('\n')}\n`);
-  process.exitCode = 1;
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+  const help =
+    error instanceof UsageError && error.code === 'usage' ? ' (see iser-nbd --help)' : '';
+  complain(`iser-nbd: ${printable(messageOf(error))}${help}\n`);
+  if ((!isExpected(error) || wantsDebug()) && error instanceof Error)
+    complain(`${(error.stack ?? '').split('\n').map(printable).join('\n')}\n`);
 }
 
 function wantsDebug(): boolean {

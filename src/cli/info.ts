@@ -8,7 +8,9 @@ import { inspectLogicalUnit } from '../scsi/inspect.js';
 import { describeLun } from './describe-lun.js';
 import { initiatorContext } from './initiator-context.js';
 import { credentialSources, secretStores, withInitiator, withLogLevel } from './options.js';
+import { print } from './output.js';
 import { formatReport } from './report.js';
+import type { Report } from './report.js';
 
 const options = (argv: Argv) =>
   withLogLevel(withInitiator(argv), 'warn')
@@ -35,14 +37,14 @@ async function runInfo(argv: ArgumentsCamelCase<InfoArguments>): Promise<void> {
   const credentials = credentialsFor(url, sources, secretStores(log));
   const context = initiatorContext(argv, log);
   const path = await openPath(url, credentials, context);
-  try {
+  const inspect = async (): Promise<Report> => {
     const unit = await inspectLogicalUnit(path.port, context);
-    const description = describeLun(unit, path.session.parameters);
-    const text = argv.json
-      ? escapeJson(JSON.stringify(description, null, 2))
-      : formatReport(description);
-    process.stdout.write(`${text}\n`);
-  } finally {
-    await path.close();
-  }
+    return describeLun(unit, path.session.parameters);
+  };
+  const description = await inspect().finally(() => path.close());
+  const text = argv.json
+    ? escapeJson(JSON.stringify(description, null, 2))
+    : formatReport(description);
+  // After logging out: whoever reads this may take all the time there is.
+  print(`${text}\n`);
 }

@@ -2,6 +2,8 @@ import yargs from 'yargs';
 import { hideBin } from 'yargs/helpers';
 import { withCommands } from './commands.js';
 import { fail, refuseUsage } from './failure.js';
+import { settleStreams } from '../observe/standard-streams.js';
+import { WORKER_COMMAND } from './serve-worker.js';
 import { version } from './version.js';
 
 const parser = withCommands(yargs(hideBin(process.argv)))
@@ -27,3 +29,5 @@ try {
 } catch (error) {
   fail(error);
 }
+// A worker has only begun; it does this at its end.
+if (process.argv[2] !== WORKER_COMMAND) await settleStreams();

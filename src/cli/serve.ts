@@ -10,6 +10,7 @@ import { WorkerGateway } from '../gateway/workers/worker-gateway.js';
 import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
 import type { LogLevel, Logger } from '../observe/log.js';
+import { announce } from './output.js';
 import { withInitiator, withLogLevel, withPolling } from './options.js';
 import { DEFAULT_LISTEN, LAB_EXPORT, serveConfig } from './serve-config.js';
 import { WORKER_COMMAND } from './serve-worker.js';
@@ -91,9 +92,9 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
     // Whoever has opened the sockets knows them, and standard output may be for data, as nbdcopy's is.
     log.info({ uris: gateway.uris }, 'ready');
   } else {
-    for (const uri of gateway.uris) process.stdout.write(`ready ${uri}\n`);
+    for (const uri of gateway.uris) announce(`ready ${uri}\n`);
     const [uri] = gateway.uris;
-    if (isLab && uri?.startsWith('nbd:') === true) process.stdout.write(howToAttach(uri));
+    if (isLab && uri?.startsWith('nbd:') === true) announce(howToAttach(uri));
   }
   const signal = await stopRequested();
   log.info({ signal }, 'stopping: requests in flight finish first');

@@ -21,6 +21,7 @@ import {
   withLogLevel,
   withPolling,
 } from './options.js';
+import { announce } from './output.js';
 import { stopRequested } from './signals.js';
 
 const DEFAULT_LISTEN = `127.0.0.1:${ISCSI_PORT}`;
@@ -99,7 +100,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   for (const address of bound) {
     const where = formatUriAddress(address);
     argv.lun.forEach((text, lun) => {
-      process.stdout.write(`ready iser://${where}/${name}/${lun} ${text}\n`);
+      announce(`ready iser://${where}/${name}/${lun} ${text}\n`);
     });
   }
   const signal = await stopRequested();

@@ -5,6 +5,7 @@ import { readingsOf } from '../../observe/counter-sums.js';
 import { CounterSet } from '../../observe/counters.js';
 import { createLogger } from '../../observe/log.js';
 import type { Logger } from '../../observe/log.js';
+import { settleStreams } from '../../observe/standard-streams.js';
 import { Gateway } from '../gateway.js';
 import type { FromWorker, StartMessage, ToWorker } from './messages.js';
 import { packError } from './start-failure.js';
@@ -76,6 +77,7 @@ class Worker {
     await gateway.stop(log);
     // What was sent goes first: the process ends when nothing is left to do.
     if (process.connected) process.disconnect();
+    await settleStreams();
   }
 
   async #start(start: StartMessage): Promise<void> {
