@@ -18,6 +18,7 @@ import type { ScsiPort } from '../scsi/port.js';
 import { IwarpTransport } from '../transport/iwarp/transport.js';
 import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
 import { EMBEDDED_TARGET_NAME, startEmbeddedTarget } from './embedded.js';
+import { listedLunAddress } from './lun-address.js';
 import { UnitRegistry } from './units.js';
 import type { SharedUnit } from './units.js';
 import type { ExportUrl, TransportChoice } from './url.js';
@@ -80,7 +81,7 @@ export async function openPath(
         null,
         context,
       );
-      return pathOf(session, 0, () => target.close());
+      return pathOf(session, session.lun(0), () => target.close());
     } catch (error) {
       await target.close();
       throw error;
@@ -88,7 +89,13 @@ export async function openPath(
   }
   const transport = transportFor(url, context);
   const session = await login(transport, url.portal, url.targetName, credentials, context);
-  return pathOf(session, url.lun, () => Promise.resolve());
+  try {
+    const lunHigh = await listedLunAddress(session.lun(0), url.lun, context);
+    return pathOf(session, session.lun(url.lun, lunHigh), () => Promise.resolve());
+  } catch (error) {
+    await session.close();
+    throw error;
+  }
 }
 
 /** Opens a LUN as a disk. @throws as {@link openPath}, and ScsiError when the LUN is not a usable disk, or another one */
@@ -155,10 +162,10 @@ function loginOptions(
   };
 }
 
-function pathOf(session: IscsiSession, lun: number, closeTarget: () => Promise<void>): LunPath {
+function pathOf(session: IscsiSession, port: ScsiPort, closeTarget: () => Promise<void>): LunPath {
   return {
     session,
-    port: session.lun(lun),
+    port,
     close: () => session.close().finally(closeTarget),
   };
 }

@@ -1,6 +1,5 @@
 import { assert } from '../common/assert.js';
 import type { ScsiCommand, ScsiPort, ScsiPortListener } from '../scsi/port.js';
-import { encodeLun } from './wire.js';
 
 /** What a {@link LunPort} needs of the session it belongs to. */
 export interface LunPortOwner {
@@ -28,10 +27,14 @@ export class LunPort implements ScsiPort {
   #head: ScsiCommand | null = null;
   #tail: ScsiCommand | null = null;
 
-  constructor(owner: LunPortOwner, lun: number, targetName: string) {
+  constructor(
+    owner: LunPortOwner,
+    { lun, lunHigh }: { readonly lun: number; readonly lunHigh: number },
+    targetName: string,
+  ) {
     this.#owner = owner;
     this.lun = lun;
-    this.lunHigh = encodeLun(lun);
+    this.lunHigh = lunHigh;
     this.name = `${targetName}/${lun}`;
   }
 

@@ -17,7 +17,7 @@ import type { SessionParameters } from './session-parameters.js';
 import { TextExchange } from './text-exchange.js';
 import type { TextPair } from './text.js';
 import type { IscsiTimeouts } from './timeouts.js';
-import { LUN_MAX } from './wire.js';
+import { LUN_MAX, encodeLun } from './wire.js';
 
 export interface SessionOptions {
   readonly targetName: string;
@@ -97,14 +97,18 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     return this.#connection.isUp && !this.#isClosed;
   }
 
-  /** The path to LUN `lun`; always the same object. Throws {@link ConfigError} beyond what a LUN field can say. */
-  lun(lun: number): LunPort {
+  /**
+   * The path to LUN `lun`; always the same object. `lunHigh` is how the target has listed it, where that is known. Throws
+   * {@link ConfigError} beyond what a LUN field can say.
+   */
+  lun(lun: number, lunHigh?: number): LunPort {
     if (!Number.isInteger(lun) || lun < 0 || lun > LUN_MAX) {
       throw new ConfigError('lun-range', `LUN ${lun} is not between 0 and ${LUN_MAX}`, { lun });
     }
-    const known = this.#ports.find((port) => port.lun === lun);
+    const address = { lun, lunHigh: lunHigh ?? encodeLun(lun) };
+    const known = this.#ports.find((port) => port.lunHigh === address.lunHigh);
     if (known !== undefined) return known;
-    const port = new LunPort(this, lun, this.targetName);
+    const port = new LunPort(this, address, this.targetName);
     this.#ports.push(port);
     return port;
   }

@@ -31,6 +31,7 @@ import type {
   InquiryData,
   ModeParameters,
   ReadCapacity,
+  ReportedLun,
 } from './wire.js';
 
 /** What can change while a logical unit is in use. */
@@ -140,7 +141,7 @@ export async function inspectLogicalUnit(
 export async function reportLuns(
   port: ScsiPort,
   services: ScsiServices,
-): Promise<readonly number[]> {
+): Promise<readonly ReportedLun[]> {
   const control = new ControlChannel(port, services);
   const ask = (lengthBytes: number) =>
     control.run(

@@ -230,14 +230,21 @@ export function encodeReportLuns(view: DataView, offset: number, luns: readonly 
   return REPORT_LUNS_HEADER_BYTES + luns.length * LUN_BYTES;
 }
 
+/** A logical unit as its target lists it. A number can be written in two ways; commands go to the one that was listed. */
+export interface ReportedLun {
+  readonly lun: number;
+  /** The upper four of its eight bytes; the lower are zero, as there is one level. */
+  readonly lunHigh: number;
+}
+
 /** The single-level LUNs in `length` received bytes. `listBytes` of the header may say that there are more. */
-export function decodeReportLuns(view: DataView, offset: number, length: number): number[] {
-  const luns: number[] = [];
+export function decodeReportLuns(view: DataView, offset: number, length: number): ReportedLun[] {
+  const luns: ReportedLun[] = [];
   if (length < REPORT_LUNS_HEADER_BYTES) return luns;
   const end = Math.min(length, REPORT_LUNS_HEADER_BYTES + view.getUint32(offset));
   for (let at = REPORT_LUNS_HEADER_BYTES; at + LUN_BYTES <= end; at += LUN_BYTES) {
     const lun = decodeLun(view, offset + at);
-    if (lun >= 0) luns.push(lun);
+    if (lun >= 0) luns.push({ lun, lunHigh: view.getUint32(offset + at) });
   }
   return luns;
 }

@@ -40,6 +40,19 @@ describe('commands', () => {
     });
   });
 
+  it('go to the LUN by the address that the target has listed, resets too', () => {
+    const bench = new SessionBench();
+    const flat = bench.session.lun(5, 0x4005_0000);
+    expect(flat).toMatchObject({ lun: 5, name: 'iqn.2026-11.io.example:array/5' });
+    expect(bench.session.lun(5, 0x4005_0000)).toBe(flat);
+    flat.execute(bench.command(DataDirection.in, 512));
+    const command = bench.datamover.take();
+    expect(commandOf(command)).toMatchObject({ lunHigh: 0x4005_0000, lunLow: 0 });
+    bench.respond(command.tag);
+    void flat.resetLogicalUnit().catch(() => undefined);
+    expect(bench.datamover.take().view.getUint32(8)).toBe(0x4005_0000);
+  });
+
   it.each([
     [1, 1],
     [8192, 8192],

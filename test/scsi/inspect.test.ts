@@ -270,7 +270,12 @@ describe('deviceInfoOf', () => {
 
 describe('reportLuns', () => {
   it('lists the logical units', async () => {
-    expect(await reportLuns(new ScsiPortDouble(), testServices())).toEqual([0, 1, 300]);
+    const listed = await reportLuns(new ScsiPortDouble(), testServices());
+    expect(listed).toEqual([
+      { lun: 0, lunHigh: 0 },
+      { lun: 1, lunHigh: 0x0001_0000 },
+      { lun: 300, lunHigh: 0x412c_0000 },
+    ]);
   });
 
   it('asks again with room for a long list', async () => {
@@ -291,7 +296,8 @@ describe('reportLuns', () => {
         done(ended);
       };
     };
-    expect(await reportLuns(port, testServices())).toEqual(luns);
+    const listed = await reportLuns(port, testServices());
+    expect(listed.map(({ lun }) => lun)).toEqual(luns);
     expect(port.seen.map(({ cdb }) => cdb.allocationLength)).toEqual([4096, wholeBytes]);
   });
 });

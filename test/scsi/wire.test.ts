@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { Slab } from '../../src/common/slab.js';
 import * as commands from '../../src/scsi/commands.js';
 import { ScsiCommand } from '../../src/scsi/port.js';
+import { encodeLun as iscsiLun } from '../../src/iscsi/wire.js';
 import * as wire from '../../src/scsi/wire.js';
 
 const { Opcode, ServiceAction, VpdPage } = wire;
@@ -602,6 +603,16 @@ describe('parameter data', () => {
     }
   });
 
+  it('REPORT LUNS keeps how each was addressed', () => {
+    const bytes = bytesOf(
+      '0000001800000000' + '0005000000000000' + '4005000000000000' + 'c101000000000000',
+    );
+    expect(wire.decodeReportLuns(viewOf(bytes), 0, bytes.length)).toEqual([
+      { lun: 5, lunHigh: 0x0005_0000 },
+      { lun: 5, lunHigh: 0x4005_0000 },
+    ]);
+  });
+
   it('REPORT LUNS reads what is there of a list', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(wire.LUN_MAX), { maxLength: 20 }), fc.nat(200), (luns, cut) => {
@@ -609,7 +620,9 @@ describe('parameter data', () => {
         const whole = wire.encodeReportLuns(viewOf(bytes), 0, luns);
         const length = Math.min(cut, whole);
         const count = Math.max(0, Math.floor((length - 8) / 8));
-        expect(wire.decodeReportLuns(viewOf(bytes), 0, length)).toEqual(luns.slice(0, count));
+        expect(wire.decodeReportLuns(viewOf(bytes), 0, length)).toEqual(
+          luns.slice(0, count).map((lun) => ({ lun, lunHigh: iscsiLun(lun) })),
+        );
       }),
     );
   });

@@ -74,6 +74,8 @@ export class ScsiPortDouble implements ScsiPort {
   questionedCount = 0;
   /** VPD page 80; the first designator of page 83 goes with it. */
   serial = 'S-4711';
+  /** The LUNs that REPORT LUNS lists, eight bytes each in hexadecimal; null for 0, 1 and 300 as usual. */
+  listedLuns: readonly string[] | null = null;
   /** Bytes of parameter data that the device claims to have and does not send. */
   truncateTo: ((name: string, cdb: wire.DecodedCdb) => number | undefined) | null = null;
   readonly #random: SeededRandom | null;
@@ -191,7 +193,7 @@ export class ScsiPortDouble implements ScsiPort {
           ? this.#lbaStatus(command, cdb)
           : this.#readCapacity(command, cdb);
       case Opcode.reportLuns:
-        return this.#answer(command, cdb, (view) => wire.encodeReportLuns(view, 0, [0, 1, 300]));
+        return this.#answer(command, cdb, (view) => this.#reportLuns(view));
       case Opcode.maintenanceIn:
         return this.#supported(command, cdb);
       case Opcode.unmap:
@@ -199,6 +201,15 @@ export class ScsiPortDouble implements ScsiPort {
       default:
         return this.#transfer(command, cdb);
     }
+  }
+
+  #reportLuns(view: DataView): number {
+    if (this.listedLuns === null) return wire.encodeReportLuns(view, 0, [0, 1, 300]);
+    view.setUint32(0, this.listedLuns.length * wire.LUN_BYTES);
+    this.listedLuns.forEach((digits, index) => {
+      view.setBigUint64(wire.REPORT_LUNS_HEADER_BYTES + 8 * index, BigInt(`0x${digits}`));
+    });
+    return wire.REPORT_LUNS_HEADER_BYTES + 8 * this.listedLuns.length;
   }
 
   #transfer(command: ScsiCommand, cdb: wire.DecodedCdb): Ending | undefined {
