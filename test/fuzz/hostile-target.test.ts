@@ -1,0 +1,4 @@
+import { declareFuzz } from './fuzz-engine.js';
+import { fuzzHostileTarget } from './hostile-target.js';
+
+declareFuzz('hostile-target', fuzzHostileTarget);
