@@ -39,10 +39,11 @@ function exportOf(name: string, url: string, readOnly = false): ExportConfig {
 async function start(
   exports: readonly ExportConfig[],
   limits: LimitsConfig = {},
+  defaultExport: string | null = null,
 ): Promise<Gateway> {
   const listen: ListenConfig[] = [{ host: '127.0.0.1', port: 0 }];
   const gateway = await Gateway.start(
-    { exports, listen, limits, initiatorName: 'iqn.2026-11.io.example:initiator' },
+    { exports, listen, limits, defaultExport, initiatorName: 'iqn.2026-11.io.example:initiator' },
     services,
   );
   ends.push(() => gateway.stop(silentLogger));
@@ -167,6 +168,14 @@ describe('the gateway', () => {
     expect((await client.call(write)).error).toBe(EPERM);
     const answer = await client.call({ command: CMD.read, offset: 0, length: 512 });
     expect(answer).toEqual({ error: 0, data: Buffer.alloc(512) });
+  });
+
+  it('serves the default export to who names none', async () => {
+    const exports = [exportOf('small', 'memory:1M'), exportOf('large', 'memory:2M')];
+    const gateway = await start(exports, {}, 'large');
+    const client = await attach(gateway, '');
+    const read = { command: CMD.read, offset: MIB, length: 512 };
+    expect((await client.call(read)).error).toBe(0);
   });
 
   it('shows an export only to those that its rule allows', async () => {

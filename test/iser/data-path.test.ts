@@ -221,6 +221,18 @@ describe('fast registration', () => {
     expect(await bed.upper.ended).toMatchObject({ code: 'iser-disconnected' });
   });
 
+  it('that writes cannot be written by the target', async () => {
+    bed = await IserBed.fullFeature();
+    bed.upper.write(bed.tasks[0]!, 1, bed.slab, 4096, 65_536);
+    const { header } = await bed.far.received(1);
+    const { writeStag, writeAddressHigh, writeAddressLow } = header;
+    const bytes = Buffer.alloc(4096, 0xee);
+    const write = bed.far.write(writeStag, writeAddressHigh, writeAddressLow, bytes);
+    expect(await write).not.toBe(WorkStatus.success);
+    expect(await bed.upper.ended).toMatchObject({ code: 'iser-disconnected' });
+    expect(bed.slab.bytes.includes(bytes)).toBe(false);
+  });
+
   it('revokes at once the key of a command that is given up', async () => {
     bed = await IserBed.fullFeature();
     bed.upper.read(bed.tasks[0]!, 1, bed.slab, 0, 4096);

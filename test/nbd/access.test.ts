@@ -27,6 +27,7 @@ describe('a rule', () => {
     ['of certificates: no other case', { ...ANYBODY, certificates: ['Alice'] }, ALICE, false],
     ['of certificates: no identity', { ...ANYBODY, certificates: ['carol'] }, CAROL, false],
     ['of identities', { ...ANYBODY, psk: ['dave', 'carol'] }, CAROL, true],
+    ['of identities: another one', { ...ANYBODY, psk: ['dave'] }, CAROL, false],
     ['of identities: no certificate', { ...ANYBODY, psk: ['alice'] }, ALICE, false],
     ['of identities: nobody', { ...ANYBODY, psk: ['carol'] }, STRANGER, false],
     [

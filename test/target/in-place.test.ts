@@ -9,6 +9,8 @@ import { BLOCK, pattern, read16, testUnitReady, write16 } from '../support/targe
 import { HoldingStore } from '../support/target-holding-store.js';
 import { TARGET_NAME, TargetBed } from '../support/target-bed.js';
 import { TestInitiator } from '../support/target-initiator.js';
+import { StoreOp } from '../../src/target/store.js';
+import type { StoreRequest } from '../../src/target/store.js';
 
 const LUN_BYTES = 4 << 20;
 
@@ -356,4 +358,25 @@ describe('data that is being fetched when the connection is lost', () => {
       }
     }
   });
+});
+
+it('a read with FUA is not in place: the data is on the medium first', async () => {
+  const store = new MemoryStore({ sizeBytes: LUN_BYTES });
+  const initiator = await overTcp('off', store);
+  await fill(initiator, pattern(256 * BLOCK));
+  const seen: StoreOp[] = [];
+  const submit = store.submit.bind(store);
+  store.submit = (request: StoreRequest) => {
+    seen.push(request.op);
+    submit(request);
+  };
+  const [opcode = 0, , ...rest] = read16(0, 256);
+  for (const flags of [0, 0x08]) {
+    const { response } = await initiator.execute({
+      cdb: [opcode, flags, ...rest],
+      read: 8 * BLOCK,
+    });
+    expect(response.status).toBe(ScsiStatus.good);
+  }
+  expect(seen).toEqual([StoreOp.flush, StoreOp.read]);
 });

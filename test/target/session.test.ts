@@ -219,6 +219,18 @@ describe('a session rejects', () => {
   });
 });
 
+it('a session ends at once for more immediate data than agreed', async () => {
+  const other = await bed.connect();
+  const { pdu } = await other.login(TARGET_NAME, { ImmediateData: 'No' }, 2);
+  expect(pdu.statusClass).toBe(0);
+  await other.clearAttention();
+  other.sendCommand({ cdb: write16(0, 1), write: pattern(512), immediateBytes: 512 });
+  await other.disconnected;
+  expect((await initiator.execute({ cdb: read16(0, 1), read: 512 })).data).toEqual(
+    Buffer.alloc(512),
+  );
+});
+
 describe('a session ends at once for', () => {
   const violations: [string, () => void][] = [
     [
