@@ -5,6 +5,8 @@ export interface AttachOptions {
   readonly connections?: number;
   readonly blockSize?: number;
   readonly index?: number;
+  /** How long the kernel waits for an answer. */
+  readonly timeoutSeconds?: number;
 }
 
 /** The kernel's nbd driver; gives it /dev/nbd0 and up, with partitions. */
@@ -24,13 +26,13 @@ export class NbdDevice {
 
   /** Attaches `nbd://127.0.0.1:PORT/EXPORT` of the host; resolves when the disk has its size. */
   static async attach(guest: Guest, uri: string, options: AttachOptions = {}): Promise<NbdDevice> {
-    const { connections = 1, blockSize = 4096, index = 0 } = options;
+    const { connections = 1, blockSize = 4096, index = 0, timeoutSeconds = 60 } = options;
     const { port, pathname } = new URL(uri.replace(/^nbd:/, 'http:'));
     const path = `/dev/nbd${index}`;
     await guest.must(
       'nbd-client',
       ...[HOST_SEEN_FROM_GUEST, port, path, '-N', decodeURIComponent(pathname.slice(1))],
-      ...['-C', String(connections), '-b', String(blockSize), '-t', '60'],
+      ...['-C', String(connections), '-b', String(blockSize), '-t', String(timeoutSeconds)],
     );
     const device = new NbdDevice(guest, path);
     await guest.until(
