@@ -2,6 +2,7 @@ import type { Argv, CommandModule } from 'yargs';
 import { bashCompletion } from './completion-bash.js';
 import { zshCompletion } from './completion-zsh.js';
 import type { CommandDefinition } from './definitions.js';
+import { withExamples } from './options.js';
 import { print } from './output.js';
 
 const SHELLS = ['bash', 'zsh'] as const;
@@ -18,13 +19,16 @@ export function completionCommand(
     command: 'completion [shell]',
     describe: 'print what makes a shell complete our command line',
     builder: (argv: Argv) =>
-      argv
-        .positional('shell', {
+      withExamples(
+        argv.positional('shell', {
           choices: SHELLS,
           describe: 'which shell [the one in $SHELL]',
-        })
-        .example('source <($0 completion bash)', 'in ~/.bashrc')
-        .example('source <($0 completion zsh)', 'in ~/.zshrc, after compinit'),
+        }),
+        {
+          'source <($0 completion bash)': 'in ~/.bashrc',
+          'source <($0 completion zsh)': 'in ~/.zshrc, after compinit',
+        },
+      ),
     handler: ({ shell }) => {
       const isZsh = (shell ?? process.env['SHELL'] ?? '').endsWith('zsh');
       const script = isZsh ? zshCompletion : bashCompletion;

@@ -1,4 +1,5 @@
 import type { Argv } from 'yargs';
+import { COMMENT } from './options.js';
 
 /** What is known of an option of a command, or of a positional argument. */
 export interface OptionDefinition {
@@ -57,11 +58,16 @@ function commandDefinition(spec: CommandSpec, describe: string): CommandDefiniti
   const addTo = (list: OptionDefinition[]) => (name: string, option: OptionSpec) => {
     if (option.hidden !== true) list.push(optionDefinition(name, option));
   };
+  let comment = '';
   spec.builder(
     recorder({
       option: addTo(options),
       positional: addTo(positionals),
-      example: (line: string, what: string) => examples.push({ line, what }),
+      // See withExample.
+      example: (line: string) => {
+        if (line.startsWith(COMMENT)) comment = line.slice(COMMENT.length);
+        else examples.push({ line, what: comment });
+      },
     }),
   );
   const [name = ''] = spec.command.split(' ');

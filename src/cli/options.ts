@@ -1,6 +1,6 @@
 import type { Argv } from 'yargs';
 import { POLL_US_MAX } from '../common/busy-poll.js';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import {
   CHAP_ALGORITHMS,
   chapAlgorithmName,
@@ -30,13 +30,13 @@ export function withPolling<T>(argv: Argv<T>, defaultUs: number) {
   });
 }
 
-/** @throws ConfigError */
+/** @throws UsageError */
 export function pollUs(text: string | undefined): number | null {
   const given = once(text, 'poll-us');
   if (given === null) return null;
   const value = /^\d{1,9}$/.test(given) ? Number(given) : Infinity;
   if (value <= POLL_US_MAX) return value;
-  throw new ConfigError(
+  throw new UsageError(
     'option',
     `--poll-us ${given}: expected whole microseconds from 0 to ${POLL_US_MAX}`,
   );
@@ -94,11 +94,25 @@ export function secretStores(log: Logger): SecretStores {
   return { environment: process.env, files: new SecretFiles(log) };
 }
 
-/** An option that was given at most once; yargs makes an array of more. @throws ConfigError */
+/** An option that was given at most once; yargs makes an array of more. @throws UsageError */
 export function once(value: string | undefined, name: string): string | null {
   if (value === undefined) return null;
   if (typeof value !== 'string')
-    throw new ConfigError('option', `--${name} is given more than once`);
-  if (value === '') throw new ConfigError('option', `--${name} needs a value`);
+    throw new UsageError('option', `--${name} is given more than once`);
+  if (value === '') throw new UsageError('option', `--${name} needs a value`);
   return value;
 }
+
+/**
+ * Examples for --help: lines to copy, and what each does. That is above the line, for beside it yargs would break the line
+ * that people copy.
+ */
+export function withExamples<T>(argv: Argv<T>, examples: Readonly<Record<string, string>>) {
+  for (const [line, what] of Object.entries(examples)) {
+    argv.example(`${COMMENT}${what}`, '').example(line, '');
+  }
+  return argv;
+}
+
+/** Begins a line of examples that says what the next is. */
+export const COMMENT = '# ';

@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { parseListenAddress } from '../common/listen-address.js';
 import { accessRule } from '../gateway/access-config.js';
 import { inheritedSockets } from '../gateway/activation.js';
@@ -40,13 +40,13 @@ export interface ServeArguments extends ChapArguments, TlsArguments {
 
 /**
  * Puts command line, configuration file and inherited sockets together: lists add up, and of single values the
- * command line's wins. @throws ConfigError
+ * command line's wins. @throws UsageError
  */
 export function serveConfig(argv: ServeArguments, log: Logger): GatewayConfig {
   const configPath = once(argv.config, 'config');
   const file = configPath === null ? null : readConfigFile(configPath);
   const exports = exportsOf(argv, file, secretStores(log));
-  if (exports.length === 0) throw new ConfigError('exports', 'no exports: add --export NAME=URL');
+  if (exports.length === 0) throw new UsageError('exports', 'no exports: add --export NAME=URL');
   const tls = tlsSettings(argv, file?.tls);
   for (const path of [tls?.files.key ?? null, tls?.files.psk ?? null]) {
     if (path !== null) warnOfReaders(path, { what: 'the TLS key', log });
@@ -71,7 +71,7 @@ function workersOf(argv: ServeArguments): number | null {
   if (text === null) return null;
   const workers = /^\d{1,4}$/.test(text) ? Number(text) : 0;
   if (workers >= 1 && workers <= WORKERS_MAX) return workers;
-  throw new ConfigError('workers', `--workers ${text}: expected a number from 1 to ${WORKERS_MAX}`);
+  throw new UsageError('workers', `--workers ${text}: expected a number from 1 to ${WORKERS_MAX}`);
 }
 
 function listenersOf(argv: ServeArguments, file: ConfigFile | null): ListenConfig[] {
@@ -81,7 +81,7 @@ function listenersOf(argv: ServeArguments, file: ConfigFile | null): ListenConfi
     unixSocketAddress({ mode, owner, ...(typeof item === 'string' ? { path: item } : item) }),
   );
   if (unix.length === 0 && (mode ?? owner) !== undefined) {
-    throw new ConfigError('unix', '--unix-mode and --unix-owner are for --unix, which is missing');
+    throw new UsageError('unix', '--unix-mode and --unix-owner are for --unix, which is missing');
   }
   const tcp = [...(file?.listen ?? []), ...(argv.listen ?? [])].map(parseListenAddress);
   const listen: ListenConfig[] = [...inheritedSockets(), ...tcp, ...unix];
@@ -110,7 +110,7 @@ function exportFromOption(
 ): ExportConfig {
   const separator = text.indexOf('=');
   if (separator <= 0) {
-    throw new ConfigError('export', `--export ${text}: expected NAME=URL, as in ${LAB_EXPORT}`);
+    throw new UsageError('export', `--export ${text}: expected NAME=URL, as in ${LAB_EXPORT}`);
   }
   const name = text.slice(0, separator);
   return exportConfig(

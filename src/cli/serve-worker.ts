@@ -1,5 +1,5 @@
 import type { Argv, CommandModule } from 'yargs';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { runWorker } from '../gateway/workers/worker.js';
 
 export const WORKER_COMMAND = 'serve-worker';
@@ -15,7 +15,7 @@ export const serveWorkerCommand: CommandModule<object, WorkerArguments> = {
   builder: (argv: Argv) => argv.positional('number', { type: 'number' }),
   handler: () => {
     if (process.send === undefined) {
-      throw new ConfigError('worker', 'workers are started by iser-nbd serve --workers N');
+      throw new UsageError('worker', 'workers are started by iser-nbd serve --workers N');
     }
     runWorker();
   },

@@ -11,21 +11,31 @@ import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
 import type { LogLevel, Logger } from '../observe/log.js';
 import { announce } from './output.js';
-import { withInitiator, withLogLevel, withPolling } from './options.js';
+import { withExamples, withInitiator, withLogLevel, withPolling } from './options.js';
 import { DEFAULT_LISTEN, LAB_EXPORT, serveConfig } from './serve-config.js';
 import { WORKER_COMMAND } from './serve-worker.js';
 import { onCountsAsked, onHangup, stopRequested } from './signals.js';
 import { withTls } from './tls-options.js';
 
 const options = (argv: Argv) =>
+  withExamples(serveOptions(argv), {
+    '$0 serve': 'an embedded memory LUN on nbd://127.0.0.1:10809/lab',
+    '$0 serve --export disk=iser://192.0.2.1/iqn.2026-11.io.example:lab/0':
+      'a remote LUN over iWARP',
+  });
+
+const serveOptions = (argv: Argv) =>
   withTls(withPolling(withLogLevel(withInitiator(argv)), DEFAULT_POLL_US))
     .option('config', {
       type: 'string',
-      describe: 'YAML file with listen, unix, exports, tls and limits',
+      // Otherwise - would be an argument of its own.
+      requiresArg: true,
+      describe: 'YAML file with listen, unix, exports, tls and limits; - is standard input',
     })
     .option('export', {
       type: 'string',
       array: true,
+      requiresArg: true,
       describe:
         'NAME=URL, where URL is iser://[user@]HOST[:PORT]/TARGET-IQN/LUN, memory:SIZE or file:PATH[:SIZE]; ' +
         `repeatable [${LAB_EXPORT}]`,
@@ -33,11 +43,13 @@ const options = (argv: Argv) =>
     .option('listen', {
       type: 'string',
       array: true,
+      requiresArg: true,
       describe: `HOST:PORT to serve NBD on, :PORT for all addresses; repeatable [${DEFAULT_LISTEN}]`,
     })
     .option('unix', {
       type: 'string',
       array: true,
+      requiresArg: true,
       describe: 'Unix socket to serve NBD on; repeatable',
     })
     .option('unix-mode', {
@@ -59,15 +71,8 @@ const options = (argv: Argv) =>
     })
     .option('workers', {
       type: 'string',
-      describe:
-        'processes that share the connections; with more than 1, requests must be of whole sectors ' +
-        '(docs/workers.md) [1]',
-    })
-    .example('$0 serve', 'an embedded memory LUN on nbd://127.0.0.1:10809/lab')
-    .example(
-      '$0 serve --export disk=iser://192.0.2.1/iqn.2026-11.io.example:lab/0',
-      'a remote LUN over iWARP',
-    );
+      describe: 'processes that share the connections (docs/workers.md) [1]',
+    });
 
 type ServeArguments = ReturnType<typeof options> extends Argv<infer T> ? T : never;
 

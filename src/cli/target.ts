@@ -2,7 +2,7 @@ import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { formatUriAddress } from '../common/address.js';
 import { busyPoller } from '../common/busy-poll.js';
 import { systemClock } from '../common/clock.js';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { parseListenAddress } from '../common/listen-address.js';
 import { planListening } from '../common/listen-plan.js';
 import { loadCredentials } from '../gateway/credentials.js';
@@ -18,6 +18,7 @@ import {
   once,
   pollUs,
   secretStores,
+  withExamples,
   withLogLevel,
   withPolling,
 } from './options.js';
@@ -30,18 +31,25 @@ const DEFAULT_POLL_US = 0;
 const DEFAULT_NAME = 'iqn.2026-11.io.example:lab';
 
 const options = (argv: Argv) =>
+  withExamples(targetOptions(argv), {
+    '$0 target --lun memory:256M --lun file:disk.img:1G': 'two LUNs on the iSCSI port',
+  });
+
+const targetOptions = (argv: Argv) =>
   withPolling(withLogLevel(argv), DEFAULT_POLL_US)
     .option('listen', {
       type: 'string',
       array: true,
+      requiresArg: true,
       describe: `HOST:PORT to listen on, :PORT for all addresses; repeatable [${DEFAULT_LISTEN}]`,
     })
     .option('name', { type: 'string', describe: `the target's iSCSI name [${DEFAULT_NAME}]` })
     .option('lun', {
       type: 'string',
       array: true,
-      demandOption: 'no LUN: add --lun memory:SIZE or --lun file:PATH[:SIZE]',
-      describe: 'memory:SIZE or file:PATH[:SIZE]; LUNs count from 0 in the order given',
+      requiresArg: true,
+      describe:
+        'memory:SIZE or file:PATH[:SIZE]; LUNs count from 0 in the order given; at least one is needed',
     })
     .option('chap-user', { type: 'string', describe: 'CHAP name that initiators must prove' })
     .option('chap-algorithms', {
@@ -60,8 +68,7 @@ const options = (argv: Argv) =>
     .option('mutual-chap-secret-file', {
       type: 'string',
       describe: 'file with our secret [environment: ISER_NBD_MUTUAL_CHAP_SECRET]',
-    })
-    .example('$0 target --lun memory:256M --lun file:disk.img:1G', 'two LUNs on the iSCSI port');
+    });
 
 type TargetArguments = ReturnType<typeof options> extends Argv<infer T> ? T : never;
 
@@ -73,20 +80,21 @@ export const targetCommand: CommandModule<object, TargetArguments> = {
 };
 
 async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<void> {
+  const { lun: specs = [] } = argv;
+  if (specs.length === 0) {
+    throw new UsageError('lun', 'no LUN: add --lun memory:SIZE or --lun file:PATH[:SIZE]');
+  }
   const log = createLogger(argv['log-level']);
   const listen = (argv.listen ?? [DEFAULT_LISTEN]).map(parseListenAddress);
   const name = once(argv.name, 'name') ?? DEFAULT_NAME;
   const chap = loadCredentials(credentialSources(argv), secretStores(log));
   const discoveryAuth = argv['discovery-auth'] ?? false;
   if (discoveryAuth && chap === null) {
-    throw new ConfigError(
-      'option',
-      '--discovery-auth needs --chap-user: there is nothing to prove',
-    );
+    throw new UsageError('option', '--discovery-auth needs --chap-user: there is nothing to prove');
   }
   busyPoller.windowUs = pollUs(argv['poll-us']) ?? DEFAULT_POLL_US;
   const luns: Store[] = [];
-  for (const text of argv.lun) luns.push(await openStore(parseLunSpec(text), { log }));
+  for (const text of specs) luns.push(await openStore(parseLunSpec(text), { log }));
   const portal = new TargetPortal({
     transport: new IwarpTransport({ log, clock: systemClock }),
     name,
@@ -99,7 +107,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const bound = await portal.listenAll(await planListening(listen));
   for (const address of bound) {
     const where = formatUriAddress(address);
-    argv.lun.forEach((text, lun) => {
+    specs.forEach((text, lun) => {
       announce(`ready iser://${where}/${name}/${lun} ${text}\n`);
     });
   }

@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import type { TlsConfig } from '../gateway/config.js';
 import type { TlsSettings } from '../gateway/gateway.js';
 import { once } from './options.js';
@@ -32,7 +32,7 @@ export interface TlsArguments {
   'tls-psk'?: string | undefined;
 }
 
-/** Options win over the configuration, one by one. Null for no TLS. @throws ConfigError */
+/** Options win over the configuration, one by one. Null for no TLS. @throws UsageError */
 export function tlsSettings(argv: TlsArguments, file: TlsConfig | undefined): TlsSettings | null {
   const files = {
     certificate: once(argv['tls-cert'], 'tls-cert') ?? file?.cert ?? null,
@@ -44,7 +44,7 @@ export function tlsSettings(argv: TlsArguments, file: TlsConfig | undefined): Tl
   const mode = once(argv.tls, 'tls') ?? file?.mode ?? (hasFiles ? 'require' : 'off');
   if (mode === 'off') return null;
   if (!hasFiles) {
-    throw new ConfigError(
+    throw new UsageError(
       'tls',
       `--tls ${mode} needs --tls-cert and --tls-key, or --tls-psk; see docs/tls.md`,
     );

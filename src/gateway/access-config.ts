@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import type { AccessRule } from '../nbd/access.js';
 import { asksForTls } from '../nbd/access.js';
 import { parseNetwork } from '../nbd/network.js';
@@ -12,7 +12,7 @@ export const allowSchema = z.strictObject({ certificates: names, psk: names, net
 
 export type AllowConfig = z.infer<typeof allowSchema>;
 
-/** @throws ConfigError for a network that is none. */
+/** @throws UsageError for a network that is none. */
 export function accessRule(allow: AllowConfig | undefined): AccessRule | null {
   if (allow === undefined) return null;
   const { certificates = null, psk = null, networks } = allow;
@@ -21,12 +21,12 @@ export function accessRule(allow: AllowConfig | undefined): AccessRule | null {
 
 /**
  * A rule that nobody can fulfil is a mistake: better said at the start than found out by those whom it shuts out.
- * @throws ConfigError
+ * @throws UsageError
  */
 export function checkRule(exportName: string, rule: AccessRule | null, tls: TlsFiles | null): void {
   if (rule === null || !asksForTls(rule)) return;
-  const wrong = (what: string): ConfigError =>
-    new ConfigError('allow', `export ${exportName}: ${what}`, { export: exportName });
+  const wrong = (what: string): UsageError =>
+    new UsageError('allow', `export ${exportName}: ${what}`, { export: exportName });
   if (tls === null) throw wrong('allow names clients, which they can only prove with TLS; set tls');
   if (rule.certificates !== null && tls.ca === null) {
     throw wrong('allow.certificates needs tls.ca, which says whose certificates count');

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
 import { POLL_US_MAX } from '../common/busy-poll.js';
-import { ConfigError, messageOf } from '../common/errors.js';
+import { ConfigError, UsageError, messageOf } from '../common/errors.js';
 import { allowSchema } from './access-config.js';
 import { limitsSchema } from './limits-config.js';
 import { WORKERS_MAX } from './workers/limits.js';
@@ -63,22 +63,29 @@ const configFile = z.strictObject({
 
 export type ConfigFile = z.infer<typeof configFile>;
 
-/** @throws ConfigError that names the file and the first thing wrong with it. */
-export function readConfigFile(path: string): ConfigFile {
+/** As a path, it is standard input. */
+const STANDARD_INPUT = '-';
+
+/**
+ * `asked` is a path, or `-` for standard input. @throws ConfigError for a file that cannot be read, and UsageError that names
+ * the first thing wrong with it.
+ */
+export function readConfigFile(asked: string): ConfigFile {
+  const path = asked === STANDARD_INPUT ? 'standard input' : asked;
   let bytes: Buffer;
   try {
-    bytes = readFileSync(path);
+    bytes = readFileSync(asked === STANDARD_INPUT ? 0 : asked);
   } catch (error) {
     throw new ConfigError('config-file', `cannot read the configuration: ${messageOf(error)}`);
   }
   // Read leniently, two names that are not UTF-8 could be one.
-  if (!isUtf8(bytes)) throw new ConfigError('config-file', `${path} is not UTF-8`);
+  if (!isUtf8(bytes)) throw new UsageError('config-file', `${path} is not UTF-8`);
   let document: unknown;
   try {
     document = parseYaml(bytes.toString('utf8'));
   } catch (error) {
     const firstLine = messageOf(error).split('\n')[0] ?? '';
-    throw new ConfigError('config-file', `${path} is not YAML: ${firstLine}`);
+    throw new UsageError('config-file', `${path} is not YAML: ${firstLine}`);
   }
   const result = configFile.safeParse(document ?? {});
   if (result.success) return result.data;
@@ -86,7 +93,7 @@ export function readConfigFile(path: string): ConfigFile {
   const { issues } = result.error;
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   const where = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;
-  throw new ConfigError(
+  throw new UsageError(
     'config-file',
     `${path}: ${where}${issue?.message ?? 'not a configuration'}`,
   );

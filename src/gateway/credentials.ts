@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { ConfigError, UsageError } from '../common/errors.js';
 import { checkChapCredentials } from '../iscsi/chap.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
 import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
@@ -26,7 +26,7 @@ export interface SecretStores {
 
 /**
  * Null when no user is named.
- * @throws ConfigError when a user is named and its secret cannot be had or must not be used
+ * @throws UsageError when a user is named and its secret cannot be had or must not be used
  */
 export function loadCredentials(
   sources: CredentialSources,
@@ -37,7 +37,7 @@ export function loadCredentials(
   const allowed = sources.algorithms === null ? {} : { algorithms: sources.algorithms };
   if (user === null) {
     if (secretFile !== null || mutualUser !== null || mutualSecretFile !== null) {
-      throw new ConfigError(
+      throw new UsageError(
         'chap-user',
         'a CHAP secret needs a user: give --chap-user or user@ in the URL',
       );
@@ -51,7 +51,7 @@ export function loadCredentials(
   });
   if (mutualUser === null) {
     if (mutualSecretFile !== null) {
-      throw new ConfigError(
+      throw new UsageError(
         'chap-user',
         'a mutual CHAP secret needs a name: give --mutual-chap-user',
       );
@@ -81,7 +81,7 @@ export function withUrl(
   };
 }
 
-/** For a LUN; nobody logs in to an embedded one. @throws ConfigError as {@link loadCredentials} */
+/** For a LUN; nobody logs in to an embedded one. @throws UsageError as {@link loadCredentials} */
 export function credentialsFor(
   url: ExportUrl,
   sources: CredentialSources,
@@ -96,7 +96,7 @@ export function credentialsFor(
 
 /**
  * For a LUN that nobody logs in to: a file that is not there is a mistake all the same, and shows only here.
- * @throws ConfigError
+ * @throws UsageError
  */
 export function checkSecretFiles(
   { user, secretFile, mutualUser, mutualSecretFile }: CredentialSources,
@@ -123,14 +123,14 @@ function secretFrom(
     throw new ConfigError('chap-secret', `${file}, for the CHAP secret of ${user}, is empty`);
   }
   if (fromEnvironment === undefined || fromEnvironment === '') {
-    throw new ConfigError(
+    throw new UsageError(
       'chap-secret',
       `no CHAP secret for ${user}: give ${option} FILE or set ${variable}`,
     );
   }
   if (fromEnvironment.includes('\ufffd')) {
     // Node has decoded it already: what the bytes were is lost, and many secrets look like this one.
-    throw new ConfigError(
+    throw new UsageError(
       'chap-secret',
       `${variable} holds bytes that are not UTF-8, which cannot be told apart here; put the secret into a file and give ${option} FILE`,
     );

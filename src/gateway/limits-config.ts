@@ -1,5 +1,5 @@
 import { z } from 'zod';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../common/slab.js';
 import { VANISHED_MS_MIN } from '../nbd/limits.js';
 import type { NbdLimits } from '../nbd/limits.js';
@@ -64,7 +64,7 @@ export function nbdLimits(config: LimitsConfig = {}): Partial<NbdLimits> {
 
 /**
  * The limits of one of several workers: of the memory for requests, an equal share; all others, also those on the
- * number of connections, which their primary keeps to, are as they are. @throws ConfigError
+ * number of connections, which their primary keeps to, are as they are. @throws UsageError
  */
 export function limitsOfWorker(config: LimitsConfig = {}, workers: number): LimitsConfig {
   const { bytesInFlightTotal } = config;
@@ -72,7 +72,7 @@ export function limitsOfWorker(config: LimitsConfig = {}, workers: number): Limi
   const share = Math.floor(bytesInFlightTotal / workers);
   if (share < BUFFER_BYTES_MIN) {
     const leastMib = (workers * BUFFER_BYTES_MIN) / MIB;
-    throw new ConfigError(
+    throw new UsageError(
       'limits',
       `limits.bytesInFlightTotal is too small for ${workers} workers; they need at least ${leastMib}M`,
     );

@@ -3,7 +3,7 @@ import { AligningDevice } from '../block/align.js';
 import type { BlockDevice } from '../block/device.js';
 import { SplittingDevice } from '../block/split.js';
 import type { Clock } from '../common/clock.js';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import type { SlabPool } from '../common/slab.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
 import type { IserModule } from '../iser/module.js';
@@ -65,7 +65,7 @@ export function defaultInitiatorName(): string {
   return `iqn.2026-11.io.example.iser-nbd:${host === '' ? 'host' : host}`;
 }
 
-/** Connects and logs in. @throws ConfigError, IserConnectionError or IscsiLoginError, each with one sentence for people. */
+/** Connects and logs in. @throws UsageError, IserConnectionError or IscsiLoginError, each with one sentence for people. */
 export async function openPath(
   url: ExportUrl,
   credentials: ChapCredentials | null,
@@ -172,7 +172,7 @@ function pathOf(session: IscsiSession, port: ScsiPort, closeTarget: () => Promis
 
 function transportFor(choice: TransportChoice, { log, clock }: InitiatorContext): RdmaTransport {
   if (choice.transport === 'native') {
-    throw new ConfigError(
+    throw new UsageError(
       'transport',
       'transport=native is not part of this version; transport=iwarp reaches any iWARP target over TCP',
     );

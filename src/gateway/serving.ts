@@ -1,5 +1,5 @@
 import { formatUriAddress } from '../common/address.js';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import type { NbdAddress } from '../nbd/socket.js';
 import type { Logger } from '../observe/log.js';
 import { checkRule } from './access-config.js';
@@ -26,13 +26,13 @@ export interface CountReport {
 /** How long a stop waits for requests in flight before it cuts connections. */
 export const DRAIN_MS = 30_000;
 
-/** What can be known to be wrong before anything is opened. @throws ConfigError */
+/** What can be known to be wrong before anything is opened. @throws UsageError */
 export function checkExports({ exports, defaultExport = null, tls = null }: GatewayConfig): void {
   const seen = new Set<string>();
   for (const { name, allow } of exports) {
     checkRule(name, allow ?? null, tls?.files ?? null);
     if (seen.has(name)) {
-      throw new ConfigError(
+      throw new UsageError(
         'export-twice',
         `export ${name} is named twice; give each a name of its own`,
       );
@@ -40,7 +40,7 @@ export function checkExports({ exports, defaultExport = null, tls = null }: Gate
     seen.add(name);
   }
   if (defaultExport !== null && !seen.has(defaultExport)) {
-    throw new ConfigError(
+    throw new UsageError(
       'default-export',
       `the default export ${defaultExport} is none of the exports`,
     );

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import type { SocketOwner, UnixSocketAddress } from '../nbd/socket.js';
 
 /** What a Unix socket is asked to be, as options and configuration have it. */
@@ -22,7 +22,7 @@ const ACCOUNT_FILES: AccountFiles = { passwd: '/etc/passwd', group: '/etc/group'
 const UNCHANGED = -1;
 const ID_MAX = 0xffff_fffe;
 
-/** @throws ConfigError for a mode or an owner that does not exist. */
+/** @throws UsageError for a mode or an owner that does not exist. */
 export function unixSocketAddress(
   { path, mode, owner }: UnixSocketOptions,
   files: AccountFiles = ACCOUNT_FILES,
@@ -36,7 +36,7 @@ export function unixSocketAddress(
 
 function parseMode(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) {
-    throw new ConfigError(
+    throw new UsageError(
       'unix-mode',
       `${JSON.stringify(text)} is no mode of a socket; write it in octal, as in 0660`,
     );
@@ -47,7 +47,7 @@ function parseMode(text: string): number {
 function parseOwner(text: string, files: AccountFiles): SocketOwner {
   const [user = '', group = '', ...rest] = text.split(':');
   if (rest.length > 0 || user + group === '') {
-    throw new ConfigError(
+    throw new UsageError(
       'unix-owner',
       `${JSON.stringify(text)} is no owner; write USER, USER:GROUP or :GROUP`,
     );
@@ -65,5 +65,5 @@ function idOf(what: string, name: string, path: string): number {
     const [found, , id] = line.split(':');
     if (found === name && id !== undefined && /^\d+$/.test(id)) return Number(id);
   }
-  throw new ConfigError('unix-owner', `there is no ${what} ${name} in ${path}; give its number`);
+  throw new UsageError('unix-owner', `there is no ${what} ${name} in ${path}; give its number`);
 }

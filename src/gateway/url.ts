@@ -1,5 +1,5 @@
 import { parseAddress } from '../common/address.js';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { parseChapAlgorithms } from '../iscsi/chap-algorithm.js';
 import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 import { checkTargetName } from '../iscsi/iscsi-name.js';
@@ -50,13 +50,13 @@ const FPDU_BYTES_MAX = 65_500;
 /** Flat space addressing (SAM-5 4.7.7.3) reaches this far. */
 const LUN_MAX = 16_383;
 
-/** @throws ConfigError with one sentence for the user. */
+/** @throws UsageError with one sentence for the user. */
 export function parseExportUrl(text: string): ExportUrl {
   if (/^(memory|file):/.test(text)) return { kind: 'embedded', spec: text };
   const { portal, path, choice } = parseAuthority(text, EXAMPLE);
   const match = /^\/([^/]+)\/(\d+)$/.exec(path);
   if (match === null) {
-    throw new ConfigError(
+    throw new UsageError(
       'url-path',
       `${text}: after the portal comes /TARGET-IQN/LUN, as in iser://192.0.2.1/iqn.2026-11.io.example:lab/0`,
     );
@@ -64,15 +64,15 @@ export function parseExportUrl(text: string): ExportUrl {
   const targetName = decodePart(match[1] ?? '', text);
   checkTargetName(targetName);
   const lun = Number(match[2]);
-  if (lun > LUN_MAX) throw new ConfigError('url-lun', `${text}: a LUN is at most ${LUN_MAX}`);
+  if (lun > LUN_MAX) throw new UsageError('url-lun', `${text}: a LUN is at most ${LUN_MAX}`);
   return { kind: 'remote', portal, targetName, lun, ...choice };
 }
 
-/** A portal alone, `iser://[user@]HOST[:PORT]`, as discovery wants it. @throws ConfigError */
+/** A portal alone, `iser://[user@]HOST[:PORT]`, as discovery wants it. @throws UsageError */
 export function parsePortalUrl(text: string): { portal: PortalAddress } & TransportChoice & Login {
   const { portal, path, choice } = parseAuthority(text, 'iser://HOST[:PORT]');
   if (path !== '' && path !== '/') {
-    throw new ConfigError('url-path', `${text}: discovery takes a portal only, iser://HOST[:PORT]`);
+    throw new UsageError('url-path', `${text}: discovery takes a portal only, iser://HOST[:PORT]`);
   }
   return { portal, ...choice };
 }
@@ -88,13 +88,12 @@ function parseAuthority(text: string, example: string) {
         : scheme === 'iser'
           ? 'malformed'
           : `unknown scheme ${scheme}`;
-    throw new ConfigError('url', `${redactUrl(text)}: ${what}; expected ${example}`);
+    throw new UsageError('url', `${redactUrl(text)}: ${what}; expected ${example}`);
   }
   const [, userPart, , portPart, path = '', query = ''] = match;
   const user = parseUser(userPart ?? '', text);
   const port = portPart === undefined ? ISCSI_PORT : Number(portPart);
-  if (port < 1 || port > 65_535)
-    throw new ConfigError('url-port', `${text}: ${port} is not a port`);
+  if (port < 1 || port > 65_535) throw new UsageError('url-port', `${text}: ${port} is not a port`);
   return {
     portal: { host: address.host, port },
     path,
@@ -109,14 +108,14 @@ function parseAuthority(text: string, example: string) {
 function parseUser(part: string, text: string): string | null {
   const elsewhere = 'give it by --chap-secret-file or ISER_NBD_CHAP_SECRET';
   if (part.includes(':')) {
-    throw new ConfigError(
+    throw new UsageError(
       'url-secret',
       `${redactUrl(text)}: a URL carries no secret; ${elsewhere}; a colon in a user is %3A`,
     );
   }
   const user = decodePercent(part);
   if (user === null || UNNEEDED_ESCAPE.test(part) || /\p{Cc}/u.test(user)) {
-    throw new ConfigError(
+    throw new UsageError(
       'url-secret',
       `${redactUrl(text)}: a % in the user is for characters that a URL cannot hold, as in user%40domain, and is ` +
         `itself written %25; a URL carries no secret, as in user%password: ${elsewhere}`,
@@ -143,7 +142,7 @@ function parseQuery(query: string, text: string): TransportChoice & Pick<Login, 
     } else if (key === 'chapAlgorithms') {
       chapAlgorithms = parseChapAlgorithms(value);
     } else {
-      throw new ConfigError(
+      throw new UsageError(
         'url-query',
         `${text}: ${key}=${value} is not understood; known are transport=iwarp|native, crc=on|off, ` +
           `fpdu=${FPDU_BYTES_MIN}…${FPDU_BYTES_MAX}, chapAlgorithms=LIST`,
@@ -156,7 +155,7 @@ function parseQuery(query: string, text: string): TransportChoice & Pick<Login, 
 function decodePart(part: string, text: string): string {
   const decoded = decodePercent(part);
   if (decoded === null)
-    throw new ConfigError('url', `${redactUrl(text)}: malformed percent encoding`);
+    throw new UsageError('url', `${redactUrl(text)}: malformed percent encoding`);
   return decoded;
 }
 

@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 
 /** The hash algorithms of CHAP, by their IANA numbers. */
 export const ChapAlgorithm = { md5: 5, sha1: 6, sha256: 7, sha3: 8 } as const;
@@ -24,7 +24,7 @@ export function chapAlgorithmName(algorithm: ChapAlgorithm): string {
   return NAMES[algorithm];
 }
 
-/** `sha256,md5`, in the order of preference; capitals as open-iscsi's `chap_algs` has them will do. @throws ConfigError */
+/** `sha256,md5`, in the order of preference; capitals as open-iscsi's `chap_algs` has them will do. @throws UsageError */
 export function parseChapAlgorithms(text: string): readonly ChapAlgorithm[] {
   const algorithms = text.split(',').map((name) => {
     const found = CHAP_ALGORITHMS.find((known) => NAMES[known] === name.trim().toLowerCase());
@@ -35,8 +35,8 @@ export function parseChapAlgorithms(text: string): readonly ChapAlgorithm[] {
   return algorithms;
 }
 
-function wrongAlgorithms(why: string): ConfigError {
-  return new ConfigError(
+function wrongAlgorithms(why: string): UsageError {
+  return new UsageError(
     'chap-algorithms',
     `CHAP algorithms are a list of ${CHAP_ALGORITHMS.map(chapAlgorithmName).join(', ')}, as in sha256,md5; ${why}`,
   );

@@ -1,5 +1,5 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
-import { ConfigError, IserNbdError } from '../common/errors.js';
+import { ConfigError, UsageError, IserNbdError } from '../common/errors.js';
 import { CHAP_ALGORITHMS, ChapAlgorithm, chapAlgorithmName } from './chap-algorithm.js';
 import {
   BINARY_VALUE_BYTES_MAX,
@@ -55,7 +55,7 @@ export function checkChapCredentials(credentials: ChapCredentials): void {
   if (credentials.mutual === undefined) return;
   checkIdentity(credentials.mutual, 'mutual CHAP');
   if (equalBytes(credentials.mutual.secret, credentials.secret)) {
-    throw new ConfigError(
+    throw new UsageError(
       'chap-secrets-equal',
       'the mutual CHAP secret equals the CHAP secret; use two different ones, or either side can be impersonated',
     );
@@ -315,7 +315,7 @@ function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
 function checkIdentity({ user, secret }: ChapIdentity, what: string): void {
   const secretBytes = secret.length;
   if (user.length === 0 || Buffer.byteLength(user) > TEXT_VALUE_BYTES_MAX || user.includes('\0')) {
-    throw new ConfigError(
+    throw new UsageError(
       'chap-user',
       `the ${what} user must have 1 to ${TEXT_VALUE_BYTES_MAX} bytes`,
     );

@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { quoted } from '../common/printable.js';
 import { ISCSI_NAME_BYTES_MAX } from './limits.js';
 
@@ -11,7 +11,7 @@ const NAA = /^naa\.([0-9a-f]{16}|[0-9a-f]{32})$/i;
 export function checkIscsiName(name: string, what: string): void {
   const isForm = IQN.test(name) || EUI.test(name) || NAA.test(name);
   if (isForm && Buffer.byteLength(name) <= ISCSI_NAME_BYTES_MAX) return;
-  throw new ConfigError(
+  throw new UsageError(
     'iscsi-name',
     `the ${what} name ${quoted(name)} is not an iSCSI name such as iqn.2026-11.io.example:disk`,
     { name: name.slice(0, 80) },
@@ -25,7 +25,7 @@ export function checkIscsiName(name: string, what: string): void {
 export function checkTargetName(name: string): void {
   const bytes = Buffer.byteLength(name);
   if (bytes > 0 && bytes <= ISCSI_NAME_BYTES_MAX && !/[\s\p{Cc}]/u.test(name)) return;
-  throw new ConfigError(
+  throw new UsageError(
     'iscsi-name',
     `${quoted(name)} is no target name: it has 1 to ${ISCSI_NAME_BYTES_MAX} bytes, and no blanks`,
     { name: name.slice(0, 80) },

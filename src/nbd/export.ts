@@ -1,5 +1,5 @@
 import type { BlockDevice } from '../block/device.js';
-import { ConfigError } from '../common/errors.js';
+import { ConfigError, UsageError } from '../common/errors.js';
 import type { AccessRule } from './access.js';
 import type { ReplyStyle } from './agreement.js';
 import { STRING_BYTES_MAX, TransmissionFlag } from './wire.js';
@@ -148,7 +148,7 @@ export function fixedExports(
   const byName = new Map<string, NbdExport>();
   for (const item of items) {
     if (byName.has(item.name)) {
-      throw new ConfigError(
+      throw new UsageError(
         'export-twice',
         `export ${item.name} is named twice; give each a name of its own`,
         { export: item.name },
@@ -160,7 +160,7 @@ export function fixedExports(
   const only = byName.size === 1 && first !== undefined ? first : null;
   const named = defaultName === null ? only : byName.get(defaultName);
   if (named === undefined) {
-    throw new ConfigError(
+    throw new UsageError(
       'default-export',
       `the default export ${JSON.stringify(defaultName)} is none of the exports`,
     );
@@ -175,13 +175,13 @@ export function fixedExports(
 function checkString(what: string, text: string): void {
   const bytes = Buffer.byteLength(text);
   if (bytes > STRING_BYTES_MAX) {
-    throw new ConfigError(
+    throw new UsageError(
       'export-string',
       `the export ${what} that begins with ${text.slice(0, 32)} has ${bytes} bytes; NBD allows ${STRING_BYTES_MAX}`,
     );
   }
   if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
-    throw new ConfigError(
+    throw new UsageError(
       'export-string',
       `the export ${what} ${JSON.stringify(text)} has a NUL or is no valid Unicode, which NBD forbids`,
     );

@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 
 /** An IP address as 16 bytes; an IPv4 address is the IPv6 address that maps it (RFC 4291 2.5.5.2). */
 export type IpAddress = Uint8Array;
@@ -11,7 +11,7 @@ const MAPPED_PREFIX_BITS = 96;
 
 /**
  * `192.0.2.0/24`, `2001:db8::/32`, a single address, or `unix`.
- * @throws ConfigError for anything else, and for bits that are set behind the prefix.
+ * @throws UsageError for anything else, and for bits that are set behind the prefix.
  */
 export function parseNetwork(text: string): Network {
   if (text === 'unix') return text;
@@ -98,8 +98,8 @@ function masked(address: IpAddress, prefixBits: number): IpAddress {
   });
 }
 
-function wrongNetwork(text: string, why: string): ConfigError {
-  return new ConfigError(
+function wrongNetwork(text: string, why: string): UsageError {
+  return new UsageError(
     'network',
     `${JSON.stringify(text)} is not a network: ${why}; write 192.0.2.0/24, 2001:db8::/32 or unix`,
   );

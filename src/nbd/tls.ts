@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Socket } from 'node:net';
 import { createSecureContext, createServer } from 'node:tls';
 import type { TLSSocket, TlsOptions } from 'node:tls';
-import { ConfigError, messageOf } from '../common/errors.js';
+import { ConfigError, UsageError, messageOf } from '../common/errors.js';
 import { certificateNames } from './certificate-names.js';
 import { parsePskFile } from './psk-file.js';
 
@@ -148,16 +148,16 @@ function usedPsk(stream: TLSSocket): boolean {
 function readContents(files: TlsFiles): TlsContents {
   const { certificate, key, ca, psk } = files;
   if (certificate === null && psk === null) {
-    throw new ConfigError(
+    throw new UsageError(
       'tls',
       'TLS needs a certificate (--tls-cert and --tls-key) or pre-shared keys (--tls-psk)',
     );
   }
   if ((certificate === null) !== (key === null)) {
-    throw new ConfigError('tls', 'a TLS certificate and its key go together; give both');
+    throw new UsageError('tls', 'a TLS certificate and its key go together; give both');
   }
   if (ca !== null && certificate === null) {
-    throw new ConfigError('tls', '--tls-ca is for certificates; give --tls-cert and --tls-key too');
+    throw new UsageError('tls', '--tls-ca is for certificates; give --tls-cert and --tls-key too');
   }
   return {
     certificate: read('certificate', certificate),

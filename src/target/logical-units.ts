@@ -1,5 +1,5 @@
 import { Slab } from '../common/slab.js';
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { decodeLun } from '../iscsi/wire.js';
 import { Asc, SenseKey, encodeFixedSense } from '../scsi/sense.js';
 import {
@@ -28,10 +28,10 @@ export class LogicalUnits {
   readonly #missing: MissingUnit;
   readonly #reportLuns: ReportLuns;
 
-  /** @throws ConfigError for more units than can be reported */
+  /** @throws UsageError for more units than can be reported */
   constructor(targetName: string, stores: readonly Store[]) {
     if (stores.length > LUNS_MAX) {
-      throw new ConfigError('lun', `a target has at most ${LUNS_MAX} LUNs, not ${stores.length}`);
+      throw new UsageError('lun', `a target has at most ${LUNS_MAX} LUNs, not ${stores.length}`);
     }
     this.disks = stores.map((store) => new Disk(store, diskIdentity(targetName, store.identity)));
     this.#missing = new MissingUnit();

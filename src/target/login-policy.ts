@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { quoted } from '../common/printable.js';
 import { checkChapCredentials } from '../iscsi/chap.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
@@ -26,10 +26,10 @@ export interface LoginPolicy {
 const TARGET_NAME =
   /^(iqn\.\d{4}-\d{2}\.[a-z0-9.-]+(:[^\s\0]+)?|eui\.[0-9A-Fa-f]{16}|naa\.([0-9A-Fa-f]{16}|[0-9A-Fa-f]{32}))$/;
 
-/** @throws ConfigError for a name or secrets that must not be used */
+/** @throws UsageError for a name or secrets that must not be used */
 export function checkLoginPolicy({ targetName, chap }: LoginPolicy): void {
   if (!TARGET_NAME.test(targetName) || Buffer.byteLength(targetName) > ISCSI_NAME_BYTES_MAX) {
-    throw new ConfigError(
+    throw new UsageError(
       'target-name',
       `${quoted(targetName)} is not an iSCSI name; use the form iqn.2026-11.io.example:name`,
       { targetName },

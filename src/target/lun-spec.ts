@@ -1,4 +1,4 @@
-import { ConfigError } from '../common/errors.js';
+import { UsageError } from '../common/errors.js';
 import { FILE_STORE_BYTES_MAX, MEMORY_STORE_BYTES_MAX } from './limits.js';
 
 /** A logical unit's storage as the command line names it. */
@@ -20,7 +20,7 @@ const SIZE_MULTIPLE_BYTES = 512;
 
 /**
  * `memory:SIZE` or `file:PATH[:SIZE]`, SIZE in bytes or with K, M, G or T for powers of 1024. What follows the last
- * colon of a file is its size when it looks like one. @throws ConfigError
+ * colon of a file is its size when it looks like one. @throws UsageError
  */
 export function parseLunSpec(text: string): LunSpec {
   if (text.startsWith('memory:')) return memorySpec(text, text.slice('memory:'.length));
@@ -66,6 +66,6 @@ function checkSize(text: string, sizeBytes: number, maxBytes: number): void {
     throw specError(text, `is above the ${maxBytes} bytes that are possible`);
 }
 
-function specError(text: string, what: string): ConfigError {
-  return new ConfigError('lun', `the LUN ${JSON.stringify(text)} ${what}`, { lun: text });
+function specError(text: string, what: string): UsageError {
+  return new UsageError('lun', `the LUN ${JSON.stringify(text)} ${what}`, { lun: text });
 }

@@ -81,6 +81,65 @@ describe('a file LUN', () => {
   });
 });
 
+describe('wrong usage ends with status 2, in English, and what cannot be had with 1', () => {
+  it.each<[number, RegExp, string[]]>([
+    [2, /command is missing/, []],
+    [2, /Did you mean serve/, ['srve']],
+    [2, /^iser-nbd: Unknown argument: read-only /, ['target', '--lun', 'memory:1M', '--read-only']],
+    [2, /an argument is missing: iser-nbd info <url>/, ['info']],
+    [2, /no LUN: add --lun/, ['target']],
+    [2, /--log-level is given more than once/, ['serve', '--log-level=info', '--log-level=warn']],
+    [2, /following: listen/, ['serve', '--listen']],
+    [2, /--read-only takes no value/, ['serve', '--read-only=perhaps']],
+    [2, /in brackets/, ['serve', '--listen', '::1:10809']],
+    [2, /no exports/, ['serve', '--config', '-']],
+    [2, /needs a size/, ['info', 'memory:lots']],
+    [2, /none of the exports/, ['serve', '--default-export', 'x']],
+    [2, /--tls on needs/, ['serve', '--tls', 'on']],
+    [1, /cannot read the configuration/, ['serve', '--config', '/nonexistent/serve.yaml']],
+    [
+      1,
+      /the directory \/nonexistent does not exist; make it/,
+      ['serve', '--unix', '/nonexistent/x'],
+    ],
+    [1, /no such address/, ['target', '--lun', 'memory:1M', '--listen', '203.0.113.1:3260']],
+  ])('%i: %s', async (expected, words, args) => {
+    const { status, stdout, stderr } = await iserNbd(args, { LANG: 'de_DE.UTF-8' });
+    // Above it may be what it had to log.
+    const complaint = stderr.trimEnd().split('\n').at(-1);
+    expect(complaint).toMatch(words);
+    expect({ status, stdout }).toEqual({ status: expected, stdout: '' });
+  });
+
+  it('and --config - reads standard input', async () => {
+    const path = folder.path('stdin.yaml');
+    writeFileSync(path, 'exports:\n  - { name: fromstdin, url: memory:1M }\n');
+    const args = ['serve', '--config', '-', '--listen', '127.0.0.1:0'];
+    const through = ['sh', '-c', 'exec "$@" < "$0"', path];
+    const program = await Program.start(args, 1, {}, through);
+    expect(program.ready[0]).toMatch(/\/fromstdin$/);
+    await program.stop();
+  });
+});
+
+describe('help', () => {
+  it.each([[], ['serve'], ['target'], ['discover'], ['info'], ['completion']])(
+    'of %j fits a terminal, with examples to copy',
+    async (...command: string[]) => {
+      const { status, stdout } = await iserNbd([...command, '--help'], { LANG: 'de_DE.UTF-8' });
+      expect(status).toBe(0);
+      const lines = stdout.split('\n');
+      expect(lines.filter((line) => line.length > 80)).toEqual([]);
+      expect(stdout).toContain('Options:');
+      const examples = lines.slice(lines.indexOf('Examples:') + 1);
+      if (command[0] !== 'serve') return;
+      expect(examples).toContain(
+        '  iser-nbd serve --export disk=iser://192.0.2.1/iqn.2026-11.io.example:lab/0',
+      );
+    },
+  );
+});
+
 describe('a mistake ends in one line and a non-zero status', () => {
   it.each<[string, () => string[], RegExp]>([
     ['no command', () => [], /command is missing/],

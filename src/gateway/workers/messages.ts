@@ -87,6 +87,7 @@ export interface StartFailure {
   /** What an IserNbdError has; null for anything else, which is a bug. */
   readonly code: string | null;
   readonly facts: ErrorFacts;
+  readonly isUsage: boolean;
 }
 
 /** How a process ended. */

@@ -1,4 +1,4 @@
-import { IserNbdError, messageOf } from '../../common/errors.js';
+import { IserNbdError, UsageError, messageOf } from '../../common/errors.js';
 import type { StartFailure } from './messages.js';
 
 /** An error as it can be sent to another process. */
@@ -8,12 +8,14 @@ export function packError(error: unknown): StartFailure {
     stack: error instanceof Error ? (error.stack ?? '') : '',
     code: error instanceof IserNbdError ? error.code : null,
     facts: error instanceof IserNbdError ? error.facts : {},
+    isUsage: error instanceof UsageError,
   };
 }
 
 /** The error again, which for a user is what it would have been in one process. */
-export function unpackError({ message, stack, code, facts }: StartFailure): Error {
-  const error = code === null ? new Error(message) : new IserNbdError(code, message, facts);
+export function unpackError({ message, stack, code, facts, isUsage }: StartFailure): Error {
+  const Kind = isUsage ? UsageError : IserNbdError;
+  const error = code === null ? new Error(message) : new Kind(code, message, facts);
   if (stack !== '') error.stack = stack;
   return error;
 }
