@@ -413,7 +413,7 @@ describe('the end of workers', () => {
 describe('a start with workers', () => {
   it.each(['0', '33', '-1', 'two', '1.5', ''])('refuses %j of them in one line', async (count) => {
     const { status, stderr } = await iserNbd(['serve', `--workers=${count}`]);
-    expect(status).toBe(1);
+    expect(status).toBe(2);
     expect(stderr).toMatch(/^iser-nbd: --workers/);
     expect(stderr.trimEnd().split('\n')).toHaveLength(1);
   });
@@ -450,7 +450,7 @@ describe('a start with workers', () => {
   it('is not for a worker alone', async () => {
     const { status, stderr } = await iserNbd(['serve-worker']);
     expect([status, stderr]).toEqual([
-      1,
+      2,
       'iser-nbd: workers are started by iser-nbd serve --workers N\n',
     ]);
     expect((await iserNbd(['--help'])).stdout).not.toMatch(/serve-worker/);
