@@ -13,7 +13,7 @@ import {
   IserControlHeader,
   decodeControlHeader,
   encodeControlHeader,
-} from '../../src/iser/wire.js';
+} from '../../src/iscsi/iser-header.js';
 import { RequestParser } from '../../src/nbd/request-parser.js';
 import {
   NbdCommand,

@@ -1,5 +1,5 @@
-import type { SessionParameters } from '../iscsi/session-parameters.js';
-import type { LogicalUnit } from '../scsi/inspect.js';
+import type { SessionParameters } from '../initiator/session-parameters.js';
+import type { LogicalUnit } from '../disk/inspect.js';
 import { PROVISIONING_TYPES } from '../scsi/pages.js';
 import type { Report } from './report.js';
 

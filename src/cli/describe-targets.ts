@@ -1,6 +1,6 @@
 import { formatAddress } from '../common/address.js';
 import { printable } from '../common/printable.js';
-import type { DiscoveredTarget } from '../iscsi/initiator.js';
+import type { DiscoveredTarget } from '../initiator/connect.js';
 
 /** What `discover` prints: a target per line, its portals below it. */
 export function describeTargets(targets: readonly DiscoveredTarget[]): string {

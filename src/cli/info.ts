@@ -4,7 +4,7 @@ import { openPath } from '../gateway/lun.js';
 import { escapeJson } from '../common/printable.js';
 import { parseExportUrl } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
-import { inspectLogicalUnit } from '../scsi/inspect.js';
+import { inspectLogicalUnit } from '../disk/inspect.js';
 import { describeLun } from './describe-lun.js';
 import { initiatorContext } from './initiator-context.js';
 import { credentialSources, secretStores, withInitiator, withLogLevel } from './options.js';

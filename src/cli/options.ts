@@ -1,5 +1,5 @@
 import type { Argv } from 'yargs';
-import { POLL_US_MAX } from '../common/busy-poll.js';
+import { POLL_US_MAX } from '../socket/busy-poll.js';
 import { UsageError } from '../common/errors.js';
 import {
   CHAP_ALGORITHMS,

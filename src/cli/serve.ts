@@ -6,7 +6,7 @@ import { Gateway } from '../gateway/gateway.js';
 import type { GatewayConfig } from '../gateway/gateway.js';
 import type { Serving } from '../gateway/serving.js';
 import { processSpawner } from '../gateway/workers/worker-process.js';
-import { WorkerGateway } from '../gateway/workers/worker-gateway.js';
+import { WorkerGateway } from '../gateway/workers/primary-gateway.js';
 import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
 import type { LogLevel, Logger } from '../observe/log.js';

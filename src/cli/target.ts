@@ -1,6 +1,6 @@
 import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { formatUriAddress } from '../common/address.js';
-import { busyPoller } from '../common/busy-poll.js';
+import { busyPoller } from '../socket/busy-poll.js';
 import { systemClock } from '../common/clock.js';
 import { UsageError } from '../common/errors.js';
 import { parseListenAddress } from '../common/listen-address.js';
@@ -8,10 +8,10 @@ import { planListening } from '../common/listen-plan.js';
 import { loadCredentials } from '../gateway/credentials.js';
 import { ISCSI_PORT } from '../gateway/url.js';
 import { createLogger } from '../observe/log.js';
-import { parseLunSpec } from '../target/lun-spec.js';
-import { TargetPortal } from '../target/portal.js';
-import { openStore } from '../target/open-store.js';
-import type { Store } from '../target/store.js';
+import { parseLunSpec } from '../store/lun-spec.js';
+import { TargetPortal } from '../target/session/portal.js';
+import { openStore } from '../store/open-store.js';
+import type { Store } from '../store/store.js';
 import { IwarpTransport } from '../transport/iwarp/transport.js';
 import {
   credentialSources,

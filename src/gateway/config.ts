@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { readFileSync } from 'node:fs';
 import { parse as parseYaml } from 'yaml';
 import { z } from 'zod';
-import { POLL_US_MAX } from '../common/busy-poll.js';
+import { POLL_US_MAX } from '../socket/busy-poll.js';
 import { ConfigError, UsageError, messageOf } from '../common/errors.js';
 import { allowSchema } from './access-config.js';
 import { limitsSchema } from './limits-config.js';

@@ -1,8 +1,8 @@
 import type { Clock } from '../common/clock.js';
 import type { Logger } from '../observe/log.js';
-import { parseLunSpec } from '../target/lun-spec.js';
-import { openStore } from '../target/open-store.js';
-import { TargetPortal } from '../target/portal.js';
+import { parseLunSpec } from '../store/lun-spec.js';
+import { openStore } from '../store/open-store.js';
+import { TargetPortal } from '../target/session/portal.js';
 import { MemoryFabric } from '../transport/memory/fabric.js';
 import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
 

@@ -1,4 +1,4 @@
-import { busyPoller } from '../common/busy-poll.js';
+import { busyPoller } from '../socket/busy-poll.js';
 import type { Clock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
 import { SlabPool } from '../common/slab.js';

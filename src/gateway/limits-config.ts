@@ -3,7 +3,7 @@ import { UsageError } from '../common/errors.js';
 import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../common/slab.js';
 import { VANISHED_MS_MIN } from '../nbd/limits.js';
 import type { NbdLimits } from '../nbd/limits.js';
-import { parseSize } from '../target/lun-spec.js';
+import { parseSize } from '../store/lun-spec.js';
 
 const MIB = 1024 * 1024;
 /** Two slots of every size class: the least with which nobody has to wait for ever. */

@@ -1,6 +1,6 @@
-import { ScsiError } from '../scsi/errors.js';
-import type { ScsiServices } from '../scsi/control.js';
-import { reportLuns } from '../scsi/inspect.js';
+import { ScsiError } from '../disk/errors.js';
+import type { ScsiServices } from '../disk/control.js';
+import { reportLuns } from '../disk/inspect.js';
 import type { ScsiPort } from '../scsi/port.js';
 
 /**

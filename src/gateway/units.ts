@@ -1,7 +1,7 @@
 import { RangeLock } from '../block/range-lock.js';
 import { iscsiNameKey } from '../iscsi/iscsi-name.js';
-import type { ScsiDisk } from '../scsi/disk.js';
-import { compareIdentities } from '../scsi/identity.js';
+import type { ScsiDisk } from '../disk/scsi-disk.js';
+import { compareIdentities } from '../disk/identity.js';
 
 /** A logical unit as this process uses it: by one export or by several, each with a session and a disk of its own. */
 export interface SharedUnit {

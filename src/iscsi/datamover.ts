@@ -3,12 +3,8 @@
  * initiator has it (libiscsi above, ib_iser below). iSCSI fills a command's BHS in place in the datamover's own
  * descriptor; it never learns of work requests or keys.
  */
+import type { DataDirection } from '../common/data-direction.js';
 import type { Slab } from '../common/slab.js';
-import type { DataDirection } from '../scsi/port.js';
-
-export { DataDirection } from '../scsi/port.js';
-
-export const BHS_BYTES = 48;
 
 /** One command's place in the datamover. As many as the session has command slots, made once per connection. */
 export interface DatamoverTask {

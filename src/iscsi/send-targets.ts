@@ -1,6 +1,7 @@
 import { quoted, quotedBytes } from '../common/printable.js';
 import { IscsiProtocolError } from './errors.js';
-import { ISCSI_NAME_BYTES_MAX, ODD_ITEMS_TOLD_MAX } from './limits.js';
+import { ODD_ITEMS_TOLD_MAX } from './limits.js';
+import { ISCSI_NAME_BYTES_MAX } from './limits.js';
 import { parseTargetAddress, withScopeOf } from './portal.js';
 import type { Portal, TargetPortal } from './portal.js';
 import { splitText } from './text.js';

@@ -21,9 +21,8 @@
  * numbers into them. 64-bit fields never become a BigInt.
  */
 
-import { BHS_BYTES } from './datamover.js';
-
-export { BHS_BYTES };
+/** A basic header segment. */
+export const BHS_BYTES = 48;
 
 export const OPCODE_MASK = 0x3f;
 export const IMMEDIATE_FLAG = 0x40;

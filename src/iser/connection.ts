@@ -57,7 +57,7 @@ import {
   encodeCmPrivateData,
   SEND_WITH_INVALIDATE_NOT_SUPPORTED,
   ZERO_BASED_ADDRESS_NOT_SUPPORTED,
-} from './wire.js';
+} from '../iscsi/iser-header.js';
 
 export interface IserConnectionOptions {
   readonly transport: RdmaTransport;

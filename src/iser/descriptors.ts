@@ -8,7 +8,7 @@ import {
   ISER_HEADERS_BYTES,
   LOGIN_DATA_BYTES_MAX,
   LOGIN_RECEIVE_BYTES,
-} from './wire.js';
+} from '../iscsi/iser-header.js';
 
 /** `enum iser_desc_type`: what a TX descriptor carries. */
 export const TxType = { command: 0, control: 1, dataOut: 2 } as const;

@@ -11,7 +11,7 @@ import { protocolBroken } from './errors.js';
 import { RECEIVE_DATA_BYTES } from './limits.js';
 import { problemWithInvalidate, problemWithReceived } from './received-pdu.js';
 import { IserTask } from './task.js';
-import { ISER_HEADER_BYTES, ISER_HEADERS_BYTES } from './wire.js';
+import { ISER_HEADER_BYTES, ISER_HEADERS_BYTES } from '../iscsi/iser-header.js';
 
 /**
  * The receiving half of a connection: the receive for login, the ring for the full feature phase, and the checks that

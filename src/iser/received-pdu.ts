@@ -7,7 +7,7 @@ import {
   iserHeaderTypeName,
   isHelloReject,
   readIserHeaderType,
-} from './wire.js';
+} from '../iscsi/iser-header.js';
 
 /**
  * Is a received message of `byteLength` bytes at `offset` an iSCSI PDU as iSER carries it? Null if so, else a clause

@@ -1,6 +1,6 @@
 import type { Slab } from '../common/slab.js';
 import type { DatamoverTask } from '../iscsi/datamover.js';
-import { DataDirection } from '../iscsi/datamover.js';
+import { DataDirection } from '../common/data-direction.js';
 import type { IserConnection } from './connection.js';
 import type { TxDescriptor } from './descriptors.js';
 import { DataBuffer, MemoryRegistration } from './registration.js';

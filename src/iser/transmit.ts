@@ -1,5 +1,6 @@
 import { assert } from '../common/assert.js';
-import { BHS_BYTES, DataDirection } from '../iscsi/datamover.js';
+import { DataDirection } from '../common/data-direction.js';
+import { BHS_BYTES } from '../iscsi/wire.js';
 import { opcodeAt, paddedLength } from '../iscsi/wire.js';
 import { Opcode } from '../iscsi/codes.js';
 import { Access } from '../transport/verbs.js';
@@ -11,7 +12,7 @@ import { controlOverrun, registrationRefused } from './errors.js';
 import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, SEND_DATA_BYTES_MAX } from './limits.js';
 import type { DataIndex } from './task.js';
 import { DATA_IN, DATA_OUT, IserTask } from './task.js';
-import { encodeControlHeader, encodePlainHeader, IserControlHeader } from './wire.js';
+import { encodeControlHeader, encodePlainHeader, IserControlHeader } from '../iscsi/iser-header.js';
 
 /**
  * The sending half of a connection (iser_initiator.c): tasks and TX descriptors, and what goes into them.

@@ -9,16 +9,16 @@ export type { BlockDevice, BlockDeviceInfo, BlockExtent } from '../block/device.
 
 export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
 export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap-algorithm.js';
-export { connectSession, discoverTargets } from '../iscsi/initiator.js';
-export type { DiscoveredTarget, SessionConnectOptions } from '../iscsi/initiator.js';
-export type { IscsiSession } from '../iscsi/session.js';
+export { connectSession, discoverTargets } from '../initiator/connect.js';
+export type { DiscoveredTarget, SessionConnectOptions } from '../initiator/connect.js';
+export type { IscsiSession } from '../initiator/session.js';
 export { connectIser } from '../iser/initiator.js';
 export type { IserConnectOptions } from '../iser/initiator.js';
 export { IserModule } from '../iser/module.js';
 export type { IserModuleOptions } from '../iser/module.js';
-export { ScsiDisk } from '../scsi/disk.js';
-export { inspectLogicalUnit } from '../scsi/inspect.js';
-export type { LogicalUnit } from '../scsi/inspect.js';
+export { ScsiDisk } from '../disk/scsi-disk.js';
+export { inspectLogicalUnit } from '../disk/inspect.js';
+export type { LogicalUnit } from '../disk/inspect.js';
 export { ScsiCommand } from '../scsi/port.js';
 export type { ScsiPort } from '../scsi/port.js';
 export { IwarpTransport } from '../transport/iwarp/transport.js';

@@ -1,16 +1,16 @@
 /** `iser-nbd/target`: an iSER target, for labs and for tests of initiators. docs/library.md shows it at work. */
-export { FaultPlan } from '../target/faults.js';
-export type { Fault, FaultFilter, FaultInjector } from '../target/faults.js';
+export { FaultPlan } from '../target/session/faults.js';
+export type { Fault, FaultFilter, FaultInjector } from '../target/session/faults.js';
 export { Asc, SenseKey } from '../scsi/sense.js';
-export type { LoginRedirect } from '../target/login-policy.js';
-export { parseLunSpec } from '../target/lun-spec.js';
-export type { LunSpec } from '../target/lun-spec.js';
-export { openStore } from '../target/open-store.js';
-export type { OpenStoreOptions } from '../target/open-store.js';
-export { TargetPortal } from '../target/portal.js';
-export type { TargetPortalOptions } from '../target/portal.js';
-export { CompletionList, StoreOp, StoreRequest, StoreStatus } from '../target/store.js';
-export type { Store } from '../target/store.js';
+export type { LoginRedirect } from '../target/session/login-policy.js';
+export { parseLunSpec } from '../store/lun-spec.js';
+export type { LunSpec } from '../store/lun-spec.js';
+export { openStore } from '../store/open-store.js';
+export type { OpenStoreOptions } from '../store/open-store.js';
+export { TargetPortal } from '../target/session/portal.js';
+export type { TargetPortalOptions } from '../target/session/portal.js';
+export { CompletionList, StoreOp, StoreRequest, StoreStatus } from '../store/store.js';
+export type { Store } from '../store/store.js';
 
 export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
 export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap-algorithm.js';

@@ -1,6 +1,6 @@
 import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
-import type { DataSocket, DataSocketHandler, Flushable } from '../common/data-socket.js';
+import type { DataSocket, DataSocketHandler, Flushable } from '../socket/data-socket.js';
 import type { SlabShare } from '../common/slab-share.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../common/clock.js';
-import { readTcpTable } from '../common/tcp-table.js';
-import type { TcpState } from '../common/tcp-table.js';
+import { readTcpTable } from '../socket/tcp-table.js';
+import type { TcpState } from '../socket/tcp-table.js';
 import { PROBE_BURST_MS, PROBE_IDLE_MS, PROBE_REST_MS, PROBE_ROUNDS } from './limits.js';
 
 /** A TCP client whose host may be gone. */

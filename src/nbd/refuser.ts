@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../common/clock.js';
-import { DataSocket } from '../common/data-socket.js';
-import type { DataSocketHandler } from '../common/data-socket.js';
+import { DataSocket } from '../socket/data-socket.js';
+import type { DataSocketHandler } from '../socket/data-socket.js';
 import type { ExportTable } from './export.js';
 import { DEFAULT_LIMITS, REFUSALS_MAX, REFUSAL_MS } from './limits.js';
 import { Negotiation } from './negotiation.js';

@@ -1,4 +1,4 @@
-import type { Flushable } from '../common/data-socket.js';
+import type { Flushable } from '../socket/data-socket.js';
 import type { ExportCounters } from './counters.js';
 import type { ReplyFormat } from './replies.js';
 import type { NbdRequest } from './request.js';

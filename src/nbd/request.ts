@@ -1,5 +1,5 @@
 import { BlockRequest } from '../block/device.js';
-import type { Flushable } from '../common/data-socket.js';
+import type { Flushable } from '../socket/data-socket.js';
 import type { Requester } from '../common/requester.js';
 import type { BufferSlot } from '../common/slab.js';
 import type { ReadJob } from './chunked-reads.js';

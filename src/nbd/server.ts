@@ -1,6 +1,6 @@
 import { assert } from '../common/assert.js';
 import type { Clock } from '../common/clock.js';
-import { DataSocket } from '../common/data-socket.js';
+import { DataSocket } from '../socket/data-socket.js';
 import type { SlabPool } from '../common/slab.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';

@@ -3,7 +3,7 @@ import { Socket, connect, createServer } from 'node:net';
 import type { Server } from 'node:net';
 import { dirname } from 'node:path';
 import type { HostAndPort } from '../common/address.js';
-import type { SocketHandle } from '../common/data-socket.js';
+import type { SocketHandle } from '../socket/data-socket.js';
 import { ConfigError, messageOf } from '../common/errors.js';
 import { codeOf, listenFailure } from '../common/listen-failure.js';
 import { openPlaces, planListening } from '../common/listen-plan.js';

@@ -1,6 +1,6 @@
 import { BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockRequest } from '../block/device.js';
-import type { Flushable } from '../common/data-socket.js';
+import type { Flushable } from '../socket/data-socket.js';
 import { Requester } from '../common/requester.js';
 import type { SlotSource } from '../common/slab.js';
 import { readSafeU64, safeFromHalves } from '../common/u64.js';

@@ -3,7 +3,7 @@
  * builder that takes an allocation length reads into it. Nothing here allocates.
  */
 import type { Slab } from '../common/slab.js';
-import { DataDirection } from './port.js';
+import { DataDirection } from '../common/data-direction.js';
 import type { ScsiCommand } from './port.js';
 import { CdbFlag, Opcode, ServiceAction, encodeCdb10, encodeCdb16 } from './wire.js';
 

@@ -1,9 +1,7 @@
+import { DataDirection } from '../common/data-direction.js';
 import { NOBODY } from '../common/requester.js';
 import type { Requester } from '../common/requester.js';
 import type { Slab } from '../common/slab.js';
-
-export const DataDirection = { none: 0, in: 1, out: 2 } as const;
-export type DataDirection = (typeof DataDirection)[keyof typeof DataDirection];
 
 /** How the service delivery subsystem did (SAM-5 4.5); `status` and `sense` mean something only at `delivered`. */
 export const DeliveryOutcome = {

@@ -10,7 +10,6 @@
  *   15-17 SKSV 7 and sense key specific                 type 00 information: 2 VALID 7, 4-11 information
  */
 import { readSafeU64, writeSafeU64 } from '../common/u64.js';
-import { BlockStatus } from '../block/device.js';
 
 export const SenseKey = {
   noSense: 0x0,
@@ -303,25 +302,4 @@ export function encodeDescriptorSense(
   view.setUint32(offset + 8, 0x000a_8000);
   writeSafeU64(view, offset + 12, information);
   return DESCRIPTOR_SENSE_BYTES_MAX;
-}
-
-/** What a failed command did: the mapping of an address out of range depends on it. */
-export type SenseContext = 'read' | 'write';
-
-/**
- * The errno that a sense triple becomes. Total: what has no better errno is an I/O error, and so is sense that
- * does not name an error at all, for it came with a status that did.
- */
-export function blockStatusOf(sense: Sense, context: SenseContext): BlockStatus {
-  switch (sense.key) {
-    case SenseKey.dataProtect:
-      return sense.asc === Asc.spaceAllocationFailed
-        ? BlockStatus.noSpace
-        : BlockStatus.notPermitted;
-    case SenseKey.illegalRequest:
-      if (sense.asc !== Asc.lbaOutOfRange) return BlockStatus.ioError;
-      return context === 'write' ? BlockStatus.noSpace : BlockStatus.invalid;
-    default:
-      return BlockStatus.ioError;
-  }
 }

@@ -7,10 +7,10 @@ import { COMPARE_ATTEMPTS_MAX } from '../../src/block/limits.js';
 import { RangeLock } from '../../src/block/range-lock.js';
 import { Requester } from '../../src/common/requester.js';
 import { Slab, SlabPool } from '../../src/common/slab.js';
-import { pattern, read, submit, write } from '../support/block-client.js';
-import { MemoryBlockDevice } from '../support/block-memory-device.js';
-import type { MemoryDeviceOptions } from '../support/block-memory-device.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { pattern, read, submit, write } from '../support/block/client.js';
+import { MemoryBlockDevice } from '../support/block/memory-device.js';
+import type { MemoryDeviceOptions } from '../support/block/memory-device.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 function make(options: MemoryDeviceOptions = {}) {
   const pool = new SlabPool();

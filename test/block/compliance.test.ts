@@ -3,7 +3,7 @@ import { SplittingDevice } from '../../src/block/split.js';
 import type { BlockDevice } from '../../src/block/device.js';
 import { SlabPool } from '../../src/common/slab.js';
 import { blockDeviceSuite } from '../compliance/block-suite.js';
-import { MemoryBlockDevice } from '../support/block-memory-device.js';
+import { MemoryBlockDevice } from '../support/block/memory-device.js';
 
 const CLOSED = () => Promise.resolve();
 

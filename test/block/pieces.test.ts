@@ -4,7 +4,7 @@ import { checkRequest } from '../../src/block/check.js';
 import { BlockOp, BlockRequest, BlockStatus } from '../../src/block/device.js';
 import { ExtentList, clipExtents } from '../../src/block/extents.js';
 import { RequestQueue } from '../../src/block/request-queue.js';
-import { MemoryBlockDevice } from '../support/block-memory-device.js';
+import { MemoryBlockDevice } from '../support/block/memory-device.js';
 
 describe('extents', () => {
   it('become one where neighbours are alike', () => {

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
 import { SPLIT_PIECES_MAX } from '../../src/block/limits.js';
 import { SplittingDevice, nextPieceBytes } from '../../src/block/split.js';
-import { pattern, read, submit, write } from '../support/block-client.js';
-import { MemoryBlockDevice } from '../support/block-memory-device.js';
+import { pattern, read, submit, write } from '../support/block/client.js';
+import { MemoryBlockDevice } from '../support/block/memory-device.js';
 
 const KIB = 1024;
 

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
 import type { BlockDevice } from '../../src/block/device.js';
 import { Slab } from '../../src/common/slab.js';
-import { pattern, read, submit, write } from '../support/block-client.js';
+import { pattern, read, submit, write } from '../support/block/client.js';
 
 /** A device to test: writable, with at least 512 KiB, and nobody else's. */
 export interface BlockFixture {

@@ -7,9 +7,9 @@ import {
   defaultEndpointOptions,
   listen,
   resolve,
-} from '../support/transport-pair.js';
-import { EventLog } from '../support/transport-events.js';
-import { nextTurn } from '../support/transport-work.js';
+} from '../support/transport/pair.js';
+import { EventLog } from '../support/transport/events.js';
+import { nextTurn } from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
 
 /** The most private data that every transport carries in both directions (InfiniBand's connect request). */

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Access, VerbsError, WorkOpcode } from '../../src/transport/verbs.js';
-import type { Endpoint, TestBuffer, TransportPair } from '../support/transport-pair.js';
-import { ALL_ACCESS } from '../support/transport-pair.js';
-import type { CompletionRecord, SendWork } from '../support/transport-work.js';
+import type { Endpoint, TestBuffer, TransportPair } from '../support/transport/pair.js';
+import { ALL_ACCESS } from '../support/transport/pair.js';
+import type { CompletionRecord, SendWork } from '../support/transport/work.js';
 import {
   fillPattern,
   invalidateWork,
@@ -14,7 +14,7 @@ import {
   sendInvalidateWork,
   sendWork,
   writeWork,
-} from '../support/transport-work.js';
+} from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
 
 const MIB = 1024 * 1024;

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe } from 'vitest';
-import type { PairOptions, TransportPair, TransportUnderTest } from '../support/transport-pair.js';
-import { connectPair } from '../support/transport-pair.js';
+import type { PairOptions, TransportPair, TransportUnderTest } from '../support/transport/pair.js';
+import { connectPair } from '../support/transport/pair.js';
 import { connectionTests } from './transport-connection.js';
 import { dataTests } from './transport-data.js';
 import { teardownTests } from './transport-teardown.js';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { VerbsError } from '../../src/transport/verbs.js';
-import type { Endpoint, TestBuffer, TransportPair } from '../support/transport-pair.js';
-import type { ReceiveWork, SendWork } from '../support/transport-work.js';
+import type { Endpoint, TestBuffer, TransportPair } from '../support/transport/pair.js';
+import type { ReceiveWork, SendWork } from '../support/transport/work.js';
 import {
   fillPattern,
   nextTurn,
@@ -9,7 +9,7 @@ import {
   remoteAt,
   sendWork,
   writeWork,
-} from '../support/transport-work.js';
+} from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
 
 /** How a connection can end. Each leaves both sides with everything completed. */

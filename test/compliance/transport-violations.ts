@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { Access, WorkOpcode } from '../../src/transport/verbs.js';
-import type { Endpoint, TestBuffer, TransportPair } from '../support/transport-pair.js';
-import { ALL_ACCESS } from '../support/transport-pair.js';
-import type { Remote } from '../support/transport-work.js';
+import type { Endpoint, TestBuffer, TransportPair } from '../support/transport/pair.js';
+import { ALL_ACCESS } from '../support/transport/pair.js';
+import type { Remote } from '../support/transport/work.js';
 import {
   fillPattern,
   invalidateWork,
@@ -13,7 +13,7 @@ import {
   sendInvalidateWork,
   sendWork,
   writeWork,
-} from '../support/transport-work.js';
+} from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
 
 const REGION_BYTES = 8192;

@@ -1,4 +1,4 @@
-import { BLOCK } from '../support/target-cdbs.js';
+import { BLOCK } from '../support/target/cdbs.js';
 
 /** A command that changes blocks. Its times are those of the history's own clock. */
 export interface BlockChange {

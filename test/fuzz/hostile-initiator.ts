@@ -21,14 +21,18 @@ import {
 } from '../../src/iscsi/request-wire.js';
 import { encodeText } from '../../src/iscsi/text.js';
 import { encodeLun } from '../../src/iscsi/wire.js';
-import { ISER_HEADERS_BYTES, IserControlHeader, encodeControlHeader } from '../../src/iser/wire.js';
-import { MemoryStore } from '../../src/target/memory-store.js';
+import {
+  ISER_HEADERS_BYTES,
+  IserControlHeader,
+  encodeControlHeader,
+} from '../../src/iscsi/iser-header.js';
+import { MemoryStore } from '../../src/store/memory-store.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
-import { iserHeader } from '../support/iwarp-parties.js';
-import { mpaFrame } from '../support/iwarp-frames.js';
-import { BLOCK, pattern, read16, write16 } from '../support/target-cdbs.js';
-import { TARGET_NAME, TargetBed } from '../support/target-bed.js';
-import type { TestInitiator } from '../support/target-initiator.js';
+import { iserHeader } from '../support/iwarp/parties.js';
+import { mpaFrame } from '../support/iwarp/frames.js';
+import { BLOCK, pattern, read16, write16 } from '../support/target/cdbs.js';
+import { TARGET_NAME, TargetBed } from '../support/target/bed.js';
+import type { TestInitiator } from '../support/target/initiator.js';
 import { BugLog } from './bug-log.js';
 import { FuzzInput } from './fuzz-input.js';
 import { HostileWriter, StreamReader, check, overwrite, turnsUntil } from './hostile-stream.js';
@@ -95,7 +99,7 @@ class Bench {
   async askWitness(): Promise<void> {
     if (this.#inputs++ % 8 !== 0) return;
     if (this.#witness === null) {
-      const { TestInitiator: Initiator } = await import('../support/target-initiator.js');
+      const { TestInitiator: Initiator } = await import('../support/target/initiator.js');
       this.#witness = await Initiator.connect(new IwarpTransport(), this.bed.address);
       const { pdu } = await this.#witness.login(TARGET_NAME, {}, 0x77);
       check(pdu.statusClass === 0, 'the witness cannot log in');

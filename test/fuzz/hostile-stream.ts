@@ -1,5 +1,5 @@
 import { crc32c } from '../../src/common/crc32c.js';
-import { ISER_HEADERS_BYTES } from '../../src/iser/wire.js';
+import { ISER_HEADERS_BYTES } from '../../src/iscsi/iser-header.js';
 import type { FuzzInput } from './fuzz-input.js';
 
 const SEGMENT_BYTES = [1, 16, 28, 64, 76, 512, 4096];

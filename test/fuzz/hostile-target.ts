@@ -4,7 +4,7 @@ import { ManualClock } from '../../src/common/clock.js';
 import { IserNbdError } from '../../src/common/errors.js';
 import { Slab } from '../../src/common/slab.js';
 import { LoginStage, Opcode } from '../../src/iscsi/codes.js';
-import { connectSession } from '../../src/iscsi/initiator.js';
+import { connectSession } from '../../src/initiator/connect.js';
 import {
   AsyncMessagePdu,
   LoginResponsePdu,
@@ -23,7 +23,7 @@ import {
   encodeTaskManagementResponse,
   encodeTextResponse,
 } from '../../src/iscsi/response-wire.js';
-import type { IscsiSession } from '../../src/iscsi/session.js';
+import type { IscsiSession } from '../../src/initiator/session.js';
 import { encodeText } from '../../src/iscsi/text.js';
 import { RESERVED_TAG, opcodeAt, taskTagAt } from '../../src/iscsi/wire.js';
 import { connectIser } from '../../src/iser/initiator.js';
@@ -33,12 +33,13 @@ import {
   IserControlHeader,
   decodeControlHeader,
   encodePlainHeader,
-} from '../../src/iser/wire.js';
-import { DataDirection, ScsiCommand } from '../../src/scsi/port.js';
+} from '../../src/iscsi/iser-header.js';
+import { ScsiCommand } from '../../src/scsi/port.js';
+import { DataDirection } from '../../src/common/data-direction.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
-import { iserHeader } from '../support/iwarp-parties.js';
-import { mpaFrame } from '../support/iwarp-frames.js';
-import { read16, write16 } from '../support/target-cdbs.js';
+import { iserHeader } from '../support/iwarp/parties.js';
+import { mpaFrame } from '../support/iwarp/frames.js';
+import { read16, write16 } from '../support/target/cdbs.js';
 import { BugLog } from './bug-log.js';
 import { FuzzInput } from './fuzz-input.js';
 import { HostileWriter, StreamReader, check, overwrite, turnsUntil } from './hostile-stream.js';

@@ -3,8 +3,8 @@ import { NbdExport, fixedExports } from '../../src/nbd/export.js';
 import type { ExportTerms } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { Negotiation } from '../../src/nbd/negotiation.js';
-import { OPT, infoData, metaData, option, u32 } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { OPT, infoData, metaData, option, u32 } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 import { FuzzInput } from './fuzz-input.js';
 
 const NAMES = ['disk', 'größe'];

@@ -1,8 +1,8 @@
 import { BlockStatus } from '../../src/block/device.js';
-import { extendedRequest, request } from '../support/nbd-client.js';
-import { ReplyDecoder } from '../support/nbd-decoder.js';
-import type { Style } from '../support/nbd-decoder.js';
-import { SIZE, TransmissionBed } from '../support/nbd-transmission-bed.js';
+import { extendedRequest, request } from '../support/nbd/client.js';
+import { ReplyDecoder } from '../support/nbd/decoder.js';
+import type { Style } from '../support/nbd/decoder.js';
+import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
 import { FuzzInput } from './fuzz-input.js';
 
 const KIB = 1024;

@@ -1,5 +1,5 @@
-import { MemoryStore } from '../../src/target/memory-store.js';
-import type { StoreRequest } from '../../src/target/store.js';
+import { MemoryStore } from '../../src/store/memory-store.js';
+import type { StoreRequest } from '../../src/store/store.js';
 import type { Random } from './random.js';
 
 const TURNS_MAX = 6;

@@ -1,6 +1,6 @@
 import { Opcode, TaskManagementFunction } from '../../src/iscsi/codes.js';
 import { ScsiResponsePdu, decodeScsiResponse } from '../../src/iscsi/response-wire.js';
-import type { CommandOptions, ReceivedPdu, TestInitiator } from '../support/target-initiator.js';
+import type { CommandOptions, ReceivedPdu, TestInitiator } from '../support/target/initiator.js';
 import type { Random } from './random.js';
 import type { CarriedCommand, CommandCarrier } from './storage-commands.js';
 

@@ -1,6 +1,6 @@
-import { CHUNK_BYTES } from '../../src/target/limits.js';
-import { BLOCK, read16, write16 } from '../support/target-cdbs.js';
-import type { CommandOptions } from '../support/target-initiator.js';
+import { CHUNK_BYTES } from '../../src/store/limits.js';
+import { BLOCK, read16, write16 } from '../support/target/cdbs.js';
+import type { CommandOptions } from '../support/target/initiator.js';
 import { dataOf, sameDataOf } from './block-history.js';
 import type { BlockChange, BlockHistory, ChangeOutcome } from './block-history.js';
 import type { Random } from './random.js';

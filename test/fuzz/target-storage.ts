@@ -1,9 +1,9 @@
-import { CHUNK_BYTES } from '../../src/target/limits.js';
-import { MemoryStore } from '../../src/target/memory-store.js';
+import { CHUNK_BYTES } from '../../src/store/limits.js';
+import { MemoryStore } from '../../src/store/memory-store.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
-import { BLOCK } from '../support/target-cdbs.js';
-import { TARGET_NAME, TargetBed } from '../support/target-bed.js';
-import { TestInitiator } from '../support/target-initiator.js';
+import { BLOCK } from '../support/target/cdbs.js';
+import { TARGET_NAME, TargetBed } from '../support/target/bed.js';
+import { TestInitiator } from '../support/target/initiator.js';
 import { BlockHistory } from './block-history.js';
 import { OvertakingStore } from './overtaking-store.js';
 import { Random } from './random.js';

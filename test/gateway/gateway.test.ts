@@ -14,13 +14,13 @@ import type { AccessRule } from '../../src/nbd/access.js';
 import { parseNetwork } from '../../src/nbd/network.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
-import { MemoryStore } from '../../src/target/memory-store.js';
+import { MemoryStore } from '../../src/store/memory-store.js';
 import { Opcode } from '../../src/scsi/wire.js';
-import { FaultPlan } from '../../src/target/faults.js';
-import { TargetPortal } from '../../src/target/portal.js';
-import type { TargetPortalOptions } from '../../src/target/portal.js';
+import { FaultPlan } from '../../src/target/session/faults.js';
+import { TargetPortal } from '../../src/target/session/portal.js';
+import type { TargetPortalOptions } from '../../src/target/session/portal.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
-import { CMD, NbdTestClient, OPT, option, request } from '../support/nbd-client.js';
+import { CMD, NbdTestClient, OPT, option, request } from '../support/nbd/client.js';
 
 const MIB = 1 << 20;
 const NAME = 'iqn.2026-11.io.example:lab';

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { listedLunAddress } from '../../src/gateway/lun-address.js';
-import { ScsiPortDouble } from '../support/scsi-port.js';
-import { testServices } from '../support/scsi-services.js';
+import { ScsiPortDouble } from '../support/scsi/port.js';
+import { testServices } from '../support/scsi/services.js';
 
 const PERIPHERAL = '0005000000000000';
 const FLAT = '4005000000000000';

@@ -1,15 +1,15 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { busyPoller } from '../../src/common/busy-poll.js';
+import { busyPoller } from '../../src/socket/busy-poll.js';
 import { systemClock } from '../../src/common/clock.js';
 import { Gateway } from '../../src/gateway/gateway.js';
 import { formatAddress } from '../../src/common/address.js';
 import { parseExportUrl } from '../../src/gateway/url.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
-import { MemoryStore } from '../../src/target/memory-store.js';
-import { TargetPortal } from '../../src/target/portal.js';
+import { MemoryStore } from '../../src/store/memory-store.js';
+import { TargetPortal } from '../../src/target/session/portal.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
-import { CMD, NbdTestClient } from '../support/nbd-client.js';
+import { CMD, NbdTestClient } from '../support/nbd/client.js';
 
 const MIB = 1 << 20;
 const NAME = 'iqn.2026-11.io.example:lab';

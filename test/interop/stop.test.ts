@@ -1,7 +1,7 @@
 /** What a client at work sees of an orderly stop: its answers, and the end; never an error. */
 import { randomFillSync } from 'node:crypto';
 import { afterAll, afterEach, describe, expect, it, vi } from 'vitest';
-import { CMD, NbdTestClient, request } from '../support/nbd-client.js';
+import { CMD, NbdTestClient, request } from '../support/nbd/client.js';
 import { Program, temporaryFolder } from './program.js';
 
 const MIB = 1 << 20;

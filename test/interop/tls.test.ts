@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { Credentials } from '../support/nbd-credentials.js';
+import { Credentials } from '../support/nbd/credentials.js';
 import { Program, command, haveTools, mustRun, temporaryFolder } from './program.js';
 
 const MIB = 1024 * 1024;

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import type { ChildProcess, StdioOptions } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { CMD, NbdTestClient, request } from '../support/nbd-client.js';
+import { CMD, NbdTestClient, request } from '../support/nbd/client.js';
 import { Program, haveTools, mustRun, temporaryFolder } from './program.js';
 
 const MIB = 1 << 20;

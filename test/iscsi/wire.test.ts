@@ -27,8 +27,8 @@ import {
   paddedLength,
   taskTagAt,
 } from '../../src/iscsi/wire.js';
-import { TWIN_PDUS, twinDecode, twinEncode } from '../support/iscsi-twin.js';
-import type { TwinPdu } from '../support/iscsi-twin.js';
+import { TWIN_PDUS, twinDecode, twinEncode } from '../support/iscsi/twin.js';
+import type { TwinPdu } from '../support/iscsi/twin.js';
 
 type Codec = (view: DataView, offset: number, pdu: object) => void;
 type PduClass = new () => Record<string, unknown>;

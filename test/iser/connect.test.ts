@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { IserConnectionError } from '../../src/iser/errors.js';
-import { IserBed, settle } from '../support/iser-upper-layer.js';
-import type { IserBedOptions } from '../support/iser-upper-layer.js';
+import { IserBed, settle } from '../support/iser/upper-layer.js';
+import type { IserBedOptions } from '../support/iser/upper-layer.js';
 
 let bed: IserBed | null = null;
 

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
 import { WorkStatus } from '../../src/transport/verbs.js';
-import type { IserBedOptions } from '../support/iser-upper-layer.js';
-import { IserBed } from '../support/iser-upper-layer.js';
+import type { IserBedOptions } from '../support/iser/upper-layer.js';
+import { IserBed } from '../support/iser/upper-layer.js';
 
 let bed: IserBed;
 

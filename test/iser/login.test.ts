@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { bhsOf, IserBed, Op, settle } from '../support/iser-upper-layer.js';
+import { bhsOf, IserBed, Op, settle } from '../support/iser/upper-layer.js';
 
 let bed: IserBed;
 

@@ -1,11 +1,11 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it, vi } from 'vitest';
-import { DataDirection } from '../../src/iscsi/datamover.js';
+import { DataDirection } from '../../src/common/data-direction.js';
 import type { TxDescriptor } from '../../src/iser/descriptors.js';
 import { commandsThatFit, COMMANDS_MAX, queueSizesFor } from '../../src/iser/limits.js';
 import type { SendWorkRequest } from '../../src/transport/verbs.js';
 import { WorkCompletion, WorkOpcode } from '../../src/transport/verbs.js';
-import { bhsOf, IserBed, Op, settle } from '../support/iser-upper-layer.js';
+import { bhsOf, IserBed, Op, settle } from '../support/iser/upper-layer.js';
 
 let bed: IserBed | null = null;
 

@@ -4,7 +4,7 @@ import type { AccessRule, Peer } from '../../src/nbd/access.js';
 import { certificateNames } from '../../src/nbd/certificate-names.js';
 import { NbdExport, fixedExports } from '../../src/nbd/export.js';
 import { parseNetwork } from '../../src/nbd/network.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const ANYBODY: AccessRule = { certificates: null, psk: null, networks: null };
 const STRANGER: Peer = { address: '198.51.100.1', certificateNames: [], pskIdentity: null };

@@ -4,9 +4,9 @@ import { NbdExport, fixedExports } from '../../src/nbd/export.js';
 import type { ExportTerms } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { Negotiation } from '../../src/nbd/negotiation.js';
-import { OPT, infoData, metaData, option, parseOptionReplies, u32 } from '../support/nbd-client.js';
-import type { OptionReplyMessage } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { OPT, infoData, metaData, option, parseOptionReplies, u32 } from '../support/nbd/client.js';
+import type { OptionReplyMessage } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const [ACK, INFO, META_CONTEXT] = [1, 3, 4];
 const [ERR_INVALID, ERR_UNKNOWN, ERR_TOO_BIG, ERR_EXT_HEADER_REQD] = [

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { CMD, parseSimpleReply, request } from '../support/nbd-client.js';
-import type { NbdTestClient } from '../support/nbd-client.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
-import type { NbdBedOptions } from '../support/nbd-bed.js';
+import { CMD, parseSimpleReply, request } from '../support/nbd/client.js';
+import type { NbdTestClient } from '../support/nbd/client.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import type { NbdBedOptions } from '../support/nbd/bed.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -2,9 +2,9 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockStatus } from '../../src/block/device.js';
 import { boundExtents } from '../../src/nbd/block-status.js';
-import { CMD, FUA, REQ_ONE, hex, request } from '../support/nbd-client.js';
-import { Conversation } from '../support/nbd-conversation.js';
-import { SIZE, TransmissionBed } from '../support/nbd-transmission-bed.js';
+import { CMD, FUA, REQ_ONE, hex, request } from '../support/nbd/client.js';
+import { Conversation } from '../support/nbd/conversation.js';
+import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 const [EIO, EINVAL] = [5, 22];

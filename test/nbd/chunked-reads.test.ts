@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockStatus } from '../../src/block/device.js';
-import { CMD } from '../support/nbd-client.js';
-import { Conversation } from '../support/nbd-conversation.js';
-import { SIZE, slots } from '../support/nbd-transmission-bed.js';
+import { CMD } from '../support/nbd/client.js';
+import { Conversation } from '../support/nbd/conversation.js';
+import { SIZE, slots } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 const EIO = 5;

@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import type { BlockDeviceInfo } from '../../src/block/device.js';
 import { checkRequest } from '../../src/nbd/commands.js';
 import { NbdExport, termsOf } from '../../src/nbd/export.js';
-import { CMD, DF, FAST_ZERO, FUA, NO_HOLE } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { CMD, DF, FAST_ZERO, FUA, NO_HOLE } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1024 * 1024;
 const [EPERM, EINVAL, ENOSPC, EOVERFLOW, ENOTSUP] = [1, 22, 28, 75, 95];

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { NbdExport, fixedExports, termsOf } from '../../src/nbd/export.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1024 * 1024;
 

@@ -11,9 +11,9 @@ import {
   request,
   u32,
   u64,
-} from '../support/nbd-client.js';
-import { Conversation } from '../support/nbd-conversation.js';
-import { SIZE, TransmissionBed } from '../support/nbd-transmission-bed.js';
+} from '../support/nbd/client.js';
+import { Conversation } from '../support/nbd/conversation.js';
+import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -1,9 +1,9 @@
 /** A device that answers reads with `ok` and puts nothing into the buffer, as one does behind a target that lies. */
 import { afterEach, describe, expect, it } from 'vitest';
 import { NbdExport } from '../../src/nbd/export.js';
-import { NbdBed } from '../support/nbd-bed.js';
-import { CMD } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { NbdBed } from '../support/nbd/bed.js';
+import { CMD } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1 << 20;
 

@@ -4,11 +4,11 @@
  */
 import { describe, expect, it } from 'vitest';
 import { BlockOp } from '../../src/block/device.js';
-import { CMD, PAYLOAD_LEN, extendedRequest, request } from '../support/nbd-client.js';
-import { ReplyDecoder } from '../support/nbd-decoder.js';
-import type { Style } from '../support/nbd-decoder.js';
-import { SIZE, TransmissionBed } from '../support/nbd-transmission-bed.js';
-import type { TransmissionBedOptions } from '../support/nbd-transmission-bed.js';
+import { CMD, PAYLOAD_LEN, extendedRequest, request } from '../support/nbd/client.js';
+import { ReplyDecoder } from '../support/nbd/decoder.js';
+import type { Style } from '../support/nbd/decoder.js';
+import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
+import type { TransmissionBedOptions } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 /** The longest refused payload that is skipped. */

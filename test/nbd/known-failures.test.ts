@@ -2,9 +2,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { BlockOp } from '../../src/block/device.js';
 import { NbdExport } from '../../src/nbd/export.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
-import { CMD, FUA, OPT, infoData, metaData, option, request, u32 } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { CMD, FUA, OPT, infoData, metaData, option, request, u32 } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1024 * 1024;
 const [ACK, ERR_INVALID, ERR_UNKNOWN] = [1, 0x80000003, 0x80000006];

@@ -1,9 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { REFUSAL_MS } from '../../src/nbd/limits.js';
-import { CMD, OPT, option, request } from '../support/nbd-client.js';
-import type { NbdTestClient } from '../support/nbd-client.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
-import type { NbdBedOptions } from '../support/nbd-bed.js';
+import { CMD, OPT, option, request } from '../support/nbd/client.js';
+import type { NbdTestClient } from '../support/nbd/client.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import type { NbdBedOptions } from '../support/nbd/bed.js';
 import type { NbdAddress } from '../../src/nbd/socket.js';
 
 const KIB = 1024;

@@ -7,8 +7,8 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
 import { parseListenAddress } from '../../src/common/listen-address.js';
 import type { NbdAddress } from '../../src/nbd/socket.js';
-import { CMD } from '../support/nbd-client.js';
-import { NbdBed } from '../support/nbd-bed.js';
+import { CMD } from '../support/nbd/client.js';
+import { NbdBed } from '../support/nbd/bed.js';
 
 let bed: NbdBed;
 let folder: string;

@@ -15,9 +15,9 @@ import {
   u16,
   u32,
   u64,
-} from '../support/nbd-client.js';
-import type { OptionReplyMessage } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+} from '../support/nbd/client.js';
+import type { OptionReplyMessage } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1024 * 1024;
 const [ACK, SERVER, INFO] = [1, 2, 3];

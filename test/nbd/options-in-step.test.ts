@@ -7,8 +7,8 @@ import { NbdExport, fixedExports } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { Negotiation } from '../../src/nbd/negotiation.js';
 import type { TlsStance } from '../../src/nbd/options.js';
-import { OPT, infoData, metaData, option, parseOptionReplies, u32 } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { OPT, infoData, metaData, option, parseOptionReplies, u32 } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const LIMITS = { ...DEFAULT_LIMITS, optionBytesMax: 64, optionSkipBytesMax: 256 };
 const NUMBERS = [...Object.values(OPT), 0, 4, 12, 0xffff_ffff];

@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
-import { CMD, OPT, infoData, option, request } from '../support/nbd-client.js';
-import type { NbdTestClient } from '../support/nbd-client.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
+import { CMD, OPT, infoData, option, request } from '../support/nbd/client.js';
+import type { NbdTestClient } from '../support/nbd/client.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
 
 const ACK = 1;
 const ERR_UNKNOWN = 0x80000006;

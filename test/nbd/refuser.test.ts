@@ -1,8 +1,8 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { REFUSALS_MAX, REFUSAL_MS } from '../../src/nbd/limits.js';
-import { OPT, infoData, option, u32 } from '../support/nbd-client.js';
-import type { NbdTestClient } from '../support/nbd-client.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
+import { OPT, infoData, option, u32 } from '../support/nbd/client.js';
+import type { NbdTestClient } from '../support/nbd/client.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
 import type { NbdAddress } from '../../src/nbd/socket.js';
 
 const [ACK, ERR_POLICY] = [1, 0x80000002];

@@ -1,10 +1,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
 import { NbdExport } from '../../src/nbd/export.js';
-import { CMD, OPT, infoData, option, request } from '../support/nbd-client.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
-import type { NbdBedOptions } from '../support/nbd-bed.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { CMD, OPT, infoData, option, request } from '../support/nbd/client.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import type { NbdBedOptions } from '../support/nbd/bed.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1024 * 1024;
 const ERR_SHUTDOWN = 0x80000007;

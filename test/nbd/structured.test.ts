@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { BlockStatus } from '../../src/block/device.js';
-import { CMD, DF, FAST_ZERO, hex, request } from '../support/nbd-client.js';
-import { Conversation } from '../support/nbd-conversation.js';
-import { TransmissionBed } from '../support/nbd-transmission-bed.js';
+import { CMD, DF, FAST_ZERO, hex, request } from '../support/nbd/client.js';
+import { Conversation } from '../support/nbd/conversation.js';
+import { TransmissionBed } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 const [EIO, EINVAL, ENOSPC, ENOTSUP, EOVERFLOW] = [5, 22, 28, 95, 75];

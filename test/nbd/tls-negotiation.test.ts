@@ -7,8 +7,8 @@ import type { ExportTerms } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { Negotiation } from '../../src/nbd/negotiation.js';
 import type { TlsStance } from '../../src/nbd/options.js';
-import { OPT, infoData, option, parseOptionReplies, u32 } from '../support/nbd-client.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { OPT, infoData, option, parseOptionReplies, u32 } from '../support/nbd/client.js';
+import { RamDevice } from '../support/nbd/device.js';
 
 const MIB = 1024 * 1024;
 const [ACK, ERR_UNSUP, ERR_INVALID, ERR_TLS_REQD, ERR_UNKNOWN] = [

@@ -4,11 +4,11 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { NbdExport } from '../../src/nbd/export.js';
 import { TlsGate } from '../../src/nbd/tls.js';
-import { CMD, OPT, infoData, option, request } from '../support/nbd-client.js';
-import type { NbdTestClient } from '../support/nbd-client.js';
-import { NbdBed, turnsUntil } from '../support/nbd-bed.js';
-import type { NbdBedOptions } from '../support/nbd-bed.js';
-import { RamDevice } from '../support/nbd-device.js';
+import { CMD, OPT, infoData, option, request } from '../support/nbd/client.js';
+import type { NbdTestClient } from '../support/nbd/client.js';
+import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import type { NbdBedOptions } from '../support/nbd/bed.js';
+import { RamDevice } from '../support/nbd/device.js';
 import {
   CERTIFICATE,
   EVERYTHING,
@@ -21,7 +21,7 @@ import {
   required,
   tlsPath,
   x509Client,
-} from '../support/nbd-tls.js';
+} from '../support/nbd/tls.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

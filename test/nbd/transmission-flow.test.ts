@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { BlockOp } from '../../src/block/device.js';
-import { CMD, request } from '../support/nbd-client.js';
-import { TransmissionBed as Bed, slots } from '../support/nbd-transmission-bed.js';
+import { CMD, request } from '../support/nbd/client.js';
+import { TransmissionBed as Bed, slots } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 

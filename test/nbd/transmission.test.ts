@@ -1,8 +1,8 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
-import { CMD, FAST_ZERO, FUA, NO_HOLE, hex, request } from '../support/nbd-client.js';
-import { SIZE, TransmissionBed as Bed, slots } from '../support/nbd-transmission-bed.js';
+import { CMD, FAST_ZERO, FUA, NO_HOLE, hex, request } from '../support/nbd/client.js';
+import { SIZE, TransmissionBed as Bed, slots } from '../support/nbd/transmission-bed.js';
 
 const KIB = 1024;
 const [EPERM, EIO, EINVAL, ENOSPC, ENOTSUP] = [1, 5, 22, 28, 95];

@@ -19,7 +19,7 @@ import {
   replyTypeName,
 } from '../../src/nbd/wire.js';
 import type { RequestHeader } from '../../src/nbd/wire.js';
-import { hex } from '../support/nbd-client.js';
+import { hex } from '../support/nbd/client.js';
 
 /** Bytes written by an encoder into the middle of a buffer of 0xee, whose margins must survive. */
 function encoded(length: number, encode: (view: DataView, at: number) => void): string {

@@ -2,20 +2,20 @@ import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlockStatus } from '../../src/block/device.js';
 import { DeliveryOutcome, ScsiCommand } from '../../src/scsi/port.js';
-import { RetryBudget, describeFailure, judge } from '../../src/scsi/retry.js';
+import { RetryBudget, describeFailure, judge } from '../../src/disk/retry.js';
 import {
   Asc,
   Sense,
   SenseKey,
   ascName,
-  blockStatusOf,
   decodeSense,
   encodeDescriptorSense,
   encodeFixedSense,
   senseKeyName,
 } from '../../src/scsi/sense.js';
+import { blockStatusOf } from '../../src/disk/sense-status.js';
 import { ScsiStatus, scsiStatusName } from '../../src/scsi/wire.js';
-import { WriteLedger } from '../../src/scsi/write-ledger.js';
+import { WriteLedger } from '../../src/disk/write-ledger.js';
 
 function bytesOf(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex.replaceAll(' ', ''), 'hex'));

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { WriteLedger } from '../../src/scsi/write-ledger.js';
+import { WriteLedger } from '../../src/disk/write-ledger.js';
 
 describe('the account of writes and flushes', () => {
   it('does not take a flush for one of writes that ended after it started', () => {

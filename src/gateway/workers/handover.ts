@@ -1,5 +1,5 @@
 import type { Clock, Timer } from '../../common/clock.js';
-import type { SocketHandle } from '../../common/data-socket.js';
+import type { SocketHandle } from '../../socket/data-socket.js';
 import { HANDOVER_MS } from './limits.js';
 
 /** A client on its way to a worker; its handle is open here until it is taken there. */

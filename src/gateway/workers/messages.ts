@@ -1,9 +1,9 @@
 import type { ErrorFacts } from '../../common/errors.js';
-import type { SocketHandle } from '../../common/data-socket.js';
+import type { SocketHandle } from '../../socket/data-socket.js';
 import type { TlsContents } from '../../nbd/tls.js';
 import type { CounterReading } from '../../observe/counter-sums.js';
 import type { LogLevel } from '../../observe/log.js';
-import type { UnitIdentity } from '../../scsi/identity.js';
+import type { UnitIdentity } from '../../disk/identity.js';
 import type { GatewayConfig } from '../gateway.js';
 
 /** The first message to a worker: everything that it needs. Secrets travel here, never by argv or environment. */

@@ -1,13 +1,13 @@
 import type { Clock, Timer } from '../../common/clock.js';
-import type { SocketHandle } from '../../common/data-socket.js';
+import type { SocketHandle } from '../../socket/data-socket.js';
 import type { ClientCountLimits } from '../../nbd/client-counts.js';
 import { ServerCounters } from '../../nbd/counters.js';
 import type { Client } from '../../nbd/socket.js';
 import type { CounterSet } from '../../observe/counters.js';
 import type { Logger } from '../../observe/log.js';
 import { IserNbdError } from '../../common/errors.js';
-import { compareIdentities } from '../../scsi/identity.js';
-import type { UnitIdentity } from '../../scsi/identity.js';
+import { compareIdentities } from '../../disk/identity.js';
+import type { UnitIdentity } from '../../disk/identity.js';
 import { DRAIN_MS } from '../serving.js';
 import type { CountReport } from '../serving.js';
 import { Admission } from './admission.js';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { parseLunSpec } from '../../target/lun-spec.js';
-import { openStore } from '../../target/open-store.js';
-import { TargetPortal } from '../../target/portal.js';
+import { parseLunSpec } from '../../store/lun-spec.js';
+import { openStore } from '../../store/open-store.js';
+import { TargetPortal } from '../../target/session/portal.js';
 import { IwarpTransport } from '../../transport/iwarp/transport.js';
 import { EMBEDDED_TARGET_NAME } from '../embedded.js';
 import type { EmbeddedOptions } from '../embedded.js';

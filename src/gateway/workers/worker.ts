@@ -1,6 +1,6 @@
 import { assert } from '../../common/assert.js';
 import { systemClock } from '../../common/clock.js';
-import type { SocketHandle } from '../../common/data-socket.js';
+import type { SocketHandle } from '../../socket/data-socket.js';
 import { readingsOf } from '../../observe/counter-sums.js';
 import { CounterSet } from '../../observe/counters.js';
 import { createLogger } from '../../observe/log.js';

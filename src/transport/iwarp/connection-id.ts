@@ -4,7 +4,7 @@ import { formatAddress } from '../../common/address.js';
 import type { ListenPlace } from '../../common/listen-plan.js';
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
-import type { DataSocket } from '../../common/data-socket.js';
+import type { DataSocket } from '../../socket/data-socket.js';
 import {
   ConnectionLife,
   ignoreEvent,

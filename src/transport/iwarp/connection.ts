@@ -1,5 +1,5 @@
 import type { Timer } from '../../common/clock.js';
-import type { DataSocket, DataSocketHandler } from '../../common/data-socket.js';
+import type { DataSocket, DataSocketHandler } from '../../socket/data-socket.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
 import { CLOSE_TIMEOUT_MS } from './limits.js';
 import type { MpaAgreement } from './mpa.js';

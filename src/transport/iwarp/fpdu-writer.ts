@@ -1,6 +1,6 @@
 import { assert } from '../../common/assert.js';
 import { crc32c } from '../../common/crc32c.js';
-import type { Flushable } from '../../common/data-socket.js';
+import type { Flushable } from '../../socket/data-socket.js';
 import { FPDU_CRC_BYTES, FPDU_PAD_BYTES_MAX, encodeFpduHeader, padBytesFor } from './wire.js';
 import type { FpduHeader } from './wire.js';
 

@@ -1,6 +1,6 @@
 import type { Timer } from '../../common/clock.js';
-import { DataSocket } from '../../common/data-socket.js';
-import type { DataSocketHandler } from '../../common/data-socket.js';
+import { DataSocket } from '../../socket/data-socket.js';
+import type { DataSocketHandler } from '../../socket/data-socket.js';
 import { messageOf } from '../../common/errors.js';
 import type { ConnectionEvent, ConnectionParameters } from '../verbs.js';
 import { FpduWriter } from './fpdu-writer.js';

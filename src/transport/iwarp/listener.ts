@@ -1,7 +1,7 @@
 import { createServer } from 'node:net';
 import type { Server, Socket } from 'node:net';
-import { DataSocket } from '../../common/data-socket.js';
-import type { DataSocketHandler } from '../../common/data-socket.js';
+import { DataSocket } from '../../socket/data-socket.js';
+import type { DataSocketHandler } from '../../socket/data-socket.js';
 import { codeOf, listenFailure } from '../../common/listen-failure.js';
 import type { ListenPlace } from '../../common/listen-plan.js';
 import { Places } from '../../common/places.js';

@@ -1,5 +1,5 @@
 import type { Timer } from '../../common/clock.js';
-import type { DataSocket, DataSocketHandler } from '../../common/data-socket.js';
+import type { DataSocket, DataSocketHandler } from '../../socket/data-socket.js';
 import type { ConnectionParameters } from '../verbs.js';
 import { CLOSE_TIMEOUT_MS } from './limits.js';
 import { MpaFrameReader, encodeMpaReject, encodeMpaReply, readMpaRequest } from './mpa.js';

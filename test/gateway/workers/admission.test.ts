@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
 import { Admission } from '../../../src/gateway/workers/admission.js';
 import { ADMISSION_MS } from '../../../src/gateway/workers/limits.js';
-import { HandleDouble } from '../../support/scripted-workers.js';
+import { HandleDouble } from '../../support/gateway/scripted-workers.js';
 
 let clock: ManualClock;
 let workers: number[];

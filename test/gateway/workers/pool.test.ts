@@ -11,7 +11,7 @@ import { packError } from '../../../src/gateway/workers/start-failure.js';
 import type { Client } from '../../../src/nbd/socket.js';
 import { CounterSet } from '../../../src/observe/counters.js';
 import { silentLogger } from '../../../src/observe/log.js';
-import { HandleDouble, ScriptedWorkers } from '../../support/scripted-workers.js';
+import { HandleDouble, ScriptedWorkers } from '../../support/gateway/scripted-workers.js';
 
 let clock: ManualClock;
 let workers: ScriptedWorkers;

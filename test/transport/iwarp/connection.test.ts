@@ -4,23 +4,23 @@ import { CLOSE_TIMEOUT_MS } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import type { IwarpOptions } from '../../../src/transport/iwarp/transport.js';
 import type { ConnectionId } from '../../../src/transport/verbs.js';
-import { readFrames, tagged, untagged } from '../../support/iwarp-frames.js';
-import type { RawPeer } from '../../support/iwarp-raw-peer.js';
-import { acceptNext, anyAddress, called, cleanUp } from '../../support/iwarp-parties.js';
+import { readFrames, tagged, untagged } from '../../support/iwarp/frames.js';
+import type { RawPeer } from '../../support/iwarp/raw-peer.js';
+import { acceptNext, anyAddress, called, cleanUp } from '../../support/iwarp/parties.js';
 import {
   Endpoint,
   connectPair,
   defaultEndpointOptions,
   listen,
   resolve,
-} from '../../support/transport-pair.js';
+} from '../../support/transport/pair.js';
 import {
   fillPattern,
   readWork,
   remoteAt,
   sendWork,
   writeWork,
-} from '../../support/transport-work.js';
+} from '../../support/transport/work.js';
 import * as vectors from '../../vectors/iwarp-frames.js';
 
 afterEach(cleanUp);

@@ -6,8 +6,8 @@ import { FpduWriter } from '../../../src/transport/iwarp/fpdu-writer.js';
 import { Terminate } from '../../../src/transport/iwarp/terminate.js';
 import type { TerminateCode } from '../../../src/transport/iwarp/terminate.js';
 import { FpduHeader } from '../../../src/transport/iwarp/wire.js';
-import { fpdu, naiveCrc32c, readFrames, tagged, untagged } from '../../support/iwarp-frames.js';
-import { FakeSink } from '../../support/iwarp-stream.js';
+import { fpdu, naiveCrc32c, readFrames, tagged, untagged } from '../../support/iwarp/frames.js';
+import { FakeSink } from '../../support/iwarp/stream.js';
 import * as vectors from '../../vectors/iwarp-frames.js';
 
 /** Writes down the segments it is given, as text. */

@@ -11,8 +11,8 @@ import {
 import type { CrcMode } from '../../../src/transport/iwarp/mpa.js';
 import { Terminate } from '../../../src/transport/iwarp/terminate.js';
 import type { ConnectionParameters } from '../../../src/transport/verbs.js';
-import { mpaFrame } from '../../support/iwarp-frames.js';
-import type { MpaFields } from '../../support/iwarp-frames.js';
+import { mpaFrame } from '../../support/iwarp/frames.js';
+import type { MpaFields } from '../../support/iwarp/frames.js';
 import * as vectors from '../../vectors/iwarp-frames.js';
 
 const iserHeader = Buffer.from('80000000', 'hex');

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { NUDGES_MAX, NUDGE_FIRST_MS } from '../../../src/transport/iwarp/limits.js';
-import { readFrames, tagged, untagged } from '../../support/iwarp-frames.js';
-import { StreamHarness } from '../../support/iwarp-stream.js';
-import type { HarnessOptions } from '../../support/iwarp-stream.js';
-import { remoteAddress, sendWork, writeWork } from '../../support/transport-work.js';
+import { readFrames, tagged, untagged } from '../../support/iwarp/frames.js';
+import { StreamHarness } from '../../support/iwarp/stream.js';
+import type { HarnessOptions } from '../../support/iwarp/stream.js';
+import { remoteAddress, sendWork, writeWork } from '../../support/transport/work.js';
 
 const KIB = 1024;
 const ENDLESS_MS = NUDGE_FIRST_MS * 2 ** (NUDGES_MAX + 2);

@@ -2,7 +2,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
 import { HALF_OPEN_PER_HOST_MAX } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
-import { mpaFrame, readFrames, untagged } from '../../support/iwarp-frames.js';
+import { mpaFrame, readFrames, untagged } from '../../support/iwarp/frames.js';
 import {
   acceptNext,
   anyAddress,
@@ -10,10 +10,10 @@ import {
   cleanUp,
   iserHeader,
   onCleanUp,
-} from '../../support/iwarp-parties.js';
-import { RawPeer } from '../../support/iwarp-raw-peer.js';
-import { adopt, listen } from '../../support/transport-pair.js';
-import { sendWork } from '../../support/transport-work.js';
+} from '../../support/iwarp/parties.js';
+import { RawPeer } from '../../support/iwarp/raw-peer.js';
+import { adopt, listen } from '../../support/transport/pair.js';
+import { sendWork } from '../../support/transport/work.js';
 import * as vectors from '../../vectors/iwarp-frames.js';
 
 afterEach(cleanUp);

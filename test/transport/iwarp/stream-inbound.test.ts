@@ -2,15 +2,15 @@ import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/transport/verbs.js';
-import { readRequest, tagged, untagged } from '../../support/iwarp-frames.js';
-import { StreamHarness, addressOf } from '../../support/iwarp-stream.js';
-import type { HarnessOptions } from '../../support/iwarp-stream.js';
+import { readRequest, tagged, untagged } from '../../support/iwarp/frames.js';
+import { StreamHarness, addressOf } from '../../support/iwarp/stream.js';
+import type { HarnessOptions } from '../../support/iwarp/stream.js';
 import {
   fillPattern,
   readWork,
   registerWork,
   remoteAddress,
-} from '../../support/transport-work.js';
+} from '../../support/transport/work.js';
 import * as vectors from '../../vectors/iwarp-frames.js';
 
 const send = (sequence: number, payload: Uint8Array, more: object = {}): Buffer =>

@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/transport/verbs.js';
 import { CLOSE_TIMEOUT_MS, TRANSMIT_BYTES_MAX } from '../../../src/transport/iwarp/limits.js';
-import { readRequest, tagged, untagged } from '../../support/iwarp-frames.js';
-import type { ReadFrame } from '../../support/iwarp-frames.js';
-import { StreamHarness, addressOf } from '../../support/iwarp-stream.js';
+import { readRequest, tagged, untagged } from '../../support/iwarp/frames.js';
+import type { ReadFrame } from '../../support/iwarp/frames.js';
+import { StreamHarness, addressOf } from '../../support/iwarp/stream.js';
 import {
   fillPattern,
   readWork,
@@ -12,7 +12,7 @@ import {
   sendInvalidateWork,
   sendWork,
   writeWork,
-} from '../../support/transport-work.js';
+} from '../../support/transport/work.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;

@@ -17,7 +17,7 @@ import {
   rdmapOpcodeName,
   ulpduBytesWithin,
 } from '../../../src/transport/iwarp/wire.js';
-import { fpdu, readRequest, tagged, untagged } from '../../support/iwarp-frames.js';
+import { fpdu, readRequest, tagged, untagged } from '../../support/iwarp/frames.js';
 import * as vectors from '../../vectors/iwarp-frames.js';
 
 const viewOf = (bytes: Buffer): DataView =>

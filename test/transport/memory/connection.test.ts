@@ -2,7 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
 import { MemoryFabric } from '../../../src/transport/memory/fabric.js';
 import { VerbsError } from '../../../src/transport/verbs.js';
-import type { TransportUnderTest } from '../../support/transport-pair.js';
+import type { TransportUnderTest } from '../../support/transport/pair.js';
 import {
   Endpoint,
   adopt,
@@ -10,7 +10,7 @@ import {
   defaultEndpointOptions,
   listen,
   resolve,
-} from '../../support/transport-pair.js';
+} from '../../support/transport/pair.js';
 import {
   nextTurn,
   readWork,
@@ -18,7 +18,7 @@ import {
   sendInvalidateWork,
   sendWork,
   writeWork,
-} from '../../support/transport-work.js';
+} from '../../support/transport/work.js';
 
 function setup(clock = new ManualClock()): TransportUnderTest & { fabric: MemoryFabric } {
   const fabric = new MemoryFabric(clock);

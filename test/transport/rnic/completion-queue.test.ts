@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { InvariantError } from '../../../src/common/assert.js';
 import { SoftCompletionQueue } from '../../../src/transport/rnic/completion-queue.js';
 import { VerbsError, WorkOpcode, WorkStatus } from '../../../src/transport/verbs.js';
-import { RnicBench } from '../../support/transport-rnic.js';
-import { nextTurn } from '../../support/transport-work.js';
+import { RnicBench } from '../../support/transport/rnic.js';
+import { nextTurn } from '../../support/transport/work.js';
 
 function push(queue: SoftCompletionQueue, bench: RnicBench, done: () => void): void {
   queue.push(bench.queuePair, false, 0, WorkOpcode.send, WorkStatus.success, 0, done);

@@ -3,9 +3,9 @@ import { describe, expect, it } from 'vitest';
 import { Fault } from '../../../src/transport/rnic/fault.js';
 import type { SendSlot } from '../../../src/transport/rnic/send-queue.js';
 import { WorkStatus } from '../../../src/transport/verbs.js';
-import { RnicBench } from '../../support/transport-rnic.js';
-import type { SendWork } from '../../support/transport-work.js';
-import { fillPattern, nextTurn, sendWork } from '../../support/transport-work.js';
+import { RnicBench } from '../../support/transport/rnic.js';
+import type { SendWork } from '../../support/transport/work.js';
+import { fillPattern, nextTurn, sendWork } from '../../support/transport/work.js';
 
 const QUEUE_LENGTH = 8;
 

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { Fault } from '../../../src/transport/rnic/fault.js';
 import { RegionSpan } from '../../../src/transport/rnic/placement.js';
 import { Access, VerbsError, WorkStatus } from '../../../src/transport/verbs.js';
-import { ALL_ACCESS } from '../../support/transport-pair.js';
-import { RnicBench } from '../../support/transport-rnic.js';
+import { ALL_ACCESS } from '../../support/transport/pair.js';
+import { RnicBench } from '../../support/transport/rnic.js';
 import {
   invalidateWork,
   nextTurn,
@@ -12,7 +12,7 @@ import {
   remoteAddress,
   sendWork,
   writeWork,
-} from '../../support/transport-work.js';
+} from '../../support/transport/work.js';
 
 const elsewhere = remoteAddress(1, 0n);
 

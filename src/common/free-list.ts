@@ -1,0 +1,49 @@
+import { assert } from './assert.js';
+
+/**
+ * Objects that are made once and used again and again. The one given back last is taken first, as it is still in the
+ * processor's cache. There are never more than `countMax`; who needs another one waits.
+ */
+export class FreeList<T> {
+  readonly countMax: number;
+  readonly #make: () => T;
+  readonly #free: T[] = [];
+  #count = 0;
+
+  /** `make` is called for the first `countMax` objects, one at a time, when they are needed. */
+  constructor(countMax: number, make: () => T) {
+    assert(countMax > 0, 'a free list of nothing');
+    this.countMax = countMax;
+    this.#make = make;
+  }
+
+  /** How many are in use. */
+  get usedCount(): number {
+    return this.#count - this.#free.length;
+  }
+
+  get isExhausted(): boolean {
+    return this.#free.length === 0 && this.#count === this.countMax;
+  }
+
+  /** Null when all are in use. */
+  take(): T | null {
+    const free = this.#free.pop();
+    if (free !== undefined) return free;
+    if (this.#count === this.countMax) return null;
+    this.#count++;
+    return this.#make();
+  }
+
+  /** Gives back what {@link take} returned. */
+  give(item: T): void {
+    assert(this.#free.length < this.#count, 'given back what was not taken');
+    this.#free.push(item);
+  }
+
+  /** Forgets those that nobody uses. */
+  trim(): void {
+    this.#count -= this.#free.length;
+    this.#free.length = 0;
+  }
+}

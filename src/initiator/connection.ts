@@ -1,0 +1,426 @@
+import { assert } from '../common/assert.js';
+import type { Clock, Timer } from '../common/clock.js';
+import { IserNbdError } from '../common/errors.js';
+import type { Logger } from '../observe/log.js';
+import { DeliveryOutcome } from '../scsi/port.js';
+import { DataDirection } from '../common/data-direction.js';
+import type { ScsiCommand } from '../scsi/port.js';
+import { Opcode, ScsiServiceResponse, TaskAttribute, opcodeName } from '../iscsi/codes.js';
+import { ControlPlane } from './control-plane.js';
+import { ControlReplies, unknownTag } from './control-replies.js';
+import type { DatamoverConnection, DatamoverHandler, DatamoverTask } from '../iscsi/datamover.js';
+import { IscsiProtocolError, IscsiSessionError } from '../iscsi/errors.js';
+import {
+  ABORTED_SHARE_LEFT_MIN,
+  CONTROL_PDUS_MAX,
+  DEADLINE_TICK_MS,
+  LOGOUT_CLOSE_MS,
+  READ_BYTES_OUTSTANDING_MAX,
+  WRITE_BYTES_OUTSTANDING_MAX,
+} from './limits.js';
+import { Liveness, ticksFor } from './liveness.js';
+import type { LoginResult } from './login.js';
+import type { LunPort } from './lun-port.js';
+import { isDataMissing, readScsiResult } from './scsi-result.js';
+import { TargetEvents } from './target-events.js';
+import { TaskManager } from './task-management.js';
+import { TaskKind } from './task-slot.js';
+import type { TaskSlot } from './task-slot.js';
+import { TaskTable } from './task-table.js';
+import type { IscsiTimeouts } from './timeouts.js';
+import { ScsiCommandPdu, encodeScsiCommand } from '../iscsi/request-wire.js';
+import {
+  NopInPdu,
+  ScsiResponsePdu,
+  decodeNopIn,
+  decodeScsiResponse,
+} from '../iscsi/response-wire.js';
+import {
+  RESERVED_TAG,
+  ResponseNumbers,
+  decodeResponseNumbers,
+  opcodeAt,
+  taskTagAt,
+} from '../iscsi/wire.js';
+import { CommandWindow, StatusSequence } from './window.js';
+
+/** Who uses the connection. */
+export interface ConnectionOwner {
+  /** Another command may be sent now. */
+  capacityFreed(): void;
+  /** Commands wait for {@link IscsiConnection.canSend}. */
+  readonly hasQueued: boolean;
+  /** Once, when every command of the connection has ended. `error` is null after our own logout. */
+  connectionEnded(error: IserNbdError | null): void;
+}
+
+export interface ConnectionOptions {
+  readonly datamover: DatamoverConnection;
+  readonly tasks: readonly DatamoverTask[];
+  readonly login: LoginResult;
+  readonly immediateBytesMax: number;
+  readonly owner: ConnectionOwner;
+  readonly timeouts: IscsiTimeouts;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * A connection in full feature phase:
+ *
+ *     up ──drain──▶ draining ──last command──▶ logging out ──answer──▶ terminating ──▶ ended
+ *      └───────────────┴──── fail ─────────────────┴──────────────────────▲
+ *
+ * Every command that was sent ends exactly once: with its response, by task management, or when the connection does.
+ */
+export class IscsiConnection implements DatamoverHandler {
+  readonly window: CommandWindow;
+  readonly control: ControlPlane;
+  readonly taskManager: TaskManager;
+  readonly #options: ConnectionOptions;
+  readonly #datamover: DatamoverConnection;
+  readonly #log: Logger;
+  readonly #tasks: TaskTable;
+  readonly #status: StatusSequence;
+  readonly #events: TargetEvents;
+  readonly #replies: ControlReplies;
+  readonly #liveness: Liveness;
+  readonly #commandsAtStart: number;
+  /** Shrinks by the receives that aborted commands have cost the target. */
+  #commandsMax: number;
+  #commands = 0;
+  #state: 'up' | 'draining' | 'logging out' | 'terminating' | 'ended' = 'up';
+  #error: IserNbdError | null = null;
+  #drainDeadlineTick = 0;
+  /** Data of the read and of the write commands outstanding. */
+  #readBytes = 0;
+  #writeBytes = 0;
+
+  #timer: Timer | null = null;
+  #nowTick = 0;
+
+  readonly #commandPdu = new ScsiCommandPdu();
+  readonly #responsePdu = new ScsiResponsePdu();
+  readonly #numbers = new ResponseNumbers();
+  readonly #nopIn = new NopInPdu();
+
+  constructor(options: ConnectionOptions) {
+    const { datamover, login } = options;
+    this.#options = options;
+    this.#datamover = datamover;
+    this.#log = options.log;
+    this.#tasks = new TaskTable(options.tasks);
+    this.window = new CommandWindow(login.cmdSn, login.expCmdSn, login.maxCmdSn);
+    this.#status = new StatusSequence(login.expStatSn);
+    const pdusMax = controlPdusMax(options);
+    this.#commandsAtStart = this.#tasks.capacity - pdusMax;
+    this.#commandsMax = this.#commandsAtStart;
+    this.control = new ControlPlane({
+      datamover,
+      tasks: this.#tasks,
+      window: this.window,
+      status: this.#status,
+      pdusMax,
+    });
+    const { timeouts, log } = options;
+    const tasks = this.#tasks;
+    this.taskManager = new TaskManager({ host: this, tasks, control: this.control, timeouts, log });
+    this.#events = new TargetEvents(this, log);
+    this.#replies = new ControlReplies(tasks, this.control, log);
+    this.#liveness = new Liveness(this.control, timeouts);
+    this.#armTick();
+  }
+
+  /** Commands that may be outstanding, as far as we are concerned; the target's window may be narrower. */
+  get commandsMax(): number {
+    return this.#commandsMax;
+  }
+
+  get commandCount(): number {
+    return this.#commands;
+  }
+
+  get isUp(): boolean {
+    return this.#state === 'up';
+  }
+
+  get canSend(): boolean {
+    return this.#state === 'up' && this.#commands < this.#commandsMax && this.window.isOpen;
+  }
+
+  /** This command may be sent now: there is room for it, and for its data. One with more data than that goes alone. */
+  canTake({ direction, dataLength }: ScsiCommand): boolean {
+    if (!this.canSend) return false;
+    if (direction === DataDirection.in) {
+      const bytes = this.#readBytes;
+      return bytes === 0 || bytes + dataLength <= READ_BYTES_OUTSTANDING_MAX;
+    }
+    if (direction !== DataDirection.out) return true;
+    const bytes = this.#writeBytes;
+    return bytes === 0 || bytes + dataLength <= WRITE_BYTES_OUTSTANDING_MAX;
+  }
+
+  /** Sends a command; the caller has seen {@link canTake}. */
+  send(command: ScsiCommand, port: LunPort): void {
+    const slot = this.#tasks.acquire(TaskKind.command);
+    assert(slot !== null, 'no task tag is free for a command');
+    slot.command = command;
+    slot.port = port;
+    slot.cmdSn = this.window.take();
+    const timeoutMs = command.timeoutMs > 0 ? command.timeoutMs : this.#options.timeouts.commandMs;
+    slot.deadlineTick = this.#nowTick + ticksFor(timeoutMs);
+    this.#commands++;
+    this.#countBytes(command, 1);
+    this.#fillTask(slot, command);
+    this.#datamover.sendCommand(slot.task);
+  }
+
+  /** Stops sending commands, gives those outstanding up to `withinMs`, then logs out. `reason`: why, for the owner. */
+  drain(reason: IserNbdError | null, withinMs: number): void {
+    if (this.#state !== 'up') return;
+    this.#state = 'draining';
+    this.#error = reason;
+    this.#drainDeadlineTick = this.#nowTick + ticksFor(withinMs);
+    if (this.#commands === 0) this.#logout();
+  }
+
+  /** Ends the connection because of `error`; commands end when the datamover has let go of their buffers. */
+  fail(error: IserNbdError): void {
+    if (this.#state === 'terminating' || this.#state === 'ended') return;
+    this.#log.warn({ err: error, code: error.code }, 'connection failed');
+    this.#error = error;
+    this.#terminate();
+  }
+
+  controlNotify(view: DataView, bhsOffset: number, dataOffset: number, dataLength: number): void {
+    if (this.#state === 'terminating' || this.#state === 'ended') return;
+    this.#liveness.heard();
+    try {
+      this.#dispatch(view, bhsOffset, dataOffset, dataLength);
+    } catch (error) {
+      this.#failBecause(error);
+    }
+  }
+
+  taskByTag(initiatorTaskTag: number): DatamoverTask | null {
+    const slot = this.#tasks.get(initiatorTaskTag);
+    return slot !== undefined && slot.kind === TaskKind.command ? slot.task : null;
+  }
+
+  terminateNotify(error: Error | null): void {
+    if (this.#state === 'ended') return;
+    const isExpected = this.#state === 'terminating' || this.#state === 'logging out';
+    if (!isExpected) {
+      const reason = error === null ? 'the target closed the connection' : error.message;
+      this.#error = new IscsiSessionError('iscsi-connection-lost', reason, {}, error ?? undefined);
+    }
+    this.#end();
+  }
+
+  /** Ends a command; for the task manager too, which ends those that get no response. */
+  finishCommand(slot: TaskSlot, outcome: DeliveryOutcome): void {
+    const { command, task } = slot;
+    assert(command !== null, 'the slot holds a command');
+    // The target must not reach the buffer any more when its owner gets it back.
+    if (task.isActive) this.#datamover.finishTask(task);
+    task.slab = null;
+    this.#tasks.release(slot);
+    this.#commands--;
+    this.#countBytes(command, -1);
+    command.outcome = outcome;
+    command.done(command);
+  }
+
+  #countBytes({ direction, dataLength }: ScsiCommand, sign: 1 | -1): void {
+    if (direction === DataDirection.in) this.#readBytes += sign * dataLength;
+    else if (direction === DataDirection.out) this.#writeBytes += sign * dataLength;
+  }
+
+  /** `count` commands ended without a response, each with a receive of the target's. */
+  commandsAborted(count: number): void {
+    this.#commandsMax -= count;
+    if (this.#commandsMax < Math.max(1, this.#commandsAtStart * ABORTED_SHARE_LEFT_MIN)) {
+      this.fail(
+        new IscsiSessionError(
+          'iscsi-too-many-aborts',
+          'so many commands were aborted that the target may have run out of receive buffers',
+        ),
+      );
+      return;
+    }
+    this.#commandEnded();
+  }
+
+  #fillTask(slot: TaskSlot, command: ScsiCommand): void {
+    const { task, port } = slot;
+    const length = command.dataLength;
+    const isWrite = command.direction === DataDirection.out && length > 0;
+    const isRead = command.direction === DataDirection.in && length > 0;
+    // Partial immediate data is corrupted by isert on siw: all of it, or none.
+    const immediateLength = isWrite && length <= this.#options.immediateBytesMax ? length : 0;
+    const pdu = this.#commandPdu;
+    pdu.read = isRead;
+    pdu.write = isWrite;
+    pdu.attribute = TaskAttribute.simple;
+    pdu.dataSegmentLength = immediateLength;
+    pdu.lunHigh = port === null ? 0 : port.lunHigh;
+    pdu.initiatorTaskTag = slot.tag;
+    pdu.expectedDataTransferLength = isRead || isWrite ? length : 0;
+    pdu.cmdSn = slot.cmdSn;
+    pdu.expStatSn = this.#status.expStatSn;
+    encodeScsiCommand(task.view, task.bhsOffset, pdu, command.cdbView);
+    task.direction = isRead || isWrite ? command.direction : DataDirection.none;
+    task.slab = command.slab;
+    task.slabOffset = command.slabOffset;
+    task.dataLength = isRead || isWrite ? length : 0;
+    task.immediateLength = immediateLength;
+  }
+
+  #dispatch(view: DataView, bhs: number, data: number, length: number): void {
+    const opcode = opcodeAt(view, bhs);
+    if (opcode === Opcode.nopIn && taskTagAt(view, bhs) === RESERVED_TAG) {
+      // Its StatSN is the next response's (RFC 7143 11.19).
+      this.#takeNumbers(view, bhs, false);
+      this.#onTargetPing(view, bhs);
+      this.#options.owner.capacityFreed();
+      return;
+    }
+    this.#takeNumbers(view, bhs, true);
+    if (opcode === Opcode.scsiResponse) {
+      this.#onScsiResponse(view, bhs, data, length);
+      return;
+    }
+    if (opcode === Opcode.asyncMessage) this.#events.onAsyncMessage(view, bhs);
+    else if (opcode === Opcode.reject) this.#events.onReject(view, bhs, data, length);
+    else if (!this.#replies.receive(view, bhs, data, length)) {
+      throw new IscsiProtocolError(`the target sent a ${opcodeName(opcode)}`, { opcode });
+    }
+    this.#options.owner.capacityFreed();
+  }
+
+  #takeNumbers(view: DataView, bhs: number, takesStatSn: boolean): void {
+    decodeResponseNumbers(view, bhs, this.#numbers);
+    this.window.update(this.#numbers.expCmdSn, this.#numbers.maxCmdSn);
+    if (takesStatSn) this.#status.received(this.#numbers.statSn);
+  }
+
+  #onScsiResponse(view: DataView, bhs: number, data: number, length: number): void {
+    const response = this.#responsePdu;
+    decodeScsiResponse(view, bhs, response);
+    const slot = this.#tasks.get(response.initiatorTaskTag);
+    if (slot === undefined || slot.kind !== TaskKind.command || slot.command === null) {
+      throw unknownTag(Opcode.scsiResponse, response.initiatorTaskTag);
+    }
+    readScsiResult(slot.command, response, view, data, length);
+    let outcome: DeliveryOutcome = DeliveryOutcome.delivered;
+    if (response.response !== ScsiServiceResponse.commandCompleted) {
+      this.#log.warn({ response: response.response }, 'the target could not finish a command');
+      outcome = DeliveryOutcome.aborted;
+    } else if (this.#datamover.limits.countsDataIn && isDataMissing(slot.command, slot.task)) {
+      outcome = DeliveryOutcome.dataMissing;
+    }
+    this.finishCommand(slot, outcome);
+    this.#commandEnded();
+  }
+
+  #commandEnded(): void {
+    if (this.#state === 'up') this.#options.owner.capacityFreed();
+    else if (this.#state === 'draining' && this.#commands === 0) this.#logout();
+  }
+
+  #onTargetPing(view: DataView, bhs: number): void {
+    decodeNopIn(view, bhs, this.#nopIn);
+    // Without a transfer tag it only carries numbers.
+    if (this.#nopIn.targetTransferTag !== RESERVED_TAG) this.control.answerPing(this.#nopIn);
+  }
+
+  /** For the target's events: it did not take the PDU with this tag. */
+  rejectTask(initiatorTaskTag: number, reason: string): void {
+    this.#replies.reject(initiatorTaskTag, reason);
+  }
+
+  #logout(): void {
+    this.#state = 'logging out';
+    this.#drainDeadlineTick = this.#nowTick + ticksFor(this.#options.timeouts.logoutMs);
+    this.control.logout({ onAnswer: () => this.#loggedOut() });
+  }
+
+  /** The target closes the connection now; if it does not, we do. */
+  #loggedOut(): void {
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.after(LOGOUT_CLOSE_MS, () => this.#terminate());
+  }
+
+  #armTick(): void {
+    this.#timer = this.#options.clock.after(DEADLINE_TICK_MS, () => this.#tick());
+  }
+
+  #tick(): void {
+    this.#nowTick++;
+    this.#armTick();
+    if (this.#state === 'draining' && this.#nowTick >= this.#drainDeadlineTick) this.#logout();
+    if (this.#state === 'logging out') {
+      if (this.#nowTick < this.#drainDeadlineTick) return;
+      this.#log.warn('the target did not answer the logout');
+      this.#terminate();
+      return;
+    }
+    try {
+      const isShut = this.#commands === 0 && !this.window.isOpen && this.#options.owner.hasQueued;
+      const trouble = this.#liveness.tick(this.#nowTick, isShut);
+      if (trouble !== null) this.fail(trouble);
+      else this.taskManager.tick(this.#nowTick);
+    } catch (error) {
+      this.#failBecause(error);
+    }
+  }
+
+  /** An operating error ends the connection; a bug is for whoever called. */
+  #failBecause(error: unknown): void {
+    if (!(error instanceof IserNbdError)) throw error;
+    this.fail(error);
+  }
+
+  #terminate(): void {
+    this.#state = 'terminating';
+    this.control.close();
+    this.#timer?.cancel();
+    this.#timer = this.#options.clock.after(this.#options.timeouts.closeMs, () => {
+      this.#log.warn('the datamover did not end its connection in time');
+      this.#end();
+    });
+    this.#datamover.terminate().catch((error: unknown) => {
+      this.#log.warn({ err: error }, 'the datamover could not end its connection');
+    });
+  }
+
+  #end(): void {
+    this.#state = 'ended';
+    this.#timer?.cancel();
+    this.control.close();
+    this.taskManager.close();
+    this.#tasks.forEach((slot) => {
+      if (slot.kind === TaskKind.command) {
+        this.finishCommand(slot, DeliveryOutcome.connectionLost);
+        return;
+      }
+      this.#replies.abandon(slot);
+    });
+    this.#options.owner.connectionEnded(this.#error);
+  }
+}
+
+/** How many tasks of the table are kept for control PDUs. */
+function controlPdusMax({ datamover, tasks, login }: ConnectionOptions): number {
+  // 0 means that the target sets no limit (RFC 7145 6.7).
+  const declared = login.declared.MaxOutstandingUnexpectedPDUs ?? 0;
+  return Math.max(
+    1,
+    Math.min(
+      CONTROL_PDUS_MAX,
+      datamover.limits.controlPdusMax,
+      declared === 0 ? CONTROL_PDUS_MAX : declared,
+      Math.floor(tasks.length / 2),
+    ),
+  );
+}

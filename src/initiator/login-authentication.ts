@@ -1,0 +1,145 @@
+import { ChapError, ChapInitiator } from '../iscsi/chap.js';
+import type { ChapCredentials, RandomBytes } from '../iscsi/chap.js';
+import { IscsiLoginError, IscsiProtocolError } from '../iscsi/errors.js';
+import { pairsByKey } from '../iscsi/text.js';
+import type { TextPair } from '../iscsi/text.js';
+
+export type AuthMethod = 'CHAP' | 'None';
+
+/** What to send next in the security stage; `isDone` asks to leave it. */
+export interface AuthenticationStep {
+  readonly pairs: readonly TextPair[];
+  readonly isDone: boolean;
+}
+
+const NOTHING_MORE: AuthenticationStep = { pairs: [], isDone: true };
+
+/** RFC 7143 12.1: the keys of the security stage that this class, and not the key negotiation, takes. */
+const SECURITY_KEYS: ReadonlySet<string> = new Set([
+  'AuthMethod',
+  'CHAP_A',
+  'CHAP_I',
+  'CHAP_C',
+  'CHAP_N',
+  'CHAP_R',
+]);
+
+export function isSecurityKey(key: string): boolean {
+  return SECURITY_KEYS.has(key);
+}
+
+/**
+ * The initiator's security stage (RFC 7143 section 12):
+ *
+ *     method ──None──────────────────────────────────▶ done
+ *        └────CHAP──▶ challenge ──CHAP_C──▶ proof ───▶ done
+ */
+export class InitiatorAuthentication {
+  #state: 'method' | 'challenge' | 'proof' | 'done' = 'method';
+  readonly #chap: ChapInitiator | null;
+  readonly #methods: readonly AuthMethod[];
+  #chosen: AuthMethod = 'None';
+
+  constructor(credentials: ChapCredentials | undefined, randomBytes: RandomBytes) {
+    this.#chap = credentials === undefined ? null : new ChapInitiator(credentials, randomBytes);
+    if (credentials === undefined) this.#methods = ['None'];
+    // A target that must prove itself cannot be let off with None.
+    else this.#methods = credentials.mutual === undefined ? ['CHAP', 'None'] : ['CHAP'];
+  }
+
+  get method(): AuthMethod {
+    return this.#chosen;
+  }
+
+  /** What the target was offered and has not answered yet; null when nothing is open. */
+  get openOffer(): string | null {
+    return this.#state === 'challenge' && this.#chap !== null ? this.#chap.offer : null;
+  }
+
+  /** True when nothing is missing that we or the target demanded. */
+  get isDone(): boolean {
+    return this.#state === 'done';
+  }
+
+  start(): AuthenticationStep {
+    const value = this.#methods.join(',');
+    return { pairs: [{ key: 'AuthMethod', value }], isDone: this.#chap === null };
+  }
+
+  /** Takes the security keys of one complete answer; `transits` says that the target leaves the stage with it. */
+  receive(pairs: readonly TextPair[], transits: boolean): AuthenticationStep {
+    const keys = pairsByKey(pairs);
+    try {
+      return this.#advance(keys, transits);
+    } catch (error) {
+      if (!(error instanceof ChapError)) throw error;
+      if (error.code === 'chap-malformed') throw new IscsiProtocolError(error.message);
+      throw new IscsiLoginError(`iscsi-${error.code}`, error.message, {}, error);
+    }
+  }
+
+  #advance(keys: ReadonlyMap<string, string>, transits: boolean): AuthenticationStep {
+    switch (this.#state) {
+      case 'method':
+        return this.#takeMethod(keys, transits);
+      case 'challenge': {
+        refuseTransit(transits);
+        const pairs = this.#exchange().respond(keys);
+        this.#state = 'proof';
+        return { pairs, isDone: true };
+      }
+      case 'proof':
+        if (this.#exchange().wantsProof) this.#exchange().checkProof(keys);
+        else refuseKeys(keys);
+        this.#state = 'done';
+        return NOTHING_MORE;
+      case 'done':
+        refuseKeys(keys);
+        return NOTHING_MORE;
+    }
+  }
+
+  #takeMethod(keys: ReadonlyMap<string, string>, transits: boolean): AuthenticationStep {
+    const value = keys.get('AuthMethod');
+    if (value === 'Reject') {
+      throw new IscsiLoginError(
+        'iscsi-auth-rejected',
+        `the target accepts none of the authentication methods ${this.#methods.join(',')}; check whether it wants CHAP`,
+      );
+    }
+    // Some targets leave the only method that was offered unanswered.
+    const chosen = this.#methods.find((method) => method === (value ?? 'None'));
+    if (chosen === undefined) {
+      throw new IscsiProtocolError(
+        'the target chose an authentication method that was not offered',
+      );
+    }
+    this.#chosen = chosen;
+    if (chosen === 'None') {
+      this.#state = 'done';
+      return NOTHING_MORE;
+    }
+    refuseTransit(transits);
+    this.#state = 'challenge';
+    return { pairs: this.#exchange().start(), isDone: false };
+  }
+
+  #exchange(): ChapInitiator {
+    if (this.#chap === null)
+      throw new IscsiProtocolError('the target started CHAP without our offer');
+    return this.#chap;
+  }
+}
+
+function refuseTransit(transits: boolean): void {
+  if (transits) {
+    throw new IscsiProtocolError('the target left the security stage before CHAP was finished');
+  }
+}
+
+function refuseKeys(keys: ReadonlyMap<string, string>): void {
+  const [key] = keys.keys();
+  if (key !== undefined) {
+    throw new IscsiProtocolError(`the target sent the security key ${key} out of turn`, { key });
+  }
+}

@@ -1,0 +1,136 @@
+import { assert } from '../common/assert.js';
+import type { Clock } from '../common/clock.js';
+import type { DatamoverConnection, DatamoverHandler, DatamoverTask } from '../iscsi/datamover.js';
+import { IscsiLoginError } from '../iscsi/errors.js';
+import { COMMANDS_MAX, CONTROL_PDUS_MAX } from './limits.js';
+import type { InitiatorLogin, LoginResult, LoginStep } from './login.js';
+import type { TargetPortal } from '../iscsi/portal.js';
+
+/** How a login on one connection ended, other than by an error. */
+export type LoginOutcome<T> =
+  { readonly redirect: TargetPortal; readonly isPermanent: boolean } | { readonly session: T };
+
+/**
+ * Runs a login over a connected datamover, within `timeoutMs`. `complete` is called in the turn of the last answer
+ * and takes over the datamover's handler, so that no PDU falls between. Rejects when the login fails; the caller
+ * then ends the datamover.
+ */
+export function runLogin<T>(options: {
+  datamover: DatamoverConnection;
+  login: InitiatorLogin;
+  clock: Clock;
+  timeoutMs: number;
+  complete: (result: LoginResult, tasks: readonly DatamoverTask[]) => T;
+}): Promise<LoginOutcome<T>> {
+  return new Promise((resolve, reject) => {
+    const shell = new LoginShell(options, resolve, reject);
+    shell.start();
+  });
+}
+
+class LoginShell<T> implements DatamoverHandler {
+  readonly #options: Parameters<typeof runLogin<T>>[0];
+  readonly #resolve: (outcome: LoginOutcome<T>) => void;
+  readonly #reject: (error: unknown) => void;
+  readonly #timer;
+  #tasks: readonly DatamoverTask[] | null = null;
+  #isOver = false;
+
+  constructor(
+    options: Parameters<typeof runLogin<T>>[0],
+    resolve: (outcome: LoginOutcome<T>) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#options = options;
+    this.#resolve = resolve;
+    this.#reject = reject;
+    this.#timer = options.clock.after(options.timeoutMs, () => {
+      this.#fail(loginTimeout(options.timeoutMs, options.datamover.peerName));
+    });
+  }
+
+  start(): void {
+    this.#options.datamover.handler = this;
+    this.#attempt(() => this.#take(this.#options.login.start()));
+  }
+
+  controlNotify(view: DataView, bhsOffset: number, dataOffset: number, dataLength: number): void {
+    if (this.#isOver) return;
+    const { login } = this.#options;
+    this.#attempt(() => this.#take(login.receive(view, bhsOffset, dataOffset, dataLength)));
+  }
+
+  taskByTag(): null {
+    return null;
+  }
+
+  terminateNotify(error: Error | null): void {
+    const { peerName } = this.#options.datamover;
+    const why = error === null ? 'the target closed the connection' : error.message;
+    this.#fail(
+      new IscsiLoginError(
+        'iscsi-login-lost',
+        `the connection to ${peerName} was lost during login: ${why}; a target that refuses a login may just end the connection: check the initiator name, its ACL at the target and the CHAP secret`,
+        { portal: peerName },
+        error ?? undefined,
+      ),
+    );
+  }
+
+  #take(step: LoginStep): void {
+    const { datamover } = this.#options;
+    switch (step.type) {
+      case 'send':
+        if (step.entersFullFeature) this.#prepareFullFeature();
+        datamover.sendControl(step.bhs, step.data);
+        return;
+      case 'redirect':
+        this.#end();
+        this.#resolve({ redirect: step.portal, isPermanent: step.isPermanent });
+        return;
+      case 'done': {
+        assert(this.#tasks !== null, 'full feature phase came without its request');
+        const session = this.#options.complete(step.result, this.#tasks);
+        this.#end();
+        this.#resolve({ session });
+      }
+    }
+  }
+
+  /** The target may send full feature PDUs right behind its answer, so their receives are posted before. */
+  #prepareFullFeature(): void {
+    if (this.#tasks !== null) return;
+    const { datamover } = this.#options;
+    const count = Math.min(datamover.limits.tasksMax, COMMANDS_MAX + CONTROL_PDUS_MAX);
+    assert(count >= 2, 'the datamover has a task for a command and one for a control PDU');
+    this.#tasks = datamover.allocateTasks(count);
+    datamover.enterFullFeature();
+  }
+
+  #attempt(action: () => void): void {
+    try {
+      action();
+    } catch (error) {
+      this.#fail(error);
+    }
+  }
+
+  #fail(error: unknown): void {
+    if (this.#isOver) return;
+    this.#end();
+    this.#reject(error);
+  }
+
+  #end(): void {
+    this.#isOver = true;
+    this.#timer.cancel();
+  }
+}
+
+export function loginTimeout(timeoutMs: number, peerName: string): IscsiLoginError {
+  return new IscsiLoginError(
+    'iscsi-login-timeout',
+    `${peerName} did not complete the login within ${timeoutMs} ms; a target may serve one login at a time`,
+    { portal: peerName, timeoutMs },
+  );
+}

@@ -1,0 +1,242 @@
+import { assert } from '../common/assert.js';
+import type { Clock } from '../common/clock.js';
+import { ConfigError } from '../common/errors.js';
+import type { IserNbdError } from '../common/errors.js';
+import type { Logger } from '../observe/log.js';
+import { DeliveryOutcome } from '../scsi/port.js';
+import type { ScsiCommand } from '../scsi/port.js';
+import { IscsiConnection } from './connection.js';
+import type { ConnectionOwner } from './connection.js';
+import type { DatamoverConnection, DatamoverTask } from '../iscsi/datamover.js';
+import { IscsiSessionError } from '../iscsi/errors.js';
+import type { LoginResult } from './login.js';
+import { LunPort } from './lun-port.js';
+import type { LunPortOwner } from './lun-port.js';
+import { sessionParameters } from './session-parameters.js';
+import type { SessionParameters } from './session-parameters.js';
+import { TextExchange } from './text-exchange.js';
+import type { TextPair } from '../iscsi/text.js';
+import type { IscsiTimeouts } from './timeouts.js';
+import { LUN_MAX, encodeLun } from '../iscsi/wire.js';
+
+export interface SessionOptions {
+  readonly targetName: string;
+  readonly portalName: string;
+  readonly datamover: DatamoverConnection;
+  readonly tasks: readonly DatamoverTask[];
+  readonly login: LoginResult;
+  readonly timeouts: IscsiTimeouts;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/**
+ * An iSCSI session that is logged in (RFC 7143 4.4.3): the logical units it reaches, the commands that wait to be
+ * sent, and the connection that carries them, of which there is one. What belongs to the session (its name, ports
+ * and queues) is here, what belongs to the connection in {@link IscsiConnection}; a session whose connection is
+ * lost could be given another one.
+ */
+export class IscsiSession implements ConnectionOwner, LunPortOwner {
+  readonly targetName: string;
+  readonly parameters: SessionParameters;
+  readonly #options: SessionOptions;
+  readonly #connection: IscsiConnection;
+  readonly #ports: LunPort[] = [];
+  /** Commands that ended before they were sent; told in a turn of their own, never inside `execute`. */
+  #unsent: ScsiCommand[] = [];
+  #unsentScheduled = false;
+  readonly #reportUnsent = (): void => this.#tellUnsent();
+  #queuedCount = 0;
+  /** The port whose turn it is to send from its queue. */
+  #turn = 0;
+  #isClosed = false;
+  #isEnded = false;
+  #endError: IserNbdError | null = null;
+  #onEnded: (() => void)[] = [];
+
+  constructor(options: SessionOptions) {
+    this.#options = options;
+    this.targetName = options.targetName;
+    this.parameters = sessionParameters(options);
+    this.#connection = new IscsiConnection({
+      datamover: options.datamover,
+      tasks: options.tasks,
+      login: options.login,
+      immediateBytesMax: this.parameters.immediateBytesMax,
+      owner: this,
+      timeouts: options.timeouts,
+      clock: options.clock,
+      log: options.log,
+    });
+    options.datamover.handler = this.#connection;
+  }
+
+  get transferBytesMax(): number {
+    return this.parameters.transferBytesMax;
+  }
+
+  get verifiesDataIn(): boolean {
+    return this.#options.datamover.limits.countsDataIn;
+  }
+
+  get queueDepth(): number {
+    const { commandsMax, window } = this.#connection;
+    return Math.max(1, Math.min(commandsMax, window.size));
+  }
+
+  get hasQueued(): boolean {
+    return this.#queuedCount > 0;
+  }
+
+  /** Commands that were sent and have not ended. */
+  get outstandingCount(): number {
+    return this.#connection.commandCount;
+  }
+
+  get isUp(): boolean {
+    return this.#connection.isUp && !this.#isClosed;
+  }
+
+  /**
+   * The path to LUN `lun`; always the same object. `lunHigh` is how the target has listed it, where that is known. Throws
+   * {@link ConfigError} beyond what a LUN field can say.
+   */
+  lun(lun: number, lunHigh?: number): LunPort {
+    if (!Number.isInteger(lun) || lun < 0 || lun > LUN_MAX) {
+      throw new ConfigError('lun-range', `LUN ${lun} is not between 0 and ${LUN_MAX}`, { lun });
+    }
+    const address = { lun, lunHigh: lunHigh ?? encodeLun(lun) };
+    const known = this.#ports.find((port) => port.lunHigh === address.lunHigh);
+    if (known !== undefined) return known;
+    const port = new LunPort(this, address, this.targetName);
+    this.#ports.push(port);
+    return port;
+  }
+
+  execute(port: LunPort, command: ScsiCommand): void {
+    if (!this.isUp) {
+      this.#endLater(command, DeliveryOutcome.connectionLost);
+      return;
+    }
+    if (!port.isResetting && port.firstQueued === null && this.#connection.canTake(command)) {
+      this.#connection.send(command, port);
+      return;
+    }
+    port.enqueue(command);
+    this.#queuedCount++;
+  }
+
+  resetLogicalUnit(port: LunPort): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (!this.isUp) throw this.#lostError();
+      if (port.isResetting) {
+        throw new IscsiSessionError('iscsi-reset-busy', `${port.name} is being reset already`);
+      }
+      this.#connection.taskManager.resetLogicalUnit(port, (error) => {
+        if (error === null) resolve();
+        else reject(error);
+      });
+    });
+  }
+
+  questionOutstanding(port: LunPort): void {
+    if (this.isUp) this.#connection.taskManager.questionOutstanding(port);
+  }
+
+  /** Sends keys in full feature phase, such as SendTargets, and resolves with the bytes of the whole answer. */
+  exchangeText(pairs: readonly TextPair[]): Promise<Uint8Array> {
+    if (!this.isUp) return Promise.reject(this.#lostError());
+    const { clock, timeouts } = this.#options;
+    return new TextExchange(this.#connection.control, this.parameters).run(pairs, {
+      clock,
+      timeoutMs: timeouts.textMs,
+    });
+  }
+
+  /**
+   * Logs out: commands that wait end as `connectionLost`, those outstanding may still finish for a while. Resolves
+   * when nothing of the session is left; never rejects. Listeners are not told, since the loss is wanted.
+   */
+  close(): Promise<void> {
+    const ended = this.#isEnded
+      ? Promise.resolve()
+      : new Promise<void>((resolve) => this.#onEnded.push(resolve));
+    if (this.#isClosed) return ended;
+    this.#isClosed = true;
+    this.#failQueued();
+    this.#connection.drain(null, this.#options.timeouts.logoutMs);
+    return ended;
+  }
+
+  /** Sends what waits, one command per port in turn, for as long as the window and the task table allow. */
+  capacityFreed(): void {
+    if (this.#queuedCount === 0) return;
+    let skipped = 0;
+    while (this.#queuedCount > 0 && skipped < this.#ports.length && this.#connection.canSend) {
+      this.#turn = (this.#turn + 1) % this.#ports.length;
+      const port = this.#ports[this.#turn];
+      const command = port === undefined || port.isResetting ? null : port.firstQueued;
+      if (port === undefined || command === null || !this.#connection.canTake(command)) {
+        skipped++;
+        continue;
+      }
+      skipped = 0;
+      port.dequeue();
+      this.#queuedCount--;
+      if (command.requester.isGone) this.#endLater(command, DeliveryOutcome.aborted);
+      else this.#connection.send(command, port);
+    }
+  }
+
+  connectionEnded(error: IserNbdError | null): void {
+    assert(!this.#isEnded, 'the connection ended twice');
+    this.#isEnded = true;
+    this.#endError = error;
+    this.#failQueued();
+    const isWanted = this.#isClosed;
+    this.#isClosed = true;
+    const reason = this.#lostError().message;
+    this.#options.log.info({ reason }, 'session ended');
+    if (!isWanted) for (const port of this.#ports) port.listener?.onPortLost(reason);
+    for (const tell of this.#onEnded.splice(0)) tell();
+  }
+
+  #failQueued(): void {
+    for (const port of this.#ports) {
+      for (let command = port.dequeue(); command !== null; command = port.dequeue()) {
+        this.#endLater(command, DeliveryOutcome.connectionLost);
+      }
+    }
+    this.#queuedCount = 0;
+  }
+
+  #endLater(command: ScsiCommand, outcome: DeliveryOutcome): void {
+    command.outcome = outcome;
+    this.#unsent.push(command);
+    if (this.#unsentScheduled) return;
+    this.#unsentScheduled = true;
+    queueMicrotask(this.#reportUnsent);
+  }
+
+  #tellUnsent(): void {
+    this.#unsentScheduled = false;
+    const unsent = this.#unsent;
+    this.#unsent = [];
+    for (const command of unsent) {
+      command.residual = command.dataLength;
+      command.senseLength = 0;
+      command.done(command);
+    }
+  }
+
+  #lostError(): IscsiSessionError {
+    const { portalName } = this.#options;
+    const why = this.#endError?.message ?? 'it was closed';
+    return new IscsiSessionError(
+      this.#endError?.code ?? 'iscsi-session-closed',
+      `the session with ${this.targetName} at ${portalName} has ended: ${why}`,
+      { target: this.targetName, portal: portalName },
+      this.#endError ?? undefined,
+    );
+  }
+}

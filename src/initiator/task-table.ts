@@ -1,0 +1,51 @@
+import { SlotTable } from '../common/slot-table.js';
+import type { DatamoverTask } from '../iscsi/datamover.js';
+import { CommandPhase, TaskKind, TaskSlot } from './task-slot.js';
+
+/** The tasks of a connection, under their Initiator Task Tags. */
+export class TaskTable {
+  readonly #slots: SlotTable<TaskSlot>;
+
+  constructor(tasks: readonly DatamoverTask[]) {
+    this.#slots = new SlotTable(tasks.map((task) => new TaskSlot(task)));
+  }
+
+  get capacity(): number {
+    return this.#slots.capacity;
+  }
+
+  get usedCount(): number {
+    return this.#slots.usedCount;
+  }
+
+  /** A slot under a new tag, or null when all are in use. */
+  acquire(kind: TaskKind): TaskSlot | null {
+    const tag = this.#slots.acquire();
+    const slot = tag === -1 ? undefined : this.#slots.get(tag);
+    if (slot === undefined) return null;
+    slot.tag = tag;
+    slot.kind = kind;
+    return slot;
+  }
+
+  /** The slot in use under `tag`; undefined for a stale or foreign tag. */
+  get(tag: number): TaskSlot | undefined {
+    return this.#slots.get(tag);
+  }
+
+  release(slot: TaskSlot): void {
+    slot.kind = TaskKind.idle;
+    slot.command = null;
+    slot.port = null;
+    slot.control = null;
+    slot.phase = CommandPhase.active;
+    slot.hasTimedOut = false;
+    slot.isQuestioned = false;
+    this.#slots.release(slot.tag);
+  }
+
+  /** Visits the slots in use; `visit` may release the one it is shown. */
+  forEach(visit: (slot: TaskSlot) => void): void {
+    this.#slots.forEachUsed(visit);
+  }
+}

@@ -1,0 +1,90 @@
+import { IscsiProtocolError } from '../iscsi/errors.js';
+import { serialAdd, serialLess } from '../iscsi/serial.js';
+
+/**
+ * The command window of a session (RFC 7143 4.2.2.1). The target accepts CmdSN from ExpCmdSN to MaxCmdSN; what is
+ * sent beyond is silently dropped, and on LIO costs a receive buffer for ever.
+ *
+ *     ... | acknowledged | outstanding  | may be sent      | closed ...
+ *                        ^expCmdSn      ^cmdSn             ^maxCmdSn + 1
+ */
+export class CommandWindow {
+  /** The number of the next command. */
+  #cmdSn: number;
+  #expCmdSn: number;
+  #maxCmdSn: number;
+
+  constructor(cmdSn: number, expCmdSn: number, maxCmdSn: number) {
+    this.#cmdSn = cmdSn >>> 0;
+    this.#expCmdSn = cmdSn >>> 0;
+    this.#maxCmdSn = serialAdd(cmdSn, -1);
+    this.update(expCmdSn, maxCmdSn);
+  }
+
+  get cmdSn(): number {
+    return this.#cmdSn;
+  }
+
+  get expCmdSn(): number {
+    return this.#expCmdSn;
+  }
+
+  get maxCmdSn(): number {
+    return this.#maxCmdSn;
+  }
+
+  get isOpen(): boolean {
+    return !serialLess(this.#maxCmdSn, this.#cmdSn);
+  }
+
+  /** Commands that the target lets us have outstanding now. */
+  get size(): number {
+    return (this.#maxCmdSn - this.#expCmdSn + 1) >>> 0;
+  }
+
+  /** Takes the next command's number. The caller has seen {@link isOpen}. */
+  take(): number {
+    const cmdSn = this.#cmdSn;
+    this.#cmdSn = serialAdd(cmdSn, 1);
+    return cmdSn;
+  }
+
+  /**
+   * Takes ExpCmdSN and MaxCmdSN from a response. Old values (responses may overtake each other inside a target)
+   * and impossible pairs are ignored, as the RFC says. Throws {@link IscsiProtocolError} when the target
+   * acknowledges a command that was not sent.
+   */
+  update(expCmdSn: number, maxCmdSn: number): void {
+    if (serialLess(maxCmdSn, serialAdd(expCmdSn, -1))) return;
+    if (serialLess(this.#cmdSn, expCmdSn)) {
+      throw new IscsiProtocolError(
+        `the target expects CmdSN ${expCmdSn}, but the next command is ${this.#cmdSn}`,
+        { expCmdSn, cmdSn: this.#cmdSn },
+      );
+    }
+    if (serialLess(this.#expCmdSn, expCmdSn)) this.#expCmdSn = expCmdSn;
+    if (serialLess(this.#maxCmdSn, maxCmdSn)) this.#maxCmdSn = maxCmdSn;
+  }
+}
+
+/**
+ * The status numbers of a connection (RFC 7143 4.2.2.2): what we acknowledge with ExpStatSN. At error recovery
+ * level 0 nothing is asked for again, and a reliable transport loses nothing, so a gap is not an error: a
+ * multi-threaded target such as LIO may number two responses and send them the other way round.
+ */
+export class StatusSequence {
+  #expStatSn: number;
+
+  constructor(expStatSn: number) {
+    this.#expStatSn = expStatSn >>> 0;
+  }
+
+  get expStatSn(): number {
+    return this.#expStatSn;
+  }
+
+  received(statSn: number): void {
+    const next = serialAdd(statSn, 1);
+    if (serialLess(this.#expStatSn, next)) this.#expStatSn = next;
+  }
+}

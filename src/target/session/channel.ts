@@ -1,0 +1,72 @@
+import { soon } from '../../common/microtask.js';
+import type {
+  CompletionQueue,
+  QueuePair,
+  ReceiveWorkRequest,
+  SendWorkRequest,
+} from '../../transport/verbs.js';
+
+/**
+ * A queue pair whose work is gathered and posted once per batch: what the handlers of one completion batch, or one
+ * turn of store completions, want to send leaves with one doorbell. Receives go first: the peer may answer a response
+ * at once, and must find a buffer.
+ */
+export class Channel {
+  readonly queuePair: QueuePair;
+  #sendHead: SendWorkRequest | null = null;
+  #sendTail: SendWorkRequest | null = null;
+  #receiveHead: ReceiveWorkRequest | null = null;
+  #receiveTail: ReceiveWorkRequest | null = null;
+  #isScheduled = false;
+  #isClosed = false;
+  readonly #scheduled = (): void => {
+    this.#isScheduled = false;
+    this.flush();
+  };
+
+  constructor(queuePair: QueuePair, completionQueue: CompletionQueue) {
+    this.queuePair = queuePair;
+    completionQueue.onBatchEnd = () => this.flush();
+  }
+
+  /** Posts a send with the batch. Its `next` is the channel's. */
+  send(request: SendWorkRequest): void {
+    request.next = null;
+    if (this.#sendTail === null) this.#sendHead = request;
+    else this.#sendTail.next = request;
+    this.#sendTail = request;
+    this.#schedule();
+  }
+
+  receive(request: ReceiveWorkRequest): void {
+    request.next = null;
+    if (this.#receiveTail === null) this.#receiveHead = request;
+    else this.#receiveTail.next = request;
+    this.#receiveTail = request;
+    this.#schedule();
+  }
+
+  flush(): void {
+    if (this.#isClosed) return;
+    const receive = this.#receiveHead;
+    const send = this.#sendHead;
+    this.#receiveHead = null;
+    this.#receiveTail = null;
+    this.#sendHead = null;
+    this.#sendTail = null;
+    if (receive !== null) this.queuePair.postReceive(receive);
+    if (send !== null) this.queuePair.postSend(send);
+  }
+
+  /** Posts what is gathered, so that it completes, and nothing after it. The queue pair is in the error state. */
+  close(): void {
+    this.flush();
+    this.#isClosed = true;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    soon(this.#scheduled);
+  }
+}

@@ -1,0 +1,437 @@
+import { assert } from '../../common/assert.js';
+import type { Clock, Timer } from '../../common/clock.js';
+import { messageOf } from '../../common/errors.js';
+import type { PlaceHolder } from '../../common/places.js';
+import type { SlabPool } from '../../common/slab.js';
+import type { RandomBytes } from '../../iscsi/chap.js';
+import { loginStatusText } from '../../iscsi/codes.js';
+import type { LoginStatus } from '../../iscsi/codes.js';
+import {
+  SEND_WITH_INVALIDATE_NOT_SUPPORTED,
+  ZERO_BASED_ADDRESS_NOT_SUPPORTED,
+  decodeCmFlags,
+  encodeCmPrivateData,
+} from '../../iscsi/iser-header.js';
+import type { Logger } from '../../observe/log.js';
+import { WorkStatus, workStatusName } from '../../transport/verbs.js';
+import type {
+  CompletionQueue,
+  ConnectionEvent,
+  ConnectionId,
+  ConnectionParameters,
+  QueuePair,
+  WorkCompletion,
+} from '../../transport/verbs.js';
+import { Channel } from './channel.js';
+import type { RxDescriptor } from './descriptors.js';
+import type { FaultInjector } from './faults.js';
+import {
+  CLOSE_DRAIN_MS,
+  COMMAND_WINDOW,
+  CONTROL_RESPONSES,
+  DISCONNECT_TIMEOUT_MS,
+  LOGIN_TIMEOUT_MS,
+  LOGOUT_CLOSE_MS,
+  READ_DEPTH,
+  RECEIVES,
+  RECEIVE_DATA_BYTES,
+  TASKS,
+} from './limits.js';
+import type { LogicalUnits } from '../unit/logical-units.js';
+import { LoginExchange } from './login-exchange.js';
+import type { LoginExchangeEvents } from './login-exchange.js';
+import type { LoginPolicy } from './login-policy.js';
+import { LoginResponder } from './login.js';
+import type { LoginIdentity } from './login.js';
+import { checkPdu } from './pdu-check.js';
+import type { PortalCounters } from './portal-counters.js';
+import { SessionMemory } from './session-memory.js';
+import { TargetSession } from './session.js';
+import type { SessionEvents } from './session.js';
+import type { TargetDevice } from './target-device.js';
+import type { ManagedTarget } from './task-management.js';
+import { TargetWindow } from './target-window.js';
+import type { TargetListing } from './text-exchange.js';
+import { Watchdog } from './watchdog.js';
+
+/** Sends of a queue pair: two per task, the RDMA Reads, the other responses and the login's. */
+const SEND_REQUESTS = 2 * TASKS + READ_DEPTH + CONTROL_RESPONSES + 1;
+const RECEIVE_REQUESTS = RECEIVES + 1;
+
+/** Whether there is room for a session. */
+export type SessionAdmission =
+  { readonly tsih: number } | { readonly status: LoginStatus; readonly reason: string };
+
+/** What a connection has from its portal. */
+export interface ConnectionContext {
+  readonly device: TargetDevice;
+  readonly pool: SlabPool;
+  readonly units: LogicalUnits;
+  readonly policy: LoginPolicy;
+  readonly listing: TargetListing;
+  readonly target: ManagedTarget;
+  readonly faults: FaultInjector | null;
+  readonly counters: PortalCounters;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly randomBytes: RandomBytes;
+  readonly sessionExists: (tsih: number) => boolean;
+  /** A PDU has come on a connection that holds a place of those who have proved nothing. */
+  readonly heard: (connection: TargetConnection) => void;
+  /** Makes room for the session; resolves when all those that it replaces are gone. */
+  readonly admit: (
+    connection: TargetConnection,
+    identity: LoginIdentity,
+  ) => Promise<SessionAdmission>;
+}
+
+/**
+ *     accepting -> login <-> (more requests) -> admitting -> fullFeature -> closing -> closed
+ *         `---------`---------------------------`----------------------------^
+ */
+type ConnectionState = 'accepting' | 'login' | 'admitting' | 'fullFeature' | 'closing' | 'closed';
+
+/** One initiator's connection, from its request to the last flushed work request. The only place that waits. */
+export class TargetConnection implements LoginExchangeEvents, SessionEvents, PlaceHolder {
+  readonly peerHost: string;
+  /** Resolves when nothing of the connection is left. */
+  readonly closed: Promise<void>;
+  readonly #context: ConnectionContext;
+  readonly #id: ConnectionId;
+  readonly #log: Logger;
+  readonly #parameters: ConnectionParameters;
+  readonly #responder: LoginResponder;
+  readonly #completionQueue: CompletionQueue;
+  readonly #queuePair: QueuePair;
+  readonly #channel: Channel;
+  readonly #login: LoginExchange;
+  /** For the end of the login, and after a logout for the initiator to close. */
+  #endTimer: Timer;
+  #state: ConnectionState = 'accepting';
+  #isEstablished = false;
+  #isRefused = false;
+  #isDiscovery = false;
+  #memory: SessionMemory | null = null;
+  #session: TargetSession | null = null;
+  #watchdog: Watchdog | null = null;
+  #receivedCount = 0;
+  #resolveClosed: () => void = () => {};
+  #resolveDisconnected: () => void = () => {};
+  readonly #disconnected: Promise<void>;
+
+  /** Accepts the request that `id` came with. @throws VerbsError when the device cannot carry another connection */
+  constructor(context: ConnectionContext, id: ConnectionId, parameters: ConnectionParameters) {
+    this.#context = context;
+    this.#id = id;
+    this.#parameters = parameters;
+    this.peerHost = id.peerHost;
+    this.#log = context.log.child({ conn: id.peerName });
+    this.closed = new Promise((resolve) => {
+      this.#resolveClosed = resolve;
+    });
+    this.#disconnected = new Promise((resolve) => {
+      this.#resolveDisconnected = resolve;
+    });
+    const { device, policy, randomBytes, sessionExists, clock } = context;
+    this.#responder = new LoginResponder(policy, randomBytes, sessionExists);
+    this.#login = new LoginExchange(device, this);
+    let completionQueue: CompletionQueue | null = null;
+    try {
+      completionQueue = device.device.createCompletionQueue({
+        depth: SEND_REQUESTS + RECEIVE_REQUESTS,
+        vector: device.nextVector(),
+      });
+      this.#queuePair = id.createQueuePair({
+        protectionDomain: device.domain,
+        completionQueue,
+        sendRequestsMax: SEND_REQUESTS,
+        receiveRequestsMax: RECEIVE_REQUESTS,
+      });
+    } catch (error) {
+      completionQueue?.destroy();
+      this.#login.release();
+      throw error;
+    }
+    this.#completionQueue = completionQueue;
+    this.#channel = new Channel(this.#queuePair, completionQueue);
+    this.#endTimer = clock.after(LOGIN_TIMEOUT_MS, () =>
+      this.#end(`no login within ${LOGIN_TIMEOUT_MS / 1000} s`, false),
+    );
+    id.onEvent = (event) => this.#onEvent(event);
+    try {
+      this.#accept();
+    } catch (error) {
+      this.#end(`the connection could not be accepted: ${messageOf(error)}`, false);
+    }
+  }
+
+  /** The session, once it is in full feature phase. */
+  get session(): TargetSession | null {
+    return this.#state === 'fullFeature' ? this.#session : null;
+  }
+
+  /** The session for as long as commands of it may run: longer than {@link session}, until all is closed. */
+  get managedSession(): TargetSession | null {
+    return this.#state === 'closed' ? null : this.#session;
+  }
+
+  get isDiscovery(): boolean {
+    return this.#isDiscovery;
+  }
+
+  /** Ends the connection at once. Resolves as {@link closed}. */
+  abort(reason: string): Promise<void> {
+    this.#end(reason, false);
+    return this.closed;
+  }
+
+  /** Ends the connection for one that needs its place: at once, without waiting for the peer to take what was sent. */
+  displace(): void {
+    this.#resolveDisconnected();
+    this.#end('it was silent, and another initiator needs its place', false);
+  }
+
+  /** Lets running commands end, for a while, then disconnects in order. Resolves as {@link closed}. */
+  async close(): Promise<void> {
+    const session = this.session;
+    if (session !== null) {
+      session.quiesce();
+      await this.#within(CLOSE_DRAIN_MS, session.idle());
+    }
+    this.#end('the target is shutting down', true);
+    return this.closed;
+  }
+
+  // Of the login.
+
+  onLoginReceived(rx: RxDescriptor, completion: WorkCompletion): void {
+    if (!this.#isReceived(rx, completion)) return;
+    this.#context.heard(this);
+    if (this.#state === 'accepting') this.#state = 'login';
+    if (this.#state !== 'login') {
+      this.#end('a Login Request before the last one was answered', false);
+      return;
+    }
+    const responder = this.#responder;
+    switch (responder.receive(rx.view, rx.bhsOffset, rx.dataOffset, rx.dataLength)) {
+      case 'continue':
+        this.#login.receive(this.#channel);
+        this.#login.respond(this.#channel, responder);
+        return;
+      case 'accepted':
+        this.#isDiscovery = responder.identity.sessionType === 'Discovery';
+        this.#state = 'admitting';
+        void this.#admit();
+        return;
+      case 'refused':
+        this.#refuse();
+        return;
+      case 'dropped':
+        this.#end(responder.reason, false);
+    }
+  }
+
+  onLoginSent(): void {
+    if (this.#isRefused) this.#end(null, true);
+  }
+
+  // Of the session.
+
+  onViolation(reason: string): void {
+    if (this.#state !== 'closing') this.#context.counters.violations.add();
+    this.#end(reason, false);
+  }
+
+  onLogout(): void {
+    if (this.#state === 'closing') return;
+    this.#session?.quiesce();
+    this.#endTimer = this.#context.clock.after(LOGOUT_CLOSE_MS, () => this.#end(null, true));
+  }
+
+  #accept(): void {
+    // The first receive must be there before the initiator can send: it does so as soon as it is accepted.
+    this.#login.receive(this.#channel);
+    this.#channel.flush();
+    this.#id.accept({
+      privateData: encodeCmPrivateData(
+        ZERO_BASED_ADDRESS_NOT_SUPPORTED |
+          (this.#mayInvalidate ? 0 : SEND_WITH_INVALIDATE_NOT_SUPPORTED),
+      ),
+      // Nobody reads from a target, but a peer may take 0 for a mistake.
+      responderResources: 1,
+      initiatorDepth: this.#readDepth,
+    });
+  }
+
+  #onEvent(event: ConnectionEvent): void {
+    switch (event.type) {
+      case 'established':
+        this.#isEstablished = true;
+        return;
+      case 'disconnected':
+        this.#resolveDisconnected();
+        this.#end(event.reason, false);
+        return;
+      case 'connectError':
+      case 'unreachable':
+        this.#resolveDisconnected();
+        this.#end(event.reason, false);
+        return;
+      case 'deviceRemoval':
+        this.#end('the device was removed', false);
+        return;
+      default:
+        // The other events belong to listeners and to the active side.
+        return;
+    }
+  }
+
+  async #admit(): Promise<void> {
+    const { admit, counters } = this.#context;
+    const responder = this.#responder;
+    const admission = await admit(this, responder.identity);
+    if (this.#state !== 'admitting') return;
+    if ('status' in admission) {
+      responder.refuse(admission.status, admission.reason);
+      this.#refuse();
+      return;
+    }
+    counters.logins.add();
+    responder.finish(admission.tsih);
+    this.#enterFullFeature();
+    this.#login.respond(this.#channel, responder);
+    const { initiatorName, sessionType } = responder.identity;
+    this.#log.info({ initiator: initiatorName, sessionType, tsih: admission.tsih }, 'logged in');
+  }
+
+  #enterFullFeature(): void {
+    const context = this.#context;
+    const responder = this.#responder;
+    const log = this.#log;
+    const { identity, values } = responder;
+    const memory = new SessionMemory(context.device);
+    this.#memory = memory;
+    this.#endTimer.cancel();
+    this.#state = 'fullFeature';
+    const session = new TargetSession(
+      {
+        ...context,
+        channel: this.#channel,
+        window: new TargetWindow(responder.cmdSn, responder.nextStatSn, COMMAND_WINDOW),
+        readDepth: this.#readDepth,
+        mayInvalidate: this.#mayInvalidate,
+        immediateBytesMax: values.ImmediateData
+          ? Math.min(values.FirstBurstLength, RECEIVE_DATA_BYTES)
+          : 0,
+        isDiscovery: this.#isDiscovery,
+        cid: identity.cid,
+        port: identity,
+        memory,
+        log,
+      },
+      this,
+    );
+    this.#session = session;
+    // All receives are posted before the response that lets the initiator use them.
+    for (const rx of memory.receives((rx, completion) => this.#onReceived(rx, completion))) {
+      this.#channel.receive(rx.request);
+    }
+    this.#watchdog = new Watchdog(context.clock, {
+      activity: () => this.#receivedCount + session.readsDone,
+      ping: () => session.ping(),
+      giveUp: () => this.#end('the initiator gave no sign of life', false),
+    });
+  }
+
+  #onReceived(rx: RxDescriptor, completion: WorkCompletion): void {
+    if (!this.#isReceived(rx, completion) || this.#session === null) return;
+    this.#receivedCount += 1;
+    if (this.#isDiscovery) this.#context.heard(this);
+    this.#session.receive(rx);
+  }
+
+  /** True when a message is there that can be taken apart. */
+  #isReceived(rx: RxDescriptor, { status, byteLength }: WorkCompletion): boolean {
+    if (this.#state === 'closing' || status === WorkStatus.flushed) return false;
+    if (status !== WorkStatus.success) {
+      this.#end(`a receive failed: ${workStatusName(status)}`, false);
+      return false;
+    }
+    const malformation = checkPdu(rx, byteLength);
+    if (malformation === null) return true;
+    this.onViolation(malformation);
+    return false;
+  }
+
+  #refuse(): void {
+    const { response, reason } = this.#responder;
+    const { statusClass, statusDetail } = response;
+    const status = loginStatusText(statusClass, statusDetail);
+    this.#context.counters.loginsRefused.add();
+    this.#log.warn({ statusClass, statusDetail, status, reason }, 'login refused');
+    this.#isRefused = true;
+    this.#login.respond(this.#channel, this.#responder);
+  }
+
+  get #readDepth(): number {
+    const { readDepthInitiatorMax } = this.#context.device.device.attributes;
+    return Math.min(this.#parameters.responderResources, readDepthInitiatorMax, READ_DEPTH);
+  }
+
+  /** Private data that is absent denies nothing, but only a peer that knows the header expects an invalidate. */
+  get #mayInvalidate(): boolean {
+    const { privateData } = this.#parameters;
+    if (privateData.length === 0) return false;
+    return (decodeCmFlags(privateData) & SEND_WITH_INVALIDATE_NOT_SUPPORTED) === 0;
+  }
+
+  #end(reason: string | null, isOrderly: boolean): void {
+    if (this.#state === 'closing' || this.#state === 'closed') return;
+    this.#state = 'closing';
+    this.#endTimer.cancel();
+    this.#watchdog?.stop();
+    this.#session?.quiesce();
+    if (reason === null) this.#log.info('connection ended');
+    else this.#log.warn({ reason }, 'connection ended');
+    this.#release(isOrderly).catch((error: unknown) => {
+      this.#log.error({ err: error }, 'a connection could not be released');
+      this.#state = 'closed';
+      this.#resolveClosed();
+    });
+  }
+
+  /** Takes everything apart, in the order in which the parts depend on each other. */
+  async #release(isOrderly: boolean): Promise<void> {
+    // Never inside of the call that found the end: it may hold a task that is about to change its state.
+    await Promise.resolve();
+    if (isOrderly && this.#isEstablished) {
+      this.#channel.flush();
+      this.#id.disconnect();
+      await this.#within(DISCONNECT_TIMEOUT_MS, this.#disconnected);
+    }
+    this.#queuePair.setError();
+    this.#channel.close();
+    this.#session?.stop();
+    await this.#queuePair.drain();
+    await this.#session?.idle();
+    this.#session?.leave();
+    this.#memory?.release();
+    this.#login.release();
+    this.#queuePair.destroy();
+    this.#completionQueue.destroy();
+    this.#id.destroy();
+    assert(this.#state === 'closing', 'connection released twice');
+    this.#state = 'closed';
+    this.#resolveClosed();
+  }
+
+  /** Waits for `promise`, but not longer than this. */
+  async #within(timeoutMs: number, promise: Promise<void>): Promise<void> {
+    let timer: Timer | null = null;
+    const timeout = new Promise<void>((resolve) => {
+      timer = this.#context.clock.after(timeoutMs, resolve);
+    });
+    await Promise.race([promise, timeout]);
+    (timer as Timer | null)?.cancel();
+  }
+}

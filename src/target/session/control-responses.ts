@@ -1,0 +1,169 @@
+import { assert } from '../../common/assert.js';
+import type { NopOutPdu, TextRequestPdu } from '../../iscsi/request-wire.js';
+import {
+  LogoutResponsePdu,
+  NopInPdu,
+  RejectPdu,
+  TaskManagementResponsePdu,
+  TextResponsePdu,
+  encodeLogoutResponse,
+  encodeNopIn,
+  encodeReject,
+  encodeTaskManagementResponse,
+  encodeTextResponse,
+} from '../../iscsi/response-wire.js';
+import { BHS_BYTES, RESERVED_TAG } from '../../iscsi/wire.js';
+import { encodePlainHeader } from '../../iscsi/iser-header.js';
+import type { Channel } from './channel.js';
+import { TxDescriptor } from './descriptors.js';
+import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
+import { CONTROL_RESPONSES, SEND_DATA_BYTES_MAX } from './limits.js';
+import type { TargetWindow } from './target-window.js';
+import type { TextExchange } from './text-exchange.js';
+
+/** What the responses are made with. */
+export interface ControlResponsesContext {
+  readonly channel: Channel;
+  readonly window: TargetWindow;
+  /** Room for response `index`. */
+  readonly memory: (index: number) => DescriptorMemory;
+  /** A descriptor came free. */
+  readonly freed: () => void;
+}
+
+/** The responses to everything but SCSI commands, from a pool of their own. */
+export class ControlResponses {
+  readonly #context: ControlResponsesContext;
+  readonly #idle: TxDescriptor[];
+  /** What follows when a descriptor's response has left. */
+  readonly #afterwards = new Map<TxDescriptor, () => void>();
+  readonly #nopIn = new NopInPdu();
+  readonly #taskManagement = new TaskManagementResponsePdu();
+  readonly #text = new TextResponsePdu();
+  readonly #logout = new LogoutResponsePdu();
+  readonly #reject = new RejectPdu();
+  /** Task management that ended while no descriptor was free. */
+  readonly #late: (() => void)[] = [];
+
+  constructor(context: ControlResponsesContext) {
+    this.#context = context;
+    this.#idle = Array.from(
+      { length: CONTROL_RESPONSES },
+      (_, index) => new TxDescriptor(context.memory(index), (tx) => this.#sent(tx)),
+    );
+  }
+
+  get hasIdle(): boolean {
+    return this.#idle.length > 0;
+  }
+
+  /** Answers a ping with as much of its data as every initiator has room for. */
+  nopIn(request: NopOutPdu, rx: RxDescriptor): void {
+    const tx = this.#take();
+    const pdu = this.#nopIn;
+    pdu.initiatorTaskTag = request.initiatorTaskTag;
+    pdu.targetTransferTag = RESERVED_TAG;
+    pdu.lunHigh = request.lunHigh;
+    pdu.lunLow = request.lunLow;
+    pdu.dataSegmentLength = Math.min(rx.dataLength, SEND_DATA_BYTES_MAX);
+    const dataEnd = rx.dataOffset + pdu.dataSegmentLength;
+    rx.slab.bytes.copy(tx.slab.bytes, tx.dataOffset, rx.dataOffset, dataEnd);
+    this.#context.window.stamp(pdu);
+    encodeNopIn(tx.view, tx.bhsOffset, pdu);
+    this.#send(tx, pdu.dataSegmentLength);
+  }
+
+  /** Asks the initiator to answer; its NOP-Out will carry the tag. */
+  ping(): void {
+    if (!this.hasIdle) return;
+    const tx = this.#take();
+    const pdu = this.#nopIn;
+    pdu.initiatorTaskTag = RESERVED_TAG;
+    // Any tag but the reserved one asks for an answer; only one ping is ever out.
+    pdu.targetTransferTag = 1;
+    pdu.lunHigh = 0;
+    pdu.lunLow = 0;
+    pdu.dataSegmentLength = 0;
+    this.#context.window.stampUnsolicited(pdu);
+    encodeNopIn(tx.view, tx.bhsOffset, pdu);
+    this.#send(tx, 0);
+  }
+
+  /** `sent` is called when the response has left. */
+  taskManagement(initiatorTaskTag: number, response: number, sent: () => void): void {
+    if (!this.hasIdle) {
+      this.#late.push(() => this.taskManagement(initiatorTaskTag, response, sent));
+      return;
+    }
+    const tx = this.#take();
+    const pdu = this.#taskManagement;
+    pdu.initiatorTaskTag = initiatorTaskTag;
+    pdu.response = response;
+    this.#context.window.stamp(pdu);
+    encodeTaskManagementResponse(tx.view, tx.bhsOffset, pdu);
+    this.#afterwards.set(tx, sent);
+    this.#send(tx, 0);
+  }
+
+  text(request: TextRequestPdu, exchange: TextExchange): void {
+    const tx = this.#take();
+    const pdu = this.#text;
+    const { piece, isFinal, continues, targetTransferTag } = exchange;
+    pdu.initiatorTaskTag = request.initiatorTaskTag;
+    pdu.lunHigh = request.lunHigh;
+    pdu.lunLow = request.lunLow;
+    pdu.final = isFinal;
+    pdu.continues = continues;
+    pdu.targetTransferTag = targetTransferTag;
+    pdu.dataSegmentLength = piece.length;
+    tx.slab.bytes.set(piece, tx.dataOffset);
+    this.#context.window.stamp(pdu);
+    encodeTextResponse(tx.view, tx.bhsOffset, pdu);
+    this.#send(tx, piece.length);
+  }
+
+  /** `sent` is called when the response has left. */
+  logout(initiatorTaskTag: number, response: number, sent: () => void): void {
+    const tx = this.#take();
+    const pdu = this.#logout;
+    pdu.initiatorTaskTag = initiatorTaskTag;
+    pdu.response = response;
+    this.#context.window.stamp(pdu);
+    encodeLogoutResponse(tx.view, tx.bhsOffset, pdu);
+    this.#afterwards.set(tx, sent);
+    this.#send(tx, 0);
+  }
+
+  /** RFC 7143 11.17: the data segment is the header of the rejected PDU. */
+  reject(rx: RxDescriptor, reason: number): void {
+    const tx = this.#take();
+    const pdu = this.#reject;
+    pdu.reason = reason;
+    pdu.dataSegmentLength = BHS_BYTES;
+    this.#context.window.stamp(pdu);
+    encodeReject(tx.view, tx.bhsOffset, pdu);
+    rx.slab.bytes.copy(tx.slab.bytes, tx.dataOffset, rx.bhsOffset, rx.bhsOffset + BHS_BYTES);
+    this.#send(tx, BHS_BYTES);
+  }
+
+  #take(): TxDescriptor {
+    const tx = this.#idle.pop();
+    assert(tx !== undefined, 'no idle response');
+    return tx;
+  }
+
+  #send(tx: TxDescriptor, dataLength: number): void {
+    encodePlainHeader(tx.view, tx.offset);
+    tx.prepare(dataLength);
+    this.#context.channel.send(tx.request);
+  }
+
+  #sent(tx: TxDescriptor): void {
+    this.#idle.push(tx);
+    const afterwards = this.#afterwards.get(tx);
+    this.#afterwards.delete(tx);
+    afterwards?.();
+    this.#late.shift()?.();
+    this.#context.freed();
+  }
+}

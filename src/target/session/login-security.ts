@@ -1,0 +1,105 @@
+import { ChapError, ChapTarget } from '../../iscsi/chap.js';
+import type { RandomBytes } from '../../iscsi/chap.js';
+import type { TextPair } from '../../iscsi/text.js';
+import type { LoginPolicy } from './login-policy.js';
+
+/** The keys of the security stage (RFC 7143 12.1). */
+const SECURITY_KEYS: ReadonlySet<string> = new Set([
+  'AuthMethod',
+  'CHAP_A',
+  'CHAP_I',
+  'CHAP_C',
+  'CHAP_N',
+  'CHAP_R',
+]);
+
+export function isSecurityKey(key: string): boolean {
+  return SECURITY_KEYS.has(key);
+}
+
+/**
+ * What is still to be proved:
+ *
+ *     unproved -- AuthMethod chosen: CHAP --> method -- CHAP_A --> challenged -- CHAP_N, CHAP_R --> proved
+ *         `------ AuthMethod chosen: None ------------------------------------------------------------^
+ *
+ * A side that wants no proof starts in `proved`.
+ */
+type SecurityState = 'unproved' | 'method' | 'challenged' | 'proved';
+
+/** The security stage of a login, as its responder sees it. Pure. */
+export class LoginSecurity {
+  readonly #chap: ChapTarget | null;
+  readonly #isRequired: boolean;
+  #state: SecurityState;
+  /** The CHAP user that proved itself. */
+  user: string | null = null;
+
+  constructor(policy: LoginPolicy, sessionType: string, randomBytes: RandomBytes) {
+    const { chap } = policy;
+    // Discovery tells names only; whoever wants to prove itself for that may, unless everybody has to.
+    this.#isRequired = chap !== null && (sessionType === 'Normal' || policy.discoveryAuth);
+    this.#state = this.#isRequired ? 'unproved' : 'proved';
+    this.#chap =
+      chap === null
+        ? null
+        : new ChapTarget({
+            secretOf: (user) => (user === chap.user ? chap.secret : null),
+            mutual: chap.mutual,
+            ...(chap.algorithms === undefined ? {} : { algorithms: chap.algorithms }),
+            randomBytes,
+          });
+  }
+
+  /** Nothing (more) has to be proved: the login may leave the security stage. */
+  get isProved(): boolean {
+    return this.#state === 'proved';
+  }
+
+  /** Takes the security keys of one request; returns the answers. @throws ChapError */
+  receive(keys: ReadonlyMap<string, string>): TextPair[] {
+    const answers: TextPair[] = [];
+    const methods = keys.get('AuthMethod');
+    if (methods !== undefined) answers.push(this.#chooseMethod(methods.split(',')));
+    if (keys.has('CHAP_A')) {
+      this.#require('method', 'CHAP_A');
+      answers.push(...this.#requireChap().challenge(keys));
+      this.#state = 'challenged';
+    }
+    if (keys.has('CHAP_N') || keys.has('CHAP_R')) {
+      this.#require('challenged', 'CHAP_N and CHAP_R');
+      const { user, proof } = this.#requireChap().verify(keys);
+      answers.push(...proof);
+      this.user = user;
+      this.#state = 'proved';
+    }
+    return answers;
+  }
+
+  #chooseMethod(offered: readonly string[]): TextPair {
+    const mayStay = this.#state === 'unproved' || (this.#state === 'proved' && this.user === null);
+    if (!mayStay) throw new ChapError('chap-malformed', 'AuthMethod came out of turn');
+    if (!this.#isRequired && offered.includes('None')) {
+      return { key: 'AuthMethod', value: 'None' };
+    }
+    if (this.#chap !== null && offered.includes('CHAP')) {
+      this.#state = 'method';
+      return { key: 'AuthMethod', value: 'CHAP' };
+    }
+    throw new ChapError(
+      'chap-method',
+      this.#chap === null
+        ? 'the initiator insists on an authentication that is not set up here'
+        : 'the initiator does not offer CHAP, which is required',
+    );
+  }
+
+  #require(state: SecurityState, what: string): void {
+    if (this.#state !== state) throw new ChapError('chap-malformed', `${what} came out of turn`);
+  }
+
+  #requireChap(): ChapTarget {
+    if (this.#chap === null) throw new ChapError('chap-malformed', 'CHAP was not agreed on');
+    return this.#chap;
+  }
+}

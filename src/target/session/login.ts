@@ -1,0 +1,385 @@
+import { ChapError } from '../../iscsi/chap.js';
+import type { RandomBytes } from '../../iscsi/chap.js';
+import { LoginStage, LoginStatus, Opcode, opcodeName } from '../../iscsi/codes.js';
+import { IscsiLoginError, IscsiProtocolError } from '../../iscsi/errors.js';
+import { iscsiNameKey } from '../../iscsi/iscsi-name.js';
+import { KeyAnswer } from '../../iscsi/keys.js';
+import type { KeyValues, KeyWishes } from '../../iscsi/keys.js';
+import {
+  ISCSI_NAME_BYTES_MAX,
+  LOGIN_DATA_BYTES_MAX,
+  LOGIN_EXCHANGES_MAX,
+  TEXT_BYTES_MAX,
+} from '../../iscsi/limits.js';
+import { KeyNegotiation } from '../../iscsi/negotiation.js';
+import type { SessionType } from '../../iscsi/negotiation.js';
+import { formatAddress } from '../../common/address.js';
+import { LoginRequestPdu, decodeLoginRequest } from '../../iscsi/request-wire.js';
+import { LoginResponsePdu } from '../../iscsi/response-wire.js';
+import { TextCollector, encodeText, pairsByKey } from '../../iscsi/text.js';
+import type { TextPair } from '../../iscsi/text.js';
+import { opcodeAt } from '../../iscsi/wire.js';
+import { COMMAND_WINDOW, RECEIVE_DATA_BYTES } from './limits.js';
+import type { LoginPolicy } from './login-policy.js';
+import { LoginSecurity, isSecurityKey } from './login-security.js';
+
+/** What an initiator may have of us. InitialR2T=Yes: a Data-Out would be one Send per piece, a Read is none. */
+const WISHES: KeyWishes = {
+  RDMAExtensions: true,
+  HeaderDigest: ['None'],
+  DataDigest: ['None'],
+  MaxConnections: 1,
+  InitialR2T: true,
+  ImmediateData: true,
+  InitiatorRecvDataSegmentLength: 8192,
+  TargetRecvDataSegmentLength: RECEIVE_DATA_BYTES,
+  MaxBurstLength: 262144,
+  FirstBurstLength: 65536,
+  DefaultTime2Wait: 0,
+  DefaultTime2Retain: 0,
+  MaxOutstandingR2T: 1,
+  DataPDUInOrder: true,
+  DataSequenceInOrder: true,
+  ErrorRecoveryLevel: 0,
+};
+
+/**
+ * RFC 7143 13.25: keys of RFC 3720 that are no more, and what they must be answered with. Initiators of that time
+ * still send them, and NotUnderstood is forbidden.
+ */
+const OBSOLETE_KEYS: ReadonlyMap<string, string> = new Map([
+  ['IFMarker', 'No'],
+  ['OFMarker', 'No'],
+  ['IFMarkInt', KeyAnswer.reject],
+  ['OFMarkInt', KeyAnswer.reject],
+]);
+
+/** Who is logging in, as far as it is known. */
+export interface LoginIdentity {
+  initiatorName: string;
+  sessionType: SessionType;
+  isidHigh: number;
+  isidLow: number;
+  cid: number;
+}
+
+/**
+ * What became of a login request:
+ *  - `continue`: {@link LoginResponder.response} and its text are to be sent, another request will come;
+ *  - `accepted`: the login is complete. The session is to be admitted, then {@link LoginResponder.finish} gives the
+ *    last response;
+ *  - `refused`: the response is to be sent, then the connection ends;
+ *  - `dropped`: nothing can be answered; the connection ends.
+ */
+export type LoginOutcome = 'continue' | 'accepted' | 'refused' | 'dropped';
+
+/** Ends the login with a status. Never leaves this file. */
+class LoginRefusal extends Error {
+  constructor(
+    readonly status: LoginStatus,
+    message: string,
+  ) {
+    super(message);
+  }
+}
+
+/**
+ * The target's side of a login (RFC 7143 6.3), one request at a time. Pure: it is given requests and says what to
+ * answer; who is let in is the policy's matter, and whether there is room for a session its owner's.
+ *
+ *     start --> security --> operational --> accepted
+ *       |          `------------------------^   (NSG 3 from the security stage, with nothing left to negotiate)
+ *       `------> operational
+ *     any --> refused | dropped
+ */
+export class LoginResponder {
+  readonly response = new LoginResponsePdu();
+  /** The response's data segment. */
+  text: Uint8Array = new Uint8Array();
+  /** Why the login was refused or dropped, for the log. */
+  reason = '';
+  readonly identity: LoginIdentity = {
+    initiatorName: '',
+    sessionType: 'Normal',
+    isidHigh: 0,
+    isidLow: 0,
+    cid: 0,
+  };
+  readonly #policy: LoginPolicy;
+  readonly #randomBytes: RandomBytes;
+  readonly #sessionExists: (tsih: number) => boolean;
+  readonly #request = new LoginRequestPdu();
+  readonly #collector = new TextCollector(TEXT_BYTES_MAX);
+  #stage: LoginStage | null = null;
+  #keys: KeyNegotiation | null = null;
+  #security: LoginSecurity | null = null;
+  #taskTag = 0;
+  #cmdSn = 0;
+  #statSn = 0;
+  #exchanges = 0;
+
+  /** `sessionExists` tells whether a TSIH names a session of this target. */
+  constructor(
+    policy: LoginPolicy,
+    randomBytes: RandomBytes,
+    sessionExists: (tsih: number) => boolean,
+  ) {
+    this.#policy = policy;
+    this.#randomBytes = randomBytes;
+    this.#sessionExists = sessionExists;
+  }
+
+  /** The negotiated values; complete once accepted. */
+  get values(): KeyValues {
+    return (this.#keys ?? new KeyNegotiation('target', WISHES)).values;
+  }
+
+  /** The CmdSN that the session's first command will have. */
+  get cmdSn(): number {
+    return this.#cmdSn;
+  }
+
+  /** The StatSN that follows the last response's. */
+  get nextStatSn(): number {
+    return this.#statSn;
+  }
+
+  /** Takes a request: BHS at `offset`, data segment of `dataLength` bytes at `dataOffset`. */
+  receive(view: DataView, offset: number, dataOffset: number, dataLength: number): LoginOutcome {
+    const opcode = opcodeAt(view, offset);
+    if (opcode !== Opcode.loginRequest) {
+      this.reason = `${opcodeName(opcode)} before the login is complete`;
+      return 'dropped';
+    }
+    decodeLoginRequest(view, offset, this.#request);
+    try {
+      return this.#handle(view, dataOffset, dataLength);
+    } catch (error) {
+      const refusal = refusalOf(error);
+      if (refusal === null) throw error;
+      return this.#refuse(refusal.status, refusal.message);
+    }
+  }
+
+  /** The last response of an accepted login, for the session that was admitted. */
+  finish(tsih: number): void {
+    this.#respond(LoginStatus.success);
+    this.response.transit = true;
+    this.response.nextStage = LoginStage.fullFeature;
+    this.response.tsih = tsih;
+  }
+
+  /** Turns an accepted login down after all. */
+  refuse(status: LoginStatus, reason: string): void {
+    this.text = new Uint8Array();
+    this.#refuse(status, reason);
+  }
+
+  #handle(view: DataView, dataOffset: number, dataLength: number): LoginOutcome {
+    this.#checkRequest();
+    this.#collector.append(view, dataOffset, dataLength);
+    this.text = new Uint8Array();
+    if (this.#request.continues) {
+      this.#respond(LoginStatus.success);
+      return 'continue';
+    }
+    const pairs = this.#collector.take();
+    const isFirst = this.#keys === null;
+    const keys = (this.#keys ??= this.#identify(pairs));
+    const answers = this.#negotiate(keys, pairs);
+    if (isFirst && this.identity.sessionType === 'Normal') {
+      const { portalGroupTag } = this.#policy;
+      answers.push({ key: 'TargetPortalGroupTag', value: String(portalGroupTag) });
+    }
+    this.text = encodeText(answers, LOGIN_DATA_BYTES_MAX);
+    return this.#transit(keys);
+  }
+
+  /** What can be wrong with a request before its text is looked at. */
+  #checkRequest(): void {
+    const request = this.#request;
+    const { initiatorError, unsupportedVersion } = LoginStatus;
+    if (this.#stage === null) this.#start();
+    if (request.versionMin > 0) {
+      throw new LoginRefusal(unsupportedVersion, `version ${request.versionMin} is not supported`);
+    }
+    const { identity } = this;
+    const isSame =
+      request.isidHigh === identity.isidHigh &&
+      request.isidLow === identity.isidLow &&
+      request.cid === identity.cid &&
+      request.initiatorTaskTag === this.#taskTag &&
+      request.cmdSn === this.#cmdSn;
+    if (!isSame) throw new LoginRefusal(initiatorError, 'the login changed its identity midway');
+    if (++this.#exchanges > LOGIN_EXCHANGES_MAX) {
+      throw new LoginRefusal(initiatorError, `no end after ${LOGIN_EXCHANGES_MAX} requests`);
+    }
+    if (request.continues && request.transit) {
+      throw new LoginRefusal(initiatorError, 'a request continues and transits at once');
+    }
+    if (request.currentStage !== this.#stage) {
+      const what = `stage ${request.currentStage} in stage ${this.#stage ?? 'none'}`;
+      throw new LoginRefusal(initiatorError, what);
+    }
+    const { currentStage, nextStage } = request;
+    if (request.transit && (nextStage <= currentStage || nextStage === 2)) {
+      throw new LoginRefusal(initiatorError, `no way from stage ${currentStage} to ${nextStage}`);
+    }
+  }
+
+  #start(): void {
+    const request = this.#request;
+    const { identity } = this;
+    identity.isidHigh = request.isidHigh;
+    identity.isidLow = request.isidLow;
+    identity.cid = request.cid;
+    this.#taskTag = request.initiatorTaskTag;
+    this.#cmdSn = request.cmdSn;
+    this.#statSn = request.expStatSn;
+    const { security, operational } = LoginStage;
+    if (request.currentStage !== security && request.currentStage !== operational) {
+      throw new LoginRefusal(
+        LoginStatus.initiatorError,
+        `a login cannot start in stage ${request.currentStage}`,
+      );
+    }
+    this.#stage = request.currentStage;
+    if (request.tsih === 0) return;
+    throw this.#sessionExists(request.tsih)
+      ? new LoginRefusal(LoginStatus.tooManyConnections, 'a second connection for a session')
+      : new LoginRefusal(LoginStatus.sessionDoesNotExist, `there is no session ${request.tsih}`);
+  }
+
+  /** Reads from the first text who wants what, and makes the negotiation for it. */
+  #identify(pairs: readonly TextPair[]): KeyNegotiation {
+    const keys = pairsByKey(pairs);
+    const { identity } = this;
+    const initiatorName = keys.get('InitiatorName') ?? '';
+    const sessionType = keys.get('SessionType') ?? 'Normal';
+    if (initiatorName === '') {
+      throw new LoginRefusal(LoginStatus.missingParameter, 'InitiatorName is missing');
+    }
+    if (Buffer.byteLength(initiatorName) > ISCSI_NAME_BYTES_MAX) {
+      throw new LoginRefusal(LoginStatus.initiatorError, 'InitiatorName is too long');
+    }
+    identity.initiatorName = initiatorName;
+    if (sessionType !== 'Normal' && sessionType !== 'Discovery') {
+      throw new LoginRefusal(LoginStatus.sessionTypeNotSupported, 'unknown SessionType');
+    }
+    identity.sessionType = sessionType;
+    if (sessionType === 'Normal') this.#checkTarget(keys.get('TargetName'));
+    this.#security = new LoginSecurity(this.#policy, sessionType, this.#randomBytes);
+    return new KeyNegotiation('target', WISHES, sessionType);
+  }
+
+  #checkTarget(targetName: string | undefined): void {
+    const { redirect } = this.#policy;
+    if (targetName === undefined || targetName === '') {
+      throw new LoginRefusal(LoginStatus.missingParameter, 'TargetName is missing');
+    }
+    if (iscsiNameKey(targetName) !== iscsiNameKey(this.#policy.targetName)) {
+      throw new LoginRefusal(LoginStatus.targetNotFound, 'there is no target of that name');
+    }
+    if (redirect === null) return;
+    const pair = { key: 'TargetAddress', value: formatAddress(redirect) };
+    this.text = encodeText([pair], LOGIN_DATA_BYTES_MAX);
+    const { movedPermanently, movedTemporarily } = LoginStatus;
+    const status = redirect.isPermanent ? movedPermanently : movedTemporarily;
+    throw new LoginRefusal(status, `redirected to ${pair.value}`);
+  }
+
+  #negotiate(keys: KeyNegotiation, pairs: readonly TextPair[]): TextPair[] {
+    const security = this.#requireSecurity();
+    const securityPairs = pairs.filter(({ key }) => isSecurityKey(key));
+    const obsoletePairs = pairs.filter(({ key }) => OBSOLETE_KEYS.has(key));
+    const otherPairs = pairs.filter(({ key }) => !isSecurityKey(key) && !OBSOLETE_KEYS.has(key));
+    if (securityPairs.length > 0 && this.#stage !== LoginStage.security) {
+      throw new LoginRefusal(LoginStatus.initiatorError, 'a security key outside of its stage');
+    }
+    const answers = security.receive(pairsByKey(securityPairs));
+    if (this.#stage === LoginStage.operational && !security.isProved) {
+      throw new LoginRefusal(LoginStatus.authenticationFailed, 'the initiator skipped CHAP');
+    }
+    answers.push(...keys.receive(otherPairs));
+    for (const key of pairsByKey(obsoletePairs).keys()) {
+      answers.push({ key, value: OBSOLETE_KEYS.get(key) ?? KeyAnswer.reject });
+    }
+    if (keys.rejected.length > 0) {
+      const what = `no value of ${keys.rejected.join(', ')} is common to both sides`;
+      throw new LoginRefusal(LoginStatus.initiatorError, what);
+    }
+    return answers;
+  }
+
+  /** Follows the initiator to the stage that it wants, if all is done that belongs to this one. */
+  #transit(keys: KeyNegotiation): LoginOutcome {
+    const { transit, nextStage } = this.#request;
+    if (!transit || !this.#requireSecurity().isProved) {
+      this.#respond(LoginStatus.success);
+      return 'continue';
+    }
+    if (nextStage === LoginStage.operational) {
+      this.#respond(LoginStatus.success);
+      this.response.transit = true;
+      this.response.nextStage = LoginStage.operational;
+      this.#stage = LoginStage.operational;
+      return 'continue';
+    }
+    const { sessionType } = this.identity;
+    const refusesIser = keys.isSettled('RDMAExtensions') && !keys.values.RDMAExtensions;
+    if (refusesIser || (sessionType === 'Normal' && !keys.values.RDMAExtensions)) {
+      throw new LoginRefusal(
+        LoginStatus.initiatorError,
+        'the initiator did not agree on RDMAExtensions=Yes, without which there is no iSER',
+      );
+    }
+    return 'accepted';
+  }
+
+  #respond(status: LoginStatus): void {
+    const { response, identity } = this;
+    const request = this.#request;
+    response.dataSegmentLength = this.text.length;
+    response.initiatorTaskTag = this.#taskTag;
+    response.statSn = this.#statSn;
+    response.expCmdSn = this.#cmdSn;
+    response.maxCmdSn = (this.#cmdSn + COMMAND_WINDOW - 1) >>> 0;
+    response.transit = false;
+    response.continues = false;
+    response.currentStage = request.currentStage;
+    response.nextStage = 0;
+    response.versionMax = 0;
+    response.versionActive = 0;
+    response.isidHigh = identity.isidHigh;
+    response.isidLow = identity.isidLow;
+    response.tsih = request.tsih;
+    response.statusClass = status >> 8;
+    response.statusDetail = status & 0xff;
+    // RFC 7143 11.13.4: StatSN advances with each response that has a status of success.
+    this.#statSn = (this.#statSn + 1) >>> 0;
+  }
+
+  #refuse(status: LoginStatus, reason: string): LoginOutcome {
+    this.reason = reason;
+    if (status >> 8 !== 1) this.text = new Uint8Array();
+    this.#respond(status);
+    return 'refused';
+  }
+
+  #requireSecurity(): LoginSecurity {
+    if (this.#security !== null) return this.#security;
+    throw new LoginRefusal(LoginStatus.initiatorError, 'the login has not identified itself');
+  }
+}
+
+/** The refusal that an error stands for; null for one that is none, and a bug of ours. */
+function refusalOf(error: unknown): LoginRefusal | null {
+  if (error instanceof LoginRefusal) return error;
+  if (error instanceof ChapError) {
+    return new LoginRefusal(LoginStatus.authenticationFailed, error.message);
+  }
+  if (error instanceof IscsiProtocolError || error instanceof IscsiLoginError) {
+    return new LoginRefusal(LoginStatus.initiatorError, error.message);
+  }
+  return null;
+}

@@ -1,0 +1,33 @@
+import { ahsLengthAt, dataSegmentLengthAt } from '../../iscsi/wire.js';
+import {
+  ISER_HEADERS_BYTES,
+  IserHeaderType,
+  iserHeaderTypeName,
+  readIserHeaderType,
+} from '../../iscsi/iser-header.js';
+import type { RxDescriptor } from './descriptors.js';
+
+/**
+ * Compares what a message says about its length with what it has, and sets the descriptor's `dataLength`. Returns
+ * what is wrong, or null. Padding may be missing: not every initiator sends it.
+ */
+export function checkPdu(rx: RxDescriptor, receivedBytes: number): string | null {
+  const { view, offset, bhsOffset } = rx;
+  if (receivedBytes < ISER_HEADERS_BYTES) {
+    return `a message of ${receivedBytes} bytes is shorter than its headers`;
+  }
+  const type = readIserHeaderType(view, offset);
+  if (type !== IserHeaderType.control) {
+    return `an iSER message of type ${iserHeaderTypeName(type)}`;
+  }
+  // Linux targets place the data right behind the BHS, so nobody can send additional header segments to them.
+  const ahsBytes = ahsLengthAt(view, bhsOffset);
+  if (ahsBytes > 0) return `a PDU with ${ahsBytes} bytes of additional header`;
+  const dataLength = dataSegmentLengthAt(view, bhsOffset);
+  if (ISER_HEADERS_BYTES + dataLength > receivedBytes) {
+    const present = receivedBytes - ISER_HEADERS_BYTES;
+    return `a PDU claims ${dataLength} bytes of data and has ${present}`;
+  }
+  rx.dataLength = dataLength;
+  return null;
+}

@@ -1,0 +1,111 @@
+import { assert } from '../../common/assert.js';
+import { Ring } from '../../common/ring.js';
+import type { Channel } from './channel.js';
+import type { CommandTask } from './command-task.js';
+import { READ_BYTES_MAX } from './limits.js';
+import { CHUNK_BYTES } from '../../store/limits.js';
+import type { TargetDevice } from './target-device.js';
+
+const TWO_32 = 0x1_0000_0000;
+
+/**
+ * Fetches write data with RDMA Reads, in the order of the commands, never more at once than both sides agreed on
+ * (our ORD, the initiator's IRD). A Read that had to wait in the send queue would hold up the responses behind it.
+ */
+export class ReadScheduler {
+  /** 0: the initiator does not let anybody read. */
+  readonly depth: number;
+  readonly #channel: Channel;
+  readonly #device: TargetDevice;
+  readonly #waiting: Ring<CommandTask>;
+  readonly #skip: (task: CommandTask) => void;
+  #inFlight = 0;
+  #isStopped = false;
+
+  /** `skip` is told of tasks that were aborted while they waited. */
+  constructor(
+    { channel, device, depth }: { channel: Channel; device: TargetDevice; depth: number },
+    tasksMax: number,
+    skip: (task: CommandTask) => void,
+  ) {
+    this.#channel = channel;
+    this.#device = device;
+    this.depth = depth;
+    this.#waiting = new Ring(tasksMax);
+    this.#skip = skip;
+  }
+
+  /** Fetches what did not come as immediate data. */
+  enqueue(task: CommandTask): void {
+    task.state = 'waitingRead';
+    task.readIssuedBytes = 0;
+    this.#waiting.push(task);
+    this.#issue();
+  }
+
+  /** One RDMA Read of the task is over, however it went. */
+  completed(task: CommandTask): void {
+    task.readsInFlight -= 1;
+    this.#inFlight -= 1;
+    this.#issue();
+  }
+
+  /** Nothing is read any more. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  isFetched(task: CommandTask): boolean {
+    return task.readsInFlight === 0 && task.readIssuedBytes === remainingBytes(task);
+  }
+
+  #issue(): void {
+    while (this.#inFlight < this.depth && !this.#isStopped) {
+      const task = this.#waiting.peek();
+      if (task === undefined) return;
+      if (task.isAborted) {
+        this.#waiting.shift();
+        // One that is being read ends with the last of its Reads.
+        if (task.state === 'waitingRead') this.#skip(task);
+        continue;
+      }
+      this.#issueOne(task);
+      if (task.readIssuedBytes === remainingBytes(task)) this.#waiting.shift();
+    }
+  }
+
+  #issueOne(task: CommandTask): void {
+    const { slot, header, immediateBytes, readIssuedBytes } = task;
+    const { lent } = task.command;
+    const isLent = lent.count > 0;
+    const bytesMax = isLent ? CHUNK_BYTES : READ_BYTES_MAX;
+    const index = Math.floor(readIssuedBytes / bytesMax);
+    const read = task.reads[index];
+    assert(read !== undefined, 'a task with more to fetch than it has requests for');
+    const length = Math.min(bytesMax, remainingBytes(task) - readIssuedBytes);
+    // The address is already past the immediate data: that is how Linux initiators advertise it.
+    const low = header.writeAddressLow + readIssuedBytes;
+    const carry = low >= TWO_32 ? 1 : 0;
+    read.remoteKey = header.writeStag;
+    read.remoteAddressLow = low - carry * TWO_32;
+    read.remoteAddressHigh = (header.writeAddressHigh + carry) >>> 0;
+    if (isLent) {
+      const region = this.#device.regionOfChunk(lent.chunkAt(index));
+      assert(region !== null, 'a lent chunk that is not registered');
+      read.sges[0]?.set(region, 0, length);
+    } else {
+      assert(slot !== null, 'a task without a buffer');
+      const region = this.#device.regionOf(slot.slab);
+      read.sges[0]?.set(region, slot.offset + immediateBytes + readIssuedBytes, length);
+    }
+    task.state = 'reading';
+    task.readsInFlight += 1;
+    task.readIssuedBytes += length;
+    this.#inFlight += 1;
+    this.#channel.send(read);
+  }
+}
+
+function remainingBytes(task: CommandTask): number {
+  return task.command.transferBytes - task.immediateBytes;
+}

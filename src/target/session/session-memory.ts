@@ -1,0 +1,61 @@
+import { Slab } from '../../common/slab.js';
+import { ISER_HEADERS_BYTES } from '../../iscsi/iser-header.js';
+import type { MemoryRegion, WorkCompletion } from '../../transport/verbs.js';
+import { RxDescriptor } from './descriptors.js';
+import type { DescriptorMemory } from './descriptors.js';
+import {
+  CONTROL_RESPONSES,
+  RECEIVES,
+  RECEIVE_DATA_BYTES,
+  SEND_DATA_BYTES_MAX,
+  TASKS,
+} from './limits.js';
+import type { TargetDevice } from './target-device.js';
+
+const words = (lengthBytes: number): number => (lengthBytes + 7) & ~7;
+
+/** Headers and 8192 bytes of immediate data or text. */
+export const RECEIVE_BYTES = ISER_HEADERS_BYTES + RECEIVE_DATA_BYTES;
+const RECEIVE_STRIDE_BYTES = words(RECEIVE_BYTES);
+/** Headers and what may be sent behind them in full feature phase. */
+const RESPONSE_STRIDE_BYTES = words(ISER_HEADERS_BYTES + SEND_DATA_BYTES_MAX);
+
+/** The memory of one session's PDUs, registered as a whole: receives, then responses. */
+export class SessionMemory {
+  readonly #slab: Slab;
+  readonly #region: MemoryRegion;
+
+  constructor(device: TargetDevice) {
+    const responses = TASKS + CONTROL_RESPONSES;
+    this.#slab = new Slab(RECEIVES * RECEIVE_STRIDE_BYTES + responses * RESPONSE_STRIDE_BYTES);
+    this.#region = device.register(this.#slab);
+  }
+
+  receives(
+    received: (descriptor: RxDescriptor, completion: WorkCompletion) => void,
+  ): readonly RxDescriptor[] {
+    return Array.from(
+      { length: RECEIVES },
+      (_, index) =>
+        new RxDescriptor(this.#at(index * RECEIVE_STRIDE_BYTES), RECEIVE_BYTES, received),
+    );
+  }
+
+  /** Room for command response `index`. */
+  taskResponse(index: number): DescriptorMemory {
+    return this.#at(RECEIVES * RECEIVE_STRIDE_BYTES + index * RESPONSE_STRIDE_BYTES);
+  }
+
+  /** Room for any other response. */
+  controlResponse(index: number): DescriptorMemory {
+    return this.taskResponse(TASKS + index);
+  }
+
+  release(): void {
+    this.#region.deregister();
+  }
+
+  #at(offset: number): DescriptorMemory {
+    return { slab: this.#slab, region: this.#region, offset };
+  }
+}

@@ -1,0 +1,382 @@
+import { soon } from '../../common/microtask.js';
+import { Ring } from '../../common/ring.js';
+import {
+  LogoutReason,
+  LogoutStatus,
+  Opcode,
+  RejectReason,
+  TaskManagementFunction,
+  TaskManagementStatus,
+  opcodeName,
+  rejectReasonName,
+  taskManagementFunctionName,
+} from '../../iscsi/codes.js';
+import { IscsiProtocolError } from '../../iscsi/errors.js';
+import {
+  LogoutRequestPdu,
+  NopOutPdu,
+  ScsiCommandPdu,
+  TaskManagementRequestPdu,
+  TextRequestPdu,
+  decodeLogoutRequest,
+  decodeNopOut,
+  decodeScsiCommand,
+  decodeTaskManagementRequest,
+  decodeTextRequest,
+} from '../../iscsi/request-wire.js';
+import { AT_CMD_SN, RESERVED_TAG, isImmediateAt, opcodeAt } from '../../iscsi/wire.js';
+import type { Logger } from '../../observe/log.js';
+import { CommandEngine } from './command-engine.js';
+import type { Aborter, EngineContext, EngineEvents } from './command-engine.js';
+import type { CommandTask } from './command-task.js';
+import { ControlResponses } from './control-responses.js';
+import type { RxDescriptor } from './descriptors.js';
+import type { InitiatorPort } from '../../scsi/wire.js';
+import type { Nexus } from '../unit/nexus.js';
+import { RECEIVES, TASK_MANAGEMENT_MAX } from './limits.js';
+import type { SessionMemory } from './session-memory.js';
+import { manageTasks } from './task-management.js';
+import type { ManagedSession, ManagedTarget } from './task-management.js';
+import { TextExchange } from './text-exchange.js';
+import type { TargetListing } from './text-exchange.js';
+
+/** What a session is set up with. */
+export interface SessionContext extends Omit<EngineContext, 'nexuses'> {
+  readonly isDiscovery: boolean;
+  readonly cid: number;
+  readonly port: InitiatorPort;
+  readonly listing: TargetListing;
+  readonly target: ManagedTarget;
+  readonly log: Logger;
+  readonly memory: SessionMemory;
+}
+
+/** What a session asks of its connection. */
+export interface SessionEvents {
+  /** Ends the connection at once. */
+  onViolation(reason: string): void;
+  /** Ends the connection in order, when what was sent has left. */
+  onLogout(): void;
+}
+
+/** Opcodes that carry a CmdSN which counts (RFC 7143 4.2.2.1). */
+const NUMBERED: ReadonlySet<number> = new Set([
+  Opcode.nopOut,
+  Opcode.scsiCommand,
+  Opcode.taskManagementRequest,
+  Opcode.textRequest,
+  Opcode.logoutRequest,
+]);
+
+/** What a discovery session may ask for (RFC 7143 4.3). It has often proved nothing, so it must not reach the others. */
+const ALLOWED_IN_DISCOVERY: ReadonlySet<number> = new Set([
+  Opcode.nopOut,
+  Opcode.textRequest,
+  Opcode.logoutRequest,
+]);
+
+/**
+ * A session in full feature phase: takes PDUs in order, numbers responses, and hands commands to its engine. It lasts
+ * as long as its connection, for MaxConnections is 1 and the error recovery level 0.
+ */
+export class TargetSession implements EngineEvents, ManagedSession {
+  readonly #context: SessionContext;
+  readonly #events: SessionEvents;
+  readonly #nexuses: readonly Nexus[];
+  readonly #engine: CommandEngine | null;
+  readonly #responses: ControlResponses;
+  readonly #text: TextExchange;
+  /** PDUs that came while no task or response was free, in order. */
+  readonly #waiting = new Ring<RxDescriptor>(RECEIVES);
+  readonly #command = new ScsiCommandPdu();
+  readonly #nopOut = new NopOutPdu();
+  readonly #taskManagement = new TaskManagementRequestPdu();
+  readonly #textRequest = new TextRequestPdu();
+  readonly #logout = new LogoutRequestPdu();
+  readonly #retry = (): void => this.#handleWaiting();
+  #retryScheduled = false;
+  #managementCount = 0;
+  #isEnding = false;
+  #isLoggedOut = false;
+
+  constructor(context: SessionContext, events: SessionEvents) {
+    this.#context = context;
+    this.#events = events;
+    const { units, listing, isDiscovery, channel, window, memory, port } = context;
+    this.#nexuses = isDiscovery ? [] : units.enter(port);
+    this.#responses = new ControlResponses({
+      channel,
+      window,
+      memory: (index) => memory.controlResponse(index),
+      freed: () => this.onTaskFree(),
+    });
+    this.#text = new TextExchange(listing, isDiscovery);
+    this.#engine = isDiscovery
+      ? null
+      : new CommandEngine({ ...context, nexuses: this.#nexuses }, this, (index) =>
+          memory.taskResponse(index),
+        );
+  }
+
+  /** Takes a PDU whose length was checked; `rx` is the session's until it is posted again. */
+  receive(rx: RxDescriptor): void {
+    if (this.#isEnding) return;
+    if (this.#waiting.length > 0 || !this.#handle(rx)) this.#waiting.push(rx);
+  }
+
+  /** Asks for a sign of life. */
+  ping(): void {
+    this.#responses.ping();
+  }
+
+  /** Nothing is taken in any more; commands that run are still answered. */
+  quiesce(): void {
+    this.#isEnding = true;
+  }
+
+  /** The queue pair is in the error state: nothing can be answered any more. */
+  stop(): void {
+    this.#isEnding = true;
+    this.#engine?.stop();
+  }
+
+  /** Resolves when no command is under way: none uses a buffer or a store any more. */
+  idle(): Promise<void> {
+    return this.#engine?.idle() ?? Promise.resolve();
+  }
+
+  /** The session is gone, and all its commands have ended. */
+  leave(): void {
+    this.#context.units.leave(this.#nexuses);
+  }
+
+  /** Counts what the peer's RDMA Read Responses brought. */
+  get readsDone(): number {
+    return this.#engine?.readsDone ?? 0;
+  }
+
+  // Of the engine.
+
+  onViolation(reason: string): void {
+    this.#isEnding = true;
+    this.#events.onViolation(reason);
+  }
+
+  onReceiveDone(rx: RxDescriptor): void {
+    this.#context.channel.receive(rx.request);
+  }
+
+  onTaskFree(): void {
+    if (this.#waiting.length === 0 || this.#retryScheduled) return;
+    // From a turn of its own: the caller may be in the middle of a task's end.
+    this.#retryScheduled = true;
+    soon(this.#retry);
+  }
+
+  // For task management, from any session of the target.
+
+  abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, by: Aborter): number {
+    return this.#engine?.abort(isMeant, ended, by) ?? 0;
+  }
+
+  hasTask(initiatorTaskTag: number): boolean {
+    return this.#engine?.find(initiatorTaskTag)?.isAbortable ?? false;
+  }
+
+  establishAttention(lun: number, attention: number): void {
+    this.#nexuses[lun]?.establish(attention);
+  }
+
+  end(reason: string): void {
+    this.onViolation(reason);
+  }
+
+  #handleWaiting(): void {
+    this.#retryScheduled = false;
+    while (!this.#isEnding) {
+      const rx = this.#waiting.peek();
+      if (rx === undefined || !this.#handle(rx)) return;
+      this.#waiting.shift();
+    }
+  }
+
+  /** False when the PDU has to wait for a task or a response; nothing has been done about it then. */
+  #handle(rx: RxDescriptor): boolean {
+    const opcode = opcodeAt(rx.view, rx.bhsOffset);
+    const isImmediate = isImmediateAt(rx.view, rx.bhsOffset);
+    if (!this.#responses.hasIdle) return false;
+    if (opcode === Opcode.scsiCommand && this.#engine?.hasIdleTask === false) return false;
+    if (this.#isLoggedOut) {
+      this.onReceiveDone(rx);
+      return true;
+    }
+    if (NUMBERED.has(opcode) && !this.#admit(rx, isImmediate)) return true;
+    if (this.#engine === null && !ALLOWED_IN_DISCOVERY.has(opcode)) {
+      this.#rejectInDiscovery(rx, opcode, isImmediate);
+      return true;
+    }
+    switch (opcode) {
+      case Opcode.scsiCommand:
+        this.#handleCommand(rx);
+        return true;
+      case Opcode.nopOut:
+        this.#handleNopOut(rx);
+        break;
+      case Opcode.taskManagementRequest:
+        this.#handleTaskManagement(rx);
+        break;
+      case Opcode.textRequest:
+        this.#handleText(rx);
+        break;
+      case Opcode.logoutRequest:
+        this.#handleLogout(rx);
+        break;
+      case Opcode.dataOut:
+        // InitialR2T=Yes was agreed, so no Data-Out is expected, and solicited ones do not exist on iSER.
+        this.#reject(rx, RejectReason.protocolError);
+        break;
+      case Opcode.snackRequest:
+        this.#reject(rx, RejectReason.snackReject);
+        break;
+      case Opcode.loginRequest:
+        this.onViolation('a Login Request in full feature phase');
+        return true;
+      default:
+        this.#reject(rx, RejectReason.commandNotSupported);
+    }
+    this.onReceiveDone(rx);
+    return true;
+  }
+
+  /** Checks a PDU's CmdSN. False: it is not to be handled. */
+  #admit(rx: RxDescriptor, isImmediate: boolean): boolean {
+    const { window, log } = this.#context;
+    const cmdSn = rx.view.getUint32(rx.bhsOffset + AT_CMD_SN);
+    switch (window.admit(cmdSn, isImmediate)) {
+      case 'accept':
+        return true;
+      case 'drop': {
+        const { expCmdSn, maxCmdSn } = window;
+        log.warn({ cmdSn, expCmdSn, maxCmdSn }, 'a command outside of the window was ignored');
+        this.onReceiveDone(rx);
+        return false;
+      }
+      case 'gap':
+        this.onViolation(`CmdSN ${cmdSn} came, but ${window.expCmdSn} is missing`);
+        return false;
+    }
+  }
+
+  #handleCommand(rx: RxDescriptor): void {
+    const pdu = this.#command;
+    const engine = this.#engine;
+    decodeScsiCommand(rx.view, rx.bhsOffset, pdu);
+    const { initiatorTaskTag, immediate } = pdu;
+    if (engine === null) return;
+    if (initiatorTaskTag === RESERVED_TAG) {
+      this.#rejectCommand(rx, RejectReason.invalidPduField, immediate);
+    } else if (engine.find(initiatorTaskTag) !== null) {
+      this.#rejectCommand(rx, RejectReason.taskInProgress, immediate);
+    } else {
+      engine.start(rx, pdu);
+    }
+  }
+
+  #rejectInDiscovery(rx: RxDescriptor, opcode: number, isImmediate: boolean): void {
+    if (opcode === Opcode.loginRequest) {
+      this.onViolation('a Login Request in full feature phase');
+      return;
+    }
+    if (NUMBERED.has(opcode)) this.#ended(isImmediate);
+    this.#reject(rx, RejectReason.commandNotSupported);
+    this.onReceiveDone(rx);
+  }
+
+  #rejectCommand(rx: RxDescriptor, reason: number, isImmediate: boolean): void {
+    this.#ended(isImmediate);
+    this.#reject(rx, reason);
+    this.onReceiveDone(rx);
+  }
+
+  #handleNopOut(rx: RxDescriptor): void {
+    const pdu = this.#nopOut;
+    decodeNopOut(rx.view, rx.bhsOffset, pdu);
+    this.#ended(pdu.immediate);
+    // Without a task tag it is the answer to a ping of ours; that it came is all there is to know.
+    if (pdu.initiatorTaskTag === RESERVED_TAG) return;
+    this.#responses.nopIn(pdu, rx);
+  }
+
+  #handleTaskManagement(rx: RxDescriptor): void {
+    const pdu = this.#taskManagement;
+    decodeTaskManagementRequest(rx.view, rx.bhsOffset, pdu);
+    const { units, target, log } = this.#context;
+    const lun = units.indexOf(pdu.lunHigh, pdu.lunLow);
+    const { initiatorTaskTag, immediate } = pdu;
+    const isColdReset = pdu.function === TaskManagementFunction.targetColdReset;
+    log.info({ function: taskManagementFunctionName(pdu.function), lun }, 'task management');
+    if (this.#managementCount === TASK_MANAGEMENT_MAX) {
+      this.#ended(immediate);
+      this.#responses.taskManagement(initiatorTaskTag, TaskManagementStatus.rejected, () => {});
+      return;
+    }
+    this.#managementCount += 1;
+    manageTasks(pdu, lun, this, target, (status) => {
+      this.#managementCount -= 1;
+      this.#ended(immediate);
+      this.#responses.taskManagement(initiatorTaskTag, status, () => {
+        if (!isColdReset) return;
+        for (const session of target.sessions()) session.end('target cold reset');
+      });
+    });
+  }
+
+  #handleText(rx: RxDescriptor): void {
+    const pdu = this.#textRequest;
+    decodeTextRequest(rx.view, rx.bhsOffset, pdu);
+    this.#ended(pdu.immediate);
+    try {
+      this.#text.receive(pdu, rx.view, rx.dataOffset, rx.dataLength);
+    } catch (error) {
+      if (!(error instanceof IscsiProtocolError)) throw error;
+      this.#context.log.warn({ reason: error.message }, 'a text request was rejected');
+      this.#reject(rx, RejectReason.protocolError);
+      return;
+    }
+    this.#responses.text(pdu, this.#text);
+  }
+
+  #handleLogout(rx: RxDescriptor): void {
+    const pdu = this.#logout;
+    decodeLogoutRequest(rx.view, rx.bhsOffset, pdu);
+    this.#ended(pdu.immediate);
+    const status = this.#logoutStatus(pdu);
+    this.#isLoggedOut = status === LogoutStatus.closed;
+    this.#responses.logout(pdu.initiatorTaskTag, status, () => {
+      if (this.#isLoggedOut) this.#events.onLogout();
+    });
+  }
+
+  #logoutStatus({ reason, cid }: LogoutRequestPdu): number {
+    switch (reason) {
+      case LogoutReason.closeSession:
+        return LogoutStatus.closed;
+      case LogoutReason.closeConnection:
+        return cid === this.#context.cid ? LogoutStatus.closed : LogoutStatus.connectionNotFound;
+      default:
+        return LogoutStatus.recoveryNotSupported;
+    }
+  }
+
+  #reject(rx: RxDescriptor, reason: number): void {
+    const { log } = this.#context;
+    const opcode = opcodeName(opcodeAt(rx.view, rx.bhsOffset));
+    log.warn({ opcode, reason: rejectReasonName(reason) }, 'a PDU was rejected');
+    this.#responses.reject(rx, reason);
+  }
+
+  /** A PDU other than a command is dealt with: if it took a number, another may come. */
+  #ended(isImmediate: boolean): void {
+    if (!isImmediate) this.#context.window.ended();
+  }
+}

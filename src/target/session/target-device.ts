@@ -1,0 +1,95 @@
+import { assert } from '../../common/assert.js';
+import type { Slab } from '../../common/slab.js';
+import { Access, VerbsError } from '../../transport/verbs.js';
+import type { MemoryRegion, ProtectionDomain, RdmaDevice } from '../../transport/verbs.js';
+import { CHUNK_REGIONS_MAX } from './limits.js';
+import type { ChunkAttachment, MemoryChunk } from '../../store/memory-chunk.js';
+
+/**
+ * A device as one portal uses it: a protection domain, and the registrations of the buffer slabs. Slabs are
+ * registered as a whole when first used, for local access only: what a peer's RDMA Read Response may touch is checked
+ * against the Read that asked for it, so no key of ours lets anybody write here.
+ */
+export class TargetDevice {
+  readonly device: RdmaDevice;
+  readonly domain: ProtectionDomain;
+  readonly ordinal: number;
+  /** By slab id. */
+  readonly #regions: (MemoryRegion | undefined)[] = [];
+  readonly #chunks = new Set<MemoryChunk>();
+  #vector = 0;
+
+  /** `ordinal`: how many devices the portal has already. */
+  constructor(device: RdmaDevice, ordinal: number) {
+    this.device = device;
+    this.ordinal = ordinal;
+    this.domain = device.allocateProtectionDomain();
+  }
+
+  /** Pieces of memory that one RDMA Write can take its data from. */
+  get sgesMax(): number {
+    return this.device.attributes.sgesMax;
+  }
+
+  /** The registration of a slab of the buffer pool. */
+  regionOf(slab: Slab): MemoryRegion {
+    return (this.#regions[slab.id] ??= this.register(slab));
+  }
+
+  /** Registers a slab that its owner deregisters itself. */
+  register(slab: Slab): MemoryRegion {
+    return this.domain.registerMemory({ slab, offset: 0, length: slab.length }, Access.localWrite);
+  }
+
+  /** The registration of a store's chunk, made on first use; null when the device has no room for it. */
+  regionOfChunk(chunk: MemoryChunk): MemoryRegion | null {
+    const attachment = chunk.attachmentOf(this.ordinal);
+    if (attachment === undefined) return this.#registerChunk(chunk);
+    assert(attachment instanceof ChunkRegistration, 'a chunk with another attachment');
+    return attachment.region;
+  }
+
+  /** The completion vector for the next connection: each in turn. */
+  nextVector(): number {
+    return this.#vector++ % Math.max(1, this.device.attributes.completionVectors);
+  }
+
+  /** All connections of the device are gone by then. */
+  close(): void {
+    for (const chunk of this.#chunks) chunk.detach(this.ordinal);
+    for (const region of this.#regions) region?.deregister();
+    this.#regions.length = 0;
+    this.domain.deallocate();
+  }
+
+  #registerChunk(chunk: MemoryChunk): MemoryRegion | null {
+    if (this.#chunks.size >= CHUNK_REGIONS_MAX) return null;
+    try {
+      const region = this.register(chunk.slab);
+      this.#chunks.add(chunk);
+      chunk.attach(this.ordinal, new ChunkRegistration(region, chunk, this.#chunks));
+      return region;
+    } catch (error) {
+      if (error instanceof VerbsError) return null;
+      throw error;
+    }
+  }
+}
+
+/** A chunk's registration with one device, for as long as the chunk's memory is in use. */
+class ChunkRegistration implements ChunkAttachment {
+  readonly region: MemoryRegion;
+  readonly #chunk: MemoryChunk;
+  readonly #registered: Set<MemoryChunk>;
+
+  constructor(region: MemoryRegion, chunk: MemoryChunk, registered: Set<MemoryChunk>) {
+    this.region = region;
+    this.#chunk = chunk;
+    this.#registered = registered;
+  }
+
+  detach(): void {
+    this.region.deregister();
+    this.#registered.delete(this.#chunk);
+  }
+}

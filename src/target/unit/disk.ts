@@ -1,0 +1,445 @@
+import type { Slab } from '../../common/slab.js';
+import { Asc, SenseKey, encodeDescriptorSense, encodeFixedSense } from '../../scsi/sense.js';
+import { Opcode, ScsiStatus, ServiceAction, decodeCdb, isKnownOpcode } from '../../scsi/wire.js';
+import type { ModeSenseForm } from '../../scsi/wire.js';
+import { DataDirection } from '../../common/data-direction.js';
+import type { DiskCommand } from './disk-command.js';
+import type { DiskIdentity } from './disk-identity.js';
+import { DiskOperations } from './disk-operations.js';
+import { DiskReports } from './disk-reports.js';
+import { FunctionReports } from './function-reports.js';
+import {
+  COMPARE_AND_WRITE_BLOCKS_MAX,
+  PARAMETER_DATA_BYTES_MAX,
+  RESERVATION_DATA_BYTES_MAX,
+  RESERVE_OUT_BYTES_MAX,
+  TRANSFER_BYTES_MAX,
+  UNMAP_DESCRIPTORS_MAX,
+  WRITE_SAME_BYTES_MAX,
+} from './limits.js';
+import type { LogicalUnit } from './logical-unit.js';
+import { ModeReports } from './mode-reports.js';
+import type { Store } from '../../store/store.js';
+import {
+  prepareModeSelect,
+  prepareParameterList,
+  prepareSelfTest,
+  prepareStartStop,
+} from './parameter-checks.js';
+import { TaskGate } from './task-gate.js';
+import { UnitReservations } from './unit-reservations.js';
+
+/** SPC-4: NACA in the control byte asks for auto contingent allegiance, which is not supported. */
+const CONTROL_NACA = 0x04;
+/** REPORT TARGET PORT GROUPS, byte 1: the extended header is wanted. */
+const EXTENDED_HEADER = 0x20;
+
+/** Bytes that the longest UNMAP list may have. */
+const UNMAP_LIST_BYTES_MAX = 8 + 16 * UNMAP_DESCRIPTORS_MAX;
+
+/**
+ * A direct-access block device (SBC-3) over a {@link Store}: CDB in, data, status and sense out. It keeps no time
+ * and opens nothing; what waits is the store.
+ */
+export class Disk implements LogicalUnit {
+  readonly store: Store;
+  readonly reservations: UnitReservations;
+  readonly #reports: DiskReports;
+  readonly #functions: FunctionReports;
+  readonly #modes: ModeReports;
+  readonly #operations: DiskOperations;
+  readonly #gate: TaskGate;
+  readonly #blockCount: number;
+  readonly #finish = (command: DiskCommand): void => {
+    this.#gate.leave(command);
+    command.done(command);
+  };
+
+  constructor(store: Store, identity: DiskIdentity) {
+    this.store = store;
+    this.reservations = new UnitReservations(store.reservationKeeper);
+    this.#reports = new DiskReports(store, identity);
+    this.#functions = new FunctionReports(store, this.#reports.data);
+    this.#modes = new ModeReports(store, this.#reports.data);
+    this.#operations = new DiskOperations(store, this.#finish);
+    this.#gate = new TaskGate((command) => this.#run(command));
+    this.#blockCount = store.sizeBytes / store.blockBytes;
+  }
+
+  prepare(command: DiskCommand): boolean {
+    command.reset();
+    const { decoded, nexus } = command;
+    const isKnown = decodeCdb(command.cdbView, 0, decoded);
+    const { opcode } = decoded;
+    if (nexus !== null && nexus.attention !== 0 && reportsAttention(opcode)) {
+      return command.check(SenseKey.unitAttention, nexus.takeAttention());
+    }
+    if (!isKnown || (opcode === Opcode.unmap && !this.store.canPunch)) {
+      return command.refuse(
+        isKnown || !isKnownOpcode(opcode) ? Asc.invalidOpcode : Asc.invalidFieldInCdb,
+      );
+    }
+    if (!this.reservations.isQuiet && this.reservations.keepsOut(command))
+      return command.conflict();
+    if ((decoded.control & CONTROL_NACA) !== 0) return command.refuse(Asc.invalidFieldInCdb);
+    command.isExclusive = command.isOrdered;
+    return this.#prepareKnown(command);
+  }
+
+  readInPlace(command: DiskCommand): boolean {
+    const { decoded, transferBytes } = command;
+    // It is over at once, so the gate need not hear of it; what runs later does not change data that is pinned. FUA
+    // has a flush to wait for.
+    if (!isRead(decoded.opcode) || decoded.fua || !this.#gate.isOpenTo(command)) return false;
+    const offset = decoded.lba * this.store.blockBytes;
+    const { direct } = this.store;
+    if (direct === null || !direct.pin(offset, transferBytes, command.pinned)) return false;
+    command.dataInBytes = transferBytes;
+    return true;
+  }
+
+  lend(command: DiskCommand): boolean {
+    const { decoded, transferBytes } = command;
+    const { direct } = this.store;
+    if (direct === null || !isWrite(decoded.opcode)) return false;
+    return direct.lend(decoded.lba * this.store.blockBytes, transferBytes, command.lent);
+  }
+
+  execute(command: DiskCommand): void {
+    const { decoded } = command;
+    switch (decoded.opcode) {
+      case Opcode.testUnitReady:
+      case Opcode.startStopUnit:
+        command.done(command);
+        return;
+      case Opcode.preFetch10:
+      case Opcode.preFetch16:
+        // All blocks fit into the cache, because a store has none of its own to run out of.
+        command.status = ScsiStatus.conditionMet;
+        command.done(command);
+        return;
+      case Opcode.reserve6:
+      case Opcode.reserve10:
+      case Opcode.release6:
+      case Opcode.release10:
+        command.done(command);
+        return;
+      case Opcode.persistentReserveOut:
+        this.reservations.execute(command);
+        return;
+      case Opcode.persistentReserveIn: {
+        const length = this.reservations.report(command.decoded.serviceAction);
+        this.#finishReport(command, this.reservations.data, length);
+        return;
+      }
+      case Opcode.modeSelect6:
+        this.#modeSelect(command, 6);
+        return;
+      case Opcode.modeSelect10:
+        this.#modeSelect(command, 10);
+        return;
+      case Opcode.logSense:
+        this.#reportLength(command, this.#functions.logSense(decoded));
+        return;
+      case Opcode.requestSense:
+        this.#reportLength(command, this.#requestSense(command));
+        return;
+      case Opcode.inquiry:
+        this.#reportLength(command, this.#reports.inquiry(decoded));
+        return;
+      case Opcode.modeSense6:
+        this.#reportLength(command, this.#modes.modeSense(decoded, 6));
+        return;
+      case Opcode.modeSense10:
+        this.#reportLength(command, this.#modes.modeSense(decoded, 10));
+        return;
+      case Opcode.readCapacity10:
+        this.#reportLength(command, this.#reports.readCapacity10(decoded));
+        return;
+      case Opcode.serviceActionIn16:
+        this.#reportLength(command, this.#serviceActionIn(command));
+        return;
+      case Opcode.maintenanceIn:
+        this.#reportLength(command, this.#maintenanceIn(command));
+        return;
+      case Opcode.synchronizeCache10:
+      case Opcode.synchronizeCache16:
+        this.#gate.enter(command);
+        return;
+      default:
+        this.#executeMedium(command);
+    }
+  }
+
+  #prepareKnown(command: DiskCommand): boolean {
+    const { decoded } = command;
+    switch (decoded.opcode) {
+      case Opcode.read6:
+      case Opcode.read10:
+      case Opcode.read12:
+      case Opcode.read16:
+        return this.#prepareTransfer(command, DataDirection.in);
+      case Opcode.write6:
+      case Opcode.write10:
+      case Opcode.write12:
+      case Opcode.write16:
+        return this.#isWritable(command) && this.#prepareTransfer(command, DataDirection.out);
+      case Opcode.verify10:
+      case Opcode.verify16:
+        return this.#prepareVerify(command);
+      case Opcode.compareAndWrite:
+        return this.#prepareCompareAndWrite(command);
+      case Opcode.writeSame10:
+      case Opcode.writeSame16:
+        return this.#prepareWriteSame(command);
+      case Opcode.unmap:
+        return this.#prepareUnmap(command);
+      case Opcode.synchronizeCache10:
+      case Opcode.synchronizeCache16:
+      case Opcode.preFetch10:
+      case Opcode.preFetch16:
+        if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
+        return this.#isInRange(command);
+      case Opcode.startStopUnit:
+        return prepareStartStop(command);
+      case Opcode.testUnitReady:
+        return true;
+      case Opcode.sendDiagnostic:
+        return prepareSelfTest(command);
+      case Opcode.modeSelect6:
+      case Opcode.modeSelect10:
+        return prepareModeSelect(command);
+      case Opcode.reserve6:
+      case Opcode.reserve10:
+        if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
+        return this.reservations.reserveOld(command);
+      case Opcode.release6:
+      case Opcode.release10:
+        if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
+        return this.reservations.releaseOld(command);
+      case Opcode.persistentReserveOut:
+        return prepareParameterList(command, RESERVE_OUT_BYTES_MAX);
+      case Opcode.persistentReserveIn:
+        command.direction = DataDirection.in;
+        command.transferBytes = Math.min(decoded.allocationLength, RESERVATION_DATA_BYTES_MAX);
+        return true;
+      default:
+        command.direction = DataDirection.in;
+        command.transferBytes = Math.min(decoded.allocationLength, PARAMETER_DATA_BYTES_MAX);
+        if (decoded.opcode === Opcode.readCapacity10) command.transferBytes = 8;
+        return true;
+    }
+  }
+
+  #prepareTransfer(command: DiskCommand, direction: DataDirection): boolean {
+    const { decoded } = command;
+    const transferBytes = decoded.blocks * this.store.blockBytes;
+    if (decoded.protect !== 0 || decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
+    if (!this.#isInRange(command)) return false;
+    if (transferBytes > TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
+    command.direction = transferBytes === 0 ? DataDirection.none : direction;
+    command.transferBytes = transferBytes;
+    return true;
+  }
+
+  #prepareVerify(command: DiskCommand): boolean {
+    const { decoded } = command;
+    if (decoded.protect !== 0 || decoded.isUnusual || decoded.byteCheck === 2) {
+      return command.refuse(Asc.invalidFieldInCdb);
+    }
+    if (!this.#isInRange(command)) return false;
+    const blocksWanted = decoded.byteCheck === 3 ? Math.min(1, decoded.blocks) : decoded.blocks;
+    const transferBytes = decoded.byteCheck === 0 ? 0 : blocksWanted * this.store.blockBytes;
+    if (transferBytes > TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
+    if (transferBytes === 0) return true;
+    command.direction = DataDirection.out;
+    command.transferBytes = transferBytes;
+    command.isExclusive = true;
+    return true;
+  }
+
+  #prepareCompareAndWrite(command: DiskCommand): boolean {
+    const { decoded } = command;
+    if (!this.#isWritable(command)) return false;
+    if (decoded.protect !== 0 || decoded.blocks > COMPARE_AND_WRITE_BLOCKS_MAX) {
+      return command.refuse(Asc.invalidFieldInCdb);
+    }
+    if (!this.#isInRange(command)) return false;
+    if (decoded.blocks === 0) return true;
+    command.direction = DataDirection.out;
+    command.transferBytes = 2 * decoded.blocks * this.store.blockBytes;
+    command.isExclusive = true;
+    return true;
+  }
+
+  #prepareWriteSame(command: DiskCommand): boolean {
+    const { decoded } = command;
+    const { blockBytes, canPunch } = this.store;
+    if (!this.#isWritable(command)) return false;
+    const asksTooMuch =
+      decoded.protect !== 0 || decoded.anchor || decoded.isUnusual || (decoded.unmap && !canPunch);
+    const isTooLong = decoded.blocks === 0 || decoded.blocks * blockBytes > WRITE_SAME_BYTES_MAX;
+    if (asksTooMuch || isTooLong) return command.refuse(Asc.invalidFieldInCdb);
+    if (!this.#isInRange(command)) return false;
+    if (decoded.noDataOut) return true;
+    command.direction = DataDirection.out;
+    command.transferBytes = blockBytes;
+    return true;
+  }
+
+  #prepareUnmap(command: DiskCommand): boolean {
+    const { decoded } = command;
+    if (!this.#isWritable(command)) return false;
+    if (decoded.anchor) return command.refuse(Asc.invalidFieldInCdb);
+    if (decoded.allocationLength > UNMAP_LIST_BYTES_MAX) {
+      return command.refuse(Asc.parameterListLengthError);
+    }
+    if (decoded.allocationLength === 0) return true;
+    command.direction = DataDirection.out;
+    command.transferBytes = decoded.allocationLength;
+    return true;
+  }
+
+  #isWritable(command: DiskCommand): boolean {
+    if (!this.store.readOnly) return true;
+    return command.check(SenseKey.dataProtect, Asc.writeProtected);
+  }
+
+  #isInRange(command: DiskCommand): boolean {
+    const { lba, blocks } = command.decoded;
+    if (lba >= 0 && lba + blocks <= this.#blockCount) return true;
+    return command.refuse(Asc.lbaOutOfRange, lba);
+  }
+
+  #executeMedium(command: DiskCommand): void {
+    // What has nothing to transfer and nothing to change has nothing to wait for either.
+    const { opcode } = command.decoded;
+    const isWriteSame = opcode === Opcode.writeSame10 || opcode === Opcode.writeSame16;
+    const isSelfTest = opcode === Opcode.sendDiagnostic && command.decoded.selfTest;
+    if (command.transferBytes === 0 && !isWriteSame && !isSelfTest) {
+      command.done(command);
+      return;
+    }
+    if (isWriteSame && this.#operations.isPattern(command)) command.isExclusive = true;
+    this.#gate.enter(command);
+  }
+
+  /** Starts a command whose turn it is. */
+  #run(command: DiskCommand): void {
+    const operations = this.#operations;
+    if (command.isAborted) {
+      this.#finish(command);
+      return;
+    }
+    switch (command.decoded.opcode) {
+      case Opcode.read6:
+      case Opcode.read10:
+      case Opcode.read12:
+      case Opcode.read16:
+        operations.read(command);
+        return;
+      case Opcode.synchronizeCache10:
+      case Opcode.synchronizeCache16:
+        operations.flush(command);
+        return;
+      case Opcode.unmap:
+        operations.unmap(command);
+        return;
+      case Opcode.writeSame10:
+      case Opcode.writeSame16:
+        if (operations.isPattern(command)) operations.writeSamePattern(command);
+        else operations.writeSameZeroes(command);
+        return;
+      case Opcode.compareAndWrite:
+        operations.compareAndWrite(command);
+        return;
+      case Opcode.verify10:
+      case Opcode.verify16:
+        operations.verify(command);
+        return;
+      case Opcode.sendDiagnostic:
+        operations.selfTest(command);
+        return;
+      default:
+        operations.write(command);
+    }
+  }
+
+  /** A condition that waits to be told, as data instead of as a failure (SPC-4 6.39). */
+  #requestSense(command: DiskCommand): number {
+    const { view } = this.#reports.data;
+    const asc = command.nexus?.takeAttention() ?? Asc.none;
+    const key = asc === Asc.none ? SenseKey.noSense : SenseKey.unitAttention;
+    if (command.decoded.descriptorSense) return encodeDescriptorSense(view, 0, key, asc);
+    return encodeFixedSense(view, 0, key, asc);
+  }
+
+  #serviceActionIn(command: DiskCommand): number {
+    const { decoded } = command;
+    if (decoded.serviceAction === ServiceAction.readCapacity16) {
+      return this.#reports.readCapacity16();
+    }
+    if (decoded.lba < 0 || decoded.lba >= this.#blockCount) return -Asc.lbaOutOfRange;
+    return this.#reports.lbaStatus(decoded.lba, command.transferBytes);
+  }
+
+  #maintenanceIn(command: DiskCommand): number {
+    switch (command.decoded.serviceAction) {
+      case ServiceAction.reportTargetPortGroups:
+        return this.#reports.targetPortGroups(((command.cdb[1] ?? 0) & EXTENDED_HEADER) !== 0);
+      case ServiceAction.reportSupportedTaskManagementFunctions:
+        return this.#functions.taskManagementFunctions(command.decoded);
+      default:
+        return this.#functions.supportedOperationCodes(command.decoded);
+    }
+  }
+
+  #modeSelect(command: DiskCommand, form: ModeSenseForm): void {
+    const { slab, slabOffset, transferBytes } = command;
+    if (slab !== null) {
+      const asc = this.#modes.modeSelect(slab, slabOffset, transferBytes, form);
+      if (asc !== Asc.none) command.refuse(asc);
+    }
+    command.done(command);
+  }
+
+  /** Ends a command with the report that was just built, or with the ASC that a negative length stands for. */
+  #reportLength(command: DiskCommand, length: number): void {
+    if (length < 0) {
+      command.refuse(-length);
+      command.done(command);
+    } else {
+      this.#finishReport(command, this.#reports.data, length);
+    }
+  }
+
+  #finishReport(command: DiskCommand, data: Slab, length: number): void {
+    const { slab, slabOffset } = command;
+    command.dataInBytes = Math.min(length, command.transferBytes);
+    if (slab !== null) data.bytes.copy(slab.bytes, slabOffset, 0, command.dataInBytes);
+    command.done(command);
+  }
+}
+
+/** SAM-5 5.14.1: these three are answered whatever condition is pending. REPORT LUNS never gets here. */
+function reportsAttention(opcode: number): boolean {
+  return opcode !== Opcode.inquiry && opcode !== Opcode.requestSense;
+}
+
+function isRead(opcode: number): boolean {
+  return (
+    opcode === Opcode.read16 ||
+    opcode === Opcode.read10 ||
+    opcode === Opcode.read12 ||
+    opcode === Opcode.read6
+  );
+}
+
+function isWrite(opcode: number): boolean {
+  return (
+    opcode === Opcode.write16 ||
+    opcode === Opcode.write10 ||
+    opcode === Opcode.write12 ||
+    opcode === Opcode.write6
+  );
+}
