@@ -1,4 +1,5 @@
 import { assert } from '../common/assert.js';
+import { FreeList } from '../common/free-list.js';
 import { NOBODY, Requester } from '../common/requester.js';
 import type { SlabPool } from '../common/slab.js';
 import { BouncePool, bounceSlabs } from './bounce.js';
@@ -46,8 +47,12 @@ export class AligningDevice implements BlockDevice {
   readonly #bounce: BouncePool;
   /** Asks for extents: whatever is being changed there is somebody else's. */
   readonly #observer = new Requester();
-  #freePassages: Passage | null = null;
-  #freeJobs: UnalignedJob | null = null;
+  /** As many as there are requests. */
+  readonly #passages = new FreeList(
+    Infinity,
+    () => new Passage(this.#device, (done) => this.#passed(done as Passage)),
+  );
+  readonly #jobs = new FreeList(Infinity, () => this.#newJob());
   /** Requests that are not simply the inner device's. */
   #busyCount = 0;
   #isClosed = false;
@@ -188,43 +193,35 @@ export class AligningDevice implements BlockDevice {
 
   #takePassage(): Passage {
     this.#busyCount++;
-    const passage = this.#freePassages;
-    if (passage === null) {
-      return new Passage(this.#device, (done) => this.#passed(done as Passage));
-    }
-    this.#freePassages = passage.nextFree;
-    return passage;
+    return this.#passages.take();
   }
 
   #passed(passage: Passage): void {
     const { request, status } = passage;
     if (isMutation(passage.op)) this.#lock.release(passage.range);
     passage.forget();
-    passage.nextFree = this.#freePassages;
-    this.#freePassages = passage;
+    this.#passages.give(passage);
     this.#finish(request, status);
   }
 
   #takeJob(): UnalignedJob {
     this.#busyCount++;
-    const job = this.#freeJobs;
-    if (job === null) {
-      return new UnalignedJob(this.#device, {
-        bounce: this.#bounce,
-        usesCompare: !this.#isExclusive,
-        finished: (done) => this.#jobDone(done),
-      });
-    }
-    this.#freeJobs = job.nextFree;
-    return job;
+    return this.#jobs.take();
+  }
+
+  #newJob(): UnalignedJob {
+    return new UnalignedJob(this.#device, {
+      bounce: this.#bounce,
+      usesCompare: !this.#isExclusive,
+      finished: (job) => this.#jobDone(job),
+    });
   }
 
   #jobDone(job: UnalignedJob): void {
     const { request, status } = job;
     if (isMutation(request.op)) this.#lock.release(job.range);
     job.forget();
-    job.nextFree = this.#freeJobs;
-    this.#freeJobs = job;
+    this.#jobs.give(job);
     this.#finish(request, status);
   }
 
@@ -254,7 +251,6 @@ const NO_REQUEST = new BlockRequest(() => undefined);
 class Passage extends BlockRequest {
   request: BlockRequest = NO_REQUEST;
   readonly range: HeldRange;
-  nextFree: Passage | null = null;
 
   constructor(device: BlockDevice, done: (request: BlockRequest) => void) {
     super(done);
@@ -268,15 +264,7 @@ class Passage extends BlockRequest {
     range.endBytes = offset + length;
     range.access = isMutation(request.op) ? 'change' : 'look';
     range.requester = request.requester;
-    this.requester = request.requester;
-    this.op = request.op;
-    this.offset = offset;
-    this.length = length;
-    this.forceUnitAccess = request.forceUnitAccess;
-    this.noHole = request.noHole;
-    this.fastOnly = request.fastOnly;
-    this.slab = request.slab;
-    this.slabOffset = request.slabOffset;
+    this.takeRange(request, offset, length);
   }
 
   forget(): void {

@@ -1,3 +1,5 @@
+import { LinkedQueue } from '../common/linked-queue.js';
+import type { Linked } from '../common/linked-queue.js';
 import { SlabPool } from '../common/slab.js';
 import type { BufferSlot, Slab } from '../common/slab.js';
 import { BOUNCE_BYTES, BOUNCE_PIECE_BYTES_MAX } from './limits.js';
@@ -12,11 +14,9 @@ export const bounceSlabs = new SlabPool([
 ]);
 
 /** Who waits for a piece of bounce memory. */
-export interface BounceUser {
+export interface BounceUser extends Linked<BounceUser> {
   /** The piece at `slabOffset` is yours until you give it back; called inside `take` or `giveBack`, or later. */
   onBounce(slab: Slab, slabOffset: number): void;
-  /** For the pool's queue. */
-  nextBounceUser: BounceUser | null;
 }
 
 /**
@@ -28,8 +28,7 @@ export class BouncePool {
   readonly #free: number[] = [];
   #slot: BufferSlot | null = null;
   #isReleased = false;
-  #head: BounceUser | null = null;
-  #tail: BounceUser | null = null;
+  readonly #waiting = new LinkedQueue<BounceUser>();
 
   constructor(
     readonly pool: SlabPool,
@@ -39,10 +38,7 @@ export class BouncePool {
   }
 
   take(user: BounceUser): void {
-    user.nextBounceUser = null;
-    if (this.#tail === null) this.#head = user;
-    else this.#tail.nextBounceUser = user;
-    this.#tail = user;
+    this.#waiting.push(user);
     this.#serve();
   }
 
@@ -79,14 +75,10 @@ export class BouncePool {
   }
 
   #serve(): void {
-    while (this.#slot !== null && this.#head !== null) {
+    while (this.#slot !== null && this.#waiting.head !== null) {
       const slabOffset = this.#free.pop();
       if (slabOffset === undefined) return;
-      const user = this.#head;
-      this.#head = user.nextBounceUser;
-      if (this.#head === null) this.#tail = null;
-      user.nextBounceUser = null;
-      user.onBounce(this.#slot.slab, slabOffset);
+      this.#waiting.shift()?.onBounce(this.#slot.slab, slabOffset);
     }
   }
 }

@@ -1,13 +1,13 @@
+import { LinkedQueue } from '../common/linked-queue.js';
 import { soon } from '../common/microtask.js';
 import type { BlockRequest, BlockStatus } from './device.js';
-import { RequestQueue } from './request-queue.js';
 
 /**
  * Requests that are over before anything was done for them. Their `done` may not run inside submit, so it runs
  * when the present turn of JavaScript has ended.
  */
 export class Completions {
-  readonly #queue = new RequestQueue();
+  readonly #queue = new LinkedQueue<BlockRequest>();
   #isScheduled = false;
   readonly #drain = (): void => this.#run();
 

@@ -65,6 +65,19 @@ export class BlockRequest {
   constructor(done: (request: BlockRequest) => void) {
     this.done = done;
   }
+
+  /** Becomes the part of `request` at `[offset, offset + length)`: the same in all but its range, and done by us. */
+  takeRange(request: BlockRequest, offset: number, length: number): void {
+    this.requester = request.requester;
+    this.op = request.op;
+    this.offset = offset;
+    this.length = length;
+    this.forceUnitAccess = request.forceUnitAccess;
+    this.noHole = request.noHole;
+    this.fastOnly = request.fastOnly;
+    this.slab = request.slab;
+    this.slabOffset = request.slabOffset + (offset - request.offset);
+  }
 }
 
 /** What a device is. Sizes and alignments in bytes. */

@@ -1,9 +1,10 @@
+import { FreeList } from '../common/free-list.js';
+import { LinkedQueue } from '../common/linked-queue.js';
 import { checkRequest } from './check.js';
 import { Completions } from './completions.js';
 import { BlockOp, BlockRequest, BlockStatus } from './device.js';
 import type { BlockDevice, BlockDeviceInfo, BlockExtent } from './device.js';
 import { SPLIT_BYTES_MAX, SPLIT_PIECES_MAX } from './limits.js';
-import { RequestQueue } from './request-queue.js';
 
 /**
  * Takes requests of any length over a device that limits theirs. What is short enough passes through untouched;
@@ -15,12 +16,16 @@ export class SplittingDevice implements BlockDevice {
   readonly #device: BlockDevice;
   readonly #completions = new Completions();
   /** Requests of which some pieces have not started. Only the head one gets new pieces. */
-  readonly #waiting = new RequestQueue();
+  readonly #waiting = new LinkedQueue<BlockRequest>();
   /** The request that pieces are being cut from. */
   #cutting: SplitJob | null = null;
-  #freePieces: Piece | null = null;
-  #freeJobs: SplitJob | null = null;
-  #pieceCount = 0;
+  readonly #pieces = new FreeList(
+    SPLIT_PIECES_MAX,
+    () => new Piece((done) => this.#pieceDone(done as Piece)),
+  );
+  /** As many as there are requests. */
+  readonly #jobs = new FreeList(Infinity, () => new SplitJob());
+  /** Requests that are cut, or wait for that. */
   #jobCount = 0;
   #isClosed = false;
   #closing: Promise<void> | null = null;
@@ -92,18 +97,15 @@ export class SplittingDevice implements BlockDevice {
         if (job.piecesOut === 0) this.#finish(job);
         continue;
       }
-      const piece = this.#takePiece();
-      if (piece === null) return;
-      this.#start(job, piece);
+      if (this.#pieces.isExhausted) return;
+      this.#start(job, this.#pieces.take());
     }
   }
 
   #nextJob(): SplitJob | null {
     const request = this.#waiting.shift();
     if (request === null) return null;
-    const job = this.#freeJobs ?? new SplitJob();
-    this.#freeJobs = job.nextFree;
-    job.nextFree = null;
+    const job = this.#jobs.take();
     job.request = request;
     job.offset = request.offset;
     job.restBytes = request.length;
@@ -113,31 +115,11 @@ export class SplittingDevice implements BlockDevice {
     return job;
   }
 
-  #takePiece(): Piece | null {
-    const piece = this.#freePieces;
-    if (piece !== null) {
-      this.#freePieces = piece.nextFree;
-      piece.nextFree = null;
-      return piece;
-    }
-    if (this.#pieceCount === SPLIT_PIECES_MAX) return null;
-    this.#pieceCount++;
-    return new Piece((done) => this.#pieceDone(done as Piece));
-  }
-
   #start(job: SplitJob, piece: Piece): void {
     const { request } = job;
     const length = nextPieceBytes(this.#device.info, request.op, job.offset, job.restBytes);
     piece.job = job;
-    piece.requester = request.requester;
-    piece.op = request.op;
-    piece.offset = job.offset;
-    piece.length = length;
-    piece.forceUnitAccess = request.forceUnitAccess;
-    piece.noHole = request.noHole;
-    piece.fastOnly = request.fastOnly;
-    piece.slab = request.slab;
-    piece.slabOffset = request.slabOffset + (job.offset - request.offset);
+    piece.takeRange(request, job.offset, length);
     job.offset += length;
     job.restBytes -= length;
     job.piecesOut++;
@@ -149,8 +131,7 @@ export class SplittingDevice implements BlockDevice {
     if (job.status === BlockStatus.ok) job.status = piece.status;
     job.piecesOut--;
     piece.slab = null;
-    piece.nextFree = this.#freePieces;
-    this.#freePieces = piece;
+    this.#pieces.give(piece);
     if (job !== this.#cutting && job.piecesOut === 0) this.#finish(job);
     this.#cut();
   }
@@ -158,8 +139,7 @@ export class SplittingDevice implements BlockDevice {
   #finish(job: SplitJob): void {
     const { request, status } = job;
     job.request = NO_REQUEST;
-    job.nextFree = this.#freeJobs;
-    this.#freeJobs = job;
+    this.#jobs.give(job);
     this.#jobCount--;
     request.status = status;
     request.done(request);
@@ -177,14 +157,12 @@ class SplitJob {
   restBytes = 0;
   piecesOut = 0;
   status: BlockStatus = BlockStatus.ok;
-  nextFree: SplitJob | null = null;
 }
 
 const NO_JOB = new SplitJob();
 
 class Piece extends BlockRequest {
   job: SplitJob = NO_JOB;
-  nextFree: Piece | null = null;
 }
 
 function withoutLimits(info: BlockDeviceInfo): BlockDeviceInfo {

@@ -27,8 +27,7 @@ export class UnalignedJob implements BounceUser {
   status: BlockStatus = BlockStatus.ok;
   /** What the job has to hold before it starts. */
   readonly range = new HeldRange(() => this.#bounce.take(this));
-  nextBounceUser: BounceUser | null = null;
-  nextFree: UnalignedJob | null = null;
+  next: BounceUser | null = null;
 
   readonly #device: BlockDevice;
   readonly #bounce: BouncePool;
@@ -130,17 +129,8 @@ export class UnalignedJob implements BounceUser {
 
   #submitMiddle(): void {
     const { request } = this;
-    const part = this.#middle;
-    part.requester = request.requester;
-    part.op = request.op;
-    part.offset = this.#middleStart;
-    part.length = this.#middleEnd - this.#middleStart;
-    part.forceUnitAccess = request.forceUnitAccess;
-    part.noHole = request.noHole;
-    part.fastOnly = request.fastOnly;
-    part.slab = request.slab;
-    part.slabOffset = request.slabOffset + (this.#middleStart - request.offset);
-    this.#device.submit(part);
+    this.#middle.takeRange(request, this.#middleStart, this.#middleEnd - this.#middleStart);
+    this.#device.submit(this.#middle);
   }
 
   #partDone(status: BlockStatus): void {

@@ -2,7 +2,8 @@ import { assert } from './assert.js';
 
 /**
  * Objects that are made once and used again and again. The one given back last is taken first, as it is still in the
- * processor's cache. There are never more than `countMax`; who needs another one waits.
+ * processor's cache. There are never more than `countMax`: who finds the list exhausted waits. A list whose users are
+ * bounded by other means has no bound of its own (`Infinity`).
  */
 export class FreeList<T> {
   readonly countMax: number;
@@ -26,11 +27,11 @@ export class FreeList<T> {
     return this.#free.length === 0 && this.#count === this.countMax;
   }
 
-  /** Null when all are in use. */
-  take(): T | null {
+  /** The caller has checked {@link isExhausted} where there is a bound. */
+  take(): T {
     const free = this.#free.pop();
     if (free !== undefined) return free;
-    if (this.#count === this.countMax) return null;
+    assert(this.#count < this.countMax, 'a free list is exhausted');
     this.#count++;
     return this.#make();
   }

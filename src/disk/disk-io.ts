@@ -41,7 +41,6 @@ export class DiskIo {
   /** Waits until it is known which disk is there; its command has ended by then, or is yet to be sent. */
   awaitsTrust = false;
   hasEnded = false;
-  nextFree: DiskIo | null = null;
 
   constructor(index: number, done: (io: DiskIo) => void) {
     this.index = index;

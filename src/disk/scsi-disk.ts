@@ -3,7 +3,6 @@ import { Completions } from '../block/completions.js';
 import { BlockOp, BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockDeviceInfo, BlockExtent, BlockRequest } from '../block/device.js';
 import { clipExtents } from '../block/extents.js';
-import { RequestQueue } from '../block/request-queue.js';
 import { ControlChannel } from './control.js';
 import type { ScsiServices } from './control.js';
 import { deviceInfoOf } from './device-info.js';
@@ -17,6 +16,8 @@ import type { LogicalUnit } from './inspect.js';
 import { queryLbaStatus } from './lba-status.js';
 import { DISK_COMMANDS_MAX } from './limits.js';
 import { DeliveryOutcome } from '../scsi/port.js';
+import { FreeList } from '../common/free-list.js';
+import { LinkedQueue } from '../common/linked-queue.js';
 import { DataDirection } from '../common/data-direction.js';
 import type { ScsiPort } from '../scsi/port.js';
 import { describeFailure, judge } from './retry.js';
@@ -60,8 +61,8 @@ export class ScsiDisk implements BlockDevice {
   readonly #ledger: WriteLedger;
   readonly #sense = new Sense();
   readonly #ios: DiskIo[] = [];
-  #freeIos: DiskIo | null = null;
-  readonly #waiting = new RequestQueue();
+  readonly #freeIos: FreeList<DiskIo>;
+  readonly #waiting = new LinkedQueue<BlockRequest>();
   #unit: LogicalUnit;
   #info: BlockDeviceInfo;
   /** Requests under way, queries and refreshes. */
@@ -87,12 +88,11 @@ export class ScsiDisk implements BlockDevice {
     this.#info = deviceInfoOf(unit);
     this.#watch = new UnitWatch(this.#watchHost(), unit, expected);
     const done = (io: DiskIo): void => this.#commandDone(io);
-    for (let index = 0; index < commandsMax; index++) {
-      const io = new DiskIo(index, done);
+    this.#freeIos = new FreeList(commandsMax, () => {
+      const io = new DiskIo(this.#ios.length, done);
       this.#ios.push(io);
-      io.nextFree = this.#freeIos;
-      this.#freeIos = io;
-    }
+      return io;
+    });
     port.listener = { onPortLost: (reason) => this.#lose(reason) };
   }
 
@@ -145,15 +145,13 @@ export class ScsiDisk implements BlockDevice {
       return;
     }
     this.#busyCount++;
-    const io = this.#freeIos;
     const { trust } = this.#watch;
-    if (io === null || trust !== 'trusted') {
+    if (this.#freeIos.isExhausted || trust !== 'trusted') {
       this.#waiting.push(request);
       if (trust === 'doubtful') this.#watch.demand();
       return;
     }
-    this.#freeIos = io.nextFree;
-    this.#start(io, request);
+    this.#start(this.#freeIos.take(), request);
   }
 
   /** @throws ScsiError when the range is not on the disk, or the device fails to tell */
@@ -406,8 +404,7 @@ export class ScsiDisk implements BlockDevice {
       return;
     }
     io.forget();
-    io.nextFree = this.#freeIos;
-    this.#freeIos = io;
+    this.#freeIos.give(io);
   }
 
   /** The request that may start now; those that nobody waits for any more end here. */
@@ -448,12 +445,10 @@ export class ScsiDisk implements BlockDevice {
       if (io.hasEnded) this.#commandDone(io);
       else this.#issue(io);
     }
-    while (this.#freeIos !== null) {
+    while (!this.#freeIos.isExhausted) {
       const request = this.#nextWaiting();
       if (request === null) return;
-      const io = this.#freeIos;
-      this.#freeIos = io.nextFree;
-      this.#start(io, request);
+      this.#start(this.#freeIos.take(), request);
     }
   }
 

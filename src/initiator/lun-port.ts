@@ -1,4 +1,5 @@
 import { assert } from '../common/assert.js';
+import { LinkedQueue } from '../common/linked-queue.js';
 import type { ScsiCommand, ScsiPort, ScsiPortListener } from '../scsi/port.js';
 
 /** What a {@link LunPort} needs of the session it belongs to. */
@@ -24,8 +25,7 @@ export class LunPort implements ScsiPort {
   /** A reset is out: commands wait, so that it is clear which ones it covers. */
   isResetting = false;
   readonly #owner: LunPortOwner;
-  #head: ScsiCommand | null = null;
-  #tail: ScsiCommand | null = null;
+  readonly #queue = new LinkedQueue<ScsiCommand>();
 
   constructor(
     owner: LunPortOwner,
@@ -69,22 +69,14 @@ export class LunPort implements ScsiPort {
 
   /** The command whose turn is next. */
   get firstQueued(): ScsiCommand | null {
-    return this.#head;
+    return this.#queue.head;
   }
 
   enqueue(command: ScsiCommand): void {
-    command.next = null;
-    if (this.#tail === null) this.#head = command;
-    else this.#tail.next = command;
-    this.#tail = command;
+    this.#queue.push(command);
   }
 
   dequeue(): ScsiCommand | null {
-    const command = this.#head;
-    if (command === null) return null;
-    this.#head = command.next;
-    if (this.#head === null) this.#tail = null;
-    command.next = null;
-    return command;
+    return this.#queue.shift();
   }
 }

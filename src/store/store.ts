@@ -1,3 +1,4 @@
+import { LinkedQueue } from '../common/linked-queue.js';
 import { soon } from '../common/microtask.js';
 import type { Slab } from '../common/slab.js';
 import type { DirectAccess } from './direct-access.js';
@@ -80,28 +81,18 @@ export interface Store {
 
 /** Completed requests on their way back to their owners: delivered together, in a microtask of their own. */
 export class CompletionList {
-  #head: StoreRequest | null = null;
-  #tail: StoreRequest | null = null;
+  readonly #queue = new LinkedQueue<StoreRequest>();
   readonly #deliver = (): void => this.#deliverAll();
 
   push(request: StoreRequest): void {
-    request.next = null;
-    if (this.#tail === null) {
-      this.#head = request;
-      soon(this.#deliver);
-    } else {
-      this.#tail.next = request;
-    }
-    this.#tail = request;
+    if (this.#queue.isEmpty) soon(this.#deliver);
+    this.#queue.push(request);
   }
 
   #deliverAll(): void {
-    let request = this.#head;
-    this.#head = null;
-    this.#tail = null;
+    let request = this.#queue.takeAll();
     while (request !== null) {
-      const next: StoreRequest | null = request.next;
-      request.next = null;
+      const next: StoreRequest | null = LinkedQueue.nextOf(request);
       request.done(request);
       request = next;
     }

@@ -1,9 +1,10 @@
 import * as fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { checkRequest } from '../../src/block/check.js';
+import { Requester } from '../../src/common/requester.js';
+import { Slab } from '../../src/common/slab.js';
 import { BlockOp, BlockRequest, BlockStatus } from '../../src/block/device.js';
 import { ExtentList, clipExtents } from '../../src/block/extents.js';
-import { RequestQueue } from '../../src/block/request-queue.js';
 import { MemoryBlockDevice } from '../support/block/memory-device.js';
 
 describe('extents', () => {
@@ -39,18 +40,27 @@ describe('extents', () => {
   });
 });
 
-describe('RequestQueue', () => {
-  it('gives requests back in order and lets go of them', () => {
-    const queue = new RequestQueue();
-    const requests = [1, 2, 3].map(() => new BlockRequest(() => undefined));
-    for (const request of requests) queue.push(request);
-    expect(queue.isEmpty).toBe(false);
-    expect([queue.shift(), queue.shift(), queue.shift(), queue.shift()]).toEqual([
-      ...requests,
-      null,
-    ]);
-    expect(queue.isEmpty).toBe(true);
-    expect(requests.every((request) => request.next === null)).toBe(true);
+describe('a request', () => {
+  it('takes a part of another, with all that goes with it', () => {
+    const slab = new Slab(4096);
+    const whole = new BlockRequest(() => undefined);
+    const requester = new Requester();
+    const flags = { forceUnitAccess: true, noHole: true, fastOnly: true };
+    Object.assign(whole, {
+      op: BlockOp.writeZeroes,
+      offset: 8192,
+      length: 4096,
+      slab,
+      requester,
+      ...flags,
+    });
+    whole.slabOffset = 512;
+    const part = new BlockRequest(() => undefined);
+    part.takeRange(whole, 9216, 1024);
+    expect(part).toMatchObject({ op: BlockOp.writeZeroes, offset: 9216, length: 1024, ...flags });
+    expect(part.slab).toBe(slab);
+    expect(part.requester).toBe(requester);
+    expect(part.slabOffset).toBe(512 + 1024);
   });
 });
 

@@ -9,14 +9,15 @@ describe('a free list', () => {
     expect(made).toBe(0);
     const one = list.take();
     const two = list.take();
-    expect([one, two, list.take()]).toEqual([{ number: 0 }, { number: 1 }, null]);
+    expect([one, two]).toEqual([{ number: 0 }, { number: 1 }]);
     expect([list.usedCount, list.isExhausted]).toEqual([2, true]);
+    expect(() => list.take()).toThrow(InvariantError);
   });
 
   it('gives the one that was used last', () => {
     const list = new FreeList(3, () => ({}));
     const taken = [list.take(), list.take(), list.take()];
-    for (const item of taken) if (item !== null) list.give(item);
+    for (const item of taken) list.give(item);
     expect(list.take()).toBe(taken[2]);
     expect([list.usedCount, list.isExhausted]).toEqual([1, false]);
   });
@@ -29,12 +30,12 @@ describe('a free list', () => {
   it('forgets what nobody uses, and makes it anew', () => {
     let made = 0;
     const list = new FreeList(2, () => ({ number: made++ }));
-    const one = list.take()!;
-    list.give(list.take()!);
+    const one = list.take();
+    list.give(list.take());
     list.trim();
     expect(list.usedCount).toBe(1);
     expect(list.take()).toEqual({ number: 2 });
-    expect(list.take()).toBeNull();
+    expect(list.isExhausted).toBe(true);
     list.give(one);
     expect(list.take()).toBe(one);
   });

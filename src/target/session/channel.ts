@@ -1,3 +1,4 @@
+import { LinkedQueue } from '../../common/linked-queue.js';
 import { soon } from '../../common/microtask.js';
 import type {
   CompletionQueue,
@@ -13,10 +14,8 @@ import type {
  */
 export class Channel {
   readonly queuePair: QueuePair;
-  #sendHead: SendWorkRequest | null = null;
-  #sendTail: SendWorkRequest | null = null;
-  #receiveHead: ReceiveWorkRequest | null = null;
-  #receiveTail: ReceiveWorkRequest | null = null;
+  readonly #sends = new LinkedQueue<SendWorkRequest>();
+  readonly #receives = new LinkedQueue<ReceiveWorkRequest>();
   #isScheduled = false;
   #isClosed = false;
   readonly #scheduled = (): void => {
@@ -31,29 +30,19 @@ export class Channel {
 
   /** Posts a send with the batch. Its `next` is the channel's. */
   send(request: SendWorkRequest): void {
-    request.next = null;
-    if (this.#sendTail === null) this.#sendHead = request;
-    else this.#sendTail.next = request;
-    this.#sendTail = request;
+    this.#sends.push(request);
     this.#schedule();
   }
 
   receive(request: ReceiveWorkRequest): void {
-    request.next = null;
-    if (this.#receiveTail === null) this.#receiveHead = request;
-    else this.#receiveTail.next = request;
-    this.#receiveTail = request;
+    this.#receives.push(request);
     this.#schedule();
   }
 
   flush(): void {
     if (this.#isClosed) return;
-    const receive = this.#receiveHead;
-    const send = this.#sendHead;
-    this.#receiveHead = null;
-    this.#receiveTail = null;
-    this.#sendHead = null;
-    this.#sendTail = null;
+    const receive = this.#receives.takeAll();
+    const send = this.#sends.takeAll();
     if (receive !== null) this.queuePair.postReceive(receive);
     if (send !== null) this.queuePair.postSend(send);
   }

@@ -1,3 +1,4 @@
+import { LinkedQueue } from '../../common/linked-queue.js';
 import type { DiskCommand } from './disk-command.js';
 
 /**
@@ -9,43 +10,35 @@ export class TaskGate {
   readonly #run: (command: DiskCommand) => void;
   #runningCount = 0;
   #isExclusiveRunning = false;
-  #head: DiskCommand | null = null;
-  #tail: DiskCommand | null = null;
+  readonly #waiting = new LinkedQueue<DiskCommand>();
 
   constructor(run: (command: DiskCommand) => void) {
     this.#run = run;
   }
 
   get isIdle(): boolean {
-    return this.#runningCount === 0 && this.#head === null;
+    return this.#runningCount === 0 && this.#waiting.isEmpty;
   }
 
   /** True when a command that enters now would run now. One that is over at once may then do without entering. */
   isOpenTo(command: DiskCommand): boolean {
-    return this.#head === null && this.#mayRun(command);
+    return this.#waiting.isEmpty && this.#mayRun(command);
   }
 
   /** Runs the command, now or when its turn comes. */
   enter(command: DiskCommand): void {
-    if (this.isOpenTo(command)) {
-      this.#start(command);
-      return;
-    }
-    command.next = null;
-    if (this.#tail === null) this.#head = command;
-    else this.#tail.next = command;
-    this.#tail = command;
+    if (this.isOpenTo(command)) this.#start(command);
+    else this.#waiting.push(command);
   }
 
   /** The command has ended; others may follow it. */
   leave(command: DiskCommand): void {
     this.#runningCount -= 1;
     if (command.isExclusive) this.#isExclusiveRunning = false;
-    while (this.#head !== null && this.#mayRun(this.#head)) {
-      const next = this.#head;
-      this.#head = next.next;
-      if (this.#head === null) this.#tail = null;
-      next.next = null;
+    for (;;) {
+      const next = this.#waiting.head;
+      if (next === null || !this.#mayRun(next)) return;
+      this.#waiting.shift();
       this.#start(next);
     }
   }
