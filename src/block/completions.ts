@@ -1,5 +1,5 @@
 import { LinkedQueue } from '../common/linked-queue.js';
-import { soon } from '../common/microtask.js';
+import { soon } from '../common/later.js';
 import type { BlockRequest, BlockStatus } from './device.js';
 
 /**

@@ -1,3 +1,4 @@
+import { atTurnEnd } from './later.js';
 import { classFor } from './slab.js';
 import type {
   BufferSlot,
@@ -203,7 +204,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   #retrySoon(): void {
     if (this.#retries.length === 0 || this.#retryPending) return;
     this.#retryPending = true;
-    process.nextTick(this.#retryNow);
+    atTurnEnd(this.#retryNow);
   }
 
   #retry(): void {

@@ -1,3 +1,4 @@
+import { atTurnEnd } from './later.js';
 import { assert } from './assert.js';
 
 let nextSlabId = 0;
@@ -206,7 +207,7 @@ export class SlotClass {
   callSoon(): void {
     if (this.waiters.length === 0 || this.#callPending) return;
     this.#callPending = true;
-    process.nextTick(this.#callWaiters);
+    atTurnEnd(this.#callWaiters);
   }
 
   readonly #callWaiters = (): void => {

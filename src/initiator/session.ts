@@ -1,3 +1,4 @@
+import { soon } from '../common/later.js';
 import { assert } from '../common/assert.js';
 import type { Clock } from '../common/clock.js';
 import { ConfigError } from '../common/errors.js';
@@ -215,7 +216,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     this.#unsent.push(command);
     if (this.#unsentScheduled) return;
     this.#unsentScheduled = true;
-    queueMicrotask(this.#reportUnsent);
+    soon(this.#reportUnsent);
   }
 
   #tellUnsent(): void {

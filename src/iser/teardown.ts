@@ -1,3 +1,4 @@
+import { soon } from '../common/later.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { DatamoverHandler } from '../iscsi/datamover.js';
 import type { IserConnectionError } from './errors.js';
@@ -59,7 +60,7 @@ export class Teardown {
   set handler(handler: DatamoverHandler | null) {
     this.#handler = handler;
     // The end can come before anybody listens.
-    if (this.#isDrained && !this.#isNotified) queueMicrotask(() => this.#notify());
+    if (this.#isDrained && !this.#isNotified) soon(() => this.#notify());
   }
 
   /** Called once. */

@@ -1,3 +1,4 @@
+import { nextTurn } from '../common/later.js';
 import { PollPolicy } from './poll-policy.js';
 import type { PollRecord } from './poll-policy.js';
 
@@ -14,7 +15,7 @@ export interface PollLoop {
 const nodeLoop: PollLoop = {
   nowMs: () => performance.now(),
   nextTurn: (action) => {
-    setImmediate(action);
+    nextTurn(action);
   },
 };
 

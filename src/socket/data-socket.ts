@@ -1,3 +1,4 @@
+import { atTurnEnd } from '../common/later.js';
 import { readlinkSync } from 'node:fs';
 import { Socket } from 'node:net';
 import type { NetConnectOpts } from 'node:net';
@@ -183,14 +184,14 @@ export class DataSocket {
    */
   write(bytes: Uint8Array, owner: Flushable | null = null): void {
     if (this.#closed || this.#ended) {
-      if (owner !== null) process.nextTick(() => owner.flushed());
+      if (owner !== null) atTurnEnd(() => owner.flushed());
       return;
     }
     assert(!this.#isUpgrading, 'written in plain text what was meant to be encrypted');
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       this.#socket.cork();
-      process.nextTick(this.#flush);
+      atTurnEnd(this.#flush);
     }
     if (owner !== null) this.#batch.owners.push(owner);
     if (bytes.length > PACKED_BYTES_MAX || !this.#pack(bytes)) this.#hold(bytes);
@@ -223,7 +224,7 @@ export class DataSocket {
       });
     };
     const last = this.#batchesInFlight.at(-1);
-    if (last === undefined) process.nextTick(start);
+    if (last === undefined) atTurnEnd(start);
     else last.owners.push({ flushed: start });
   }
 

@@ -1,3 +1,4 @@
+import { soon } from '../common/later.js';
 import { fsync } from 'node:fs';
 import { promisify } from 'node:util';
 import { ConfigError, messageOf } from '../common/errors.js';
@@ -105,7 +106,7 @@ export class FileStore implements Store {
     if (request.length === 0 && request.op !== StoreOp.flush) {
       // Completed from a turn of its own all the same.
       if (request.forceUnitAccess) this.#start(request, FileAction.sync);
-      else queueMicrotask(() => this.#complete(request, StoreStatus.ok));
+      else soon(() => this.#complete(request, StoreStatus.ok));
       return;
     }
     switch (request.op) {
@@ -224,7 +225,7 @@ export class FileStore implements Store {
   ): void {
     const part = parts[index];
     if (part === undefined) {
-      if (index === 0) queueMicrotask(() => this.#complete(request, StoreStatus.ok));
+      if (index === 0) soon(() => this.#complete(request, StoreStatus.ok));
       else this.#complete(request, StoreStatus.ok);
       return;
     }

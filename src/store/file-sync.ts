@@ -1,3 +1,4 @@
+import { soon } from '../common/later.js';
 import { fdatasync } from 'node:fs';
 import { StoreStatus } from './store.js';
 
@@ -47,7 +48,7 @@ export class FileSync {
     const done = this.#running;
     this.#running = this.#waiting;
     this.#waiting = done;
-    if (this.#hasFailed) queueMicrotask(this.#refuse);
+    if (this.#hasFailed) soon(this.#refuse);
     else fdatasync(this.#fd, this.#synced);
   }
 

@@ -1,3 +1,4 @@
+import { nextTurn } from '../common/later.js';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { messageOf } from '../common/errors.js';
@@ -81,7 +82,7 @@ function punchHole(
     });
   } catch (error) {
     // Node throws where the system has no room for another process (ENOMEM); other failures come as events.
-    setImmediate(done, messageOf(error));
+    nextTurn(() => done(messageOf(error)));
     return;
   }
   let complaint = '';

@@ -1,5 +1,5 @@
 import { LinkedQueue } from '../common/linked-queue.js';
-import { soon } from '../common/microtask.js';
+import { soon } from '../common/later.js';
 import type { Slab } from '../common/slab.js';
 import type { DirectAccess } from './direct-access.js';
 import type { LentChunks } from './lent-chunks.js';

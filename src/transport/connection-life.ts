@@ -1,3 +1,4 @@
+import { soon } from '../common/later.js';
 import { assert } from '../common/assert.js';
 import { PORT_MAX, PRIVATE_DATA_BYTES_MAX } from './limits.js';
 import type {
@@ -51,7 +52,7 @@ export class ConnectionLife<State extends string> {
   }
 
   later(action: () => void): void {
-    queueMicrotask(() => {
+    soon(() => {
       if (this.#state !== 'destroyed') action();
     });
   }

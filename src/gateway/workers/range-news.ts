@@ -1,6 +1,6 @@
 import { HeldRange } from '../../block/range-lock.js';
 import type { Clock, Timer } from '../../common/clock.js';
-import { soon } from '../../common/microtask.js';
+import { soon } from '../../common/later.js';
 import { Requester } from '../../common/requester.js';
 import type { SharedUnit, UnitRegistry } from '../units.js';
 import { ANNOUNCE_AFTER_TICKS, ANNOUNCE_TICK_MS } from './limits.js';

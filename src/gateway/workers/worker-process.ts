@@ -1,3 +1,4 @@
+import { nextTurn } from '../../common/later.js';
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import { MUTUAL_SECRET_VARIABLE, SECRET_VARIABLE } from '../credentials.js';
@@ -48,7 +49,7 @@ function watch(child: ChildProcess, handler: WorkerLinkHandler): void {
   child.on('close', (status, signal) => ended({ status, signal }));
   child.on('error', () => {
     // A process that could not be started tells nothing else.
-    if (child.pid === undefined) setImmediate(() => ended({ status: null, signal: null }));
+    if (child.pid === undefined) nextTurn(() => ended({ status: null, signal: null }));
   });
 }
 

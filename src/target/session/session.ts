@@ -1,4 +1,4 @@
-import { soon } from '../../common/microtask.js';
+import { soon } from '../../common/later.js';
 import { Ring } from '../../common/ring.js';
 import {
   LogoutReason,

@@ -1,3 +1,4 @@
+import { atTurnEnd, nextTurn } from '../../common/later.js';
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket, DataSocketHandler } from '../../socket/data-socket.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
@@ -8,8 +9,8 @@ import { IwarpStream } from './stream.js';
 import type { Scheduler } from './stream.js';
 
 const scheduler: Scheduler = {
-  afterFlush: (action) => process.nextTick(action),
-  nextTurn: (action) => void setImmediate(action),
+  afterFlush: (action) => atTurnEnd(action),
+  nextTurn: (action) => nextTurn(action),
 };
 
 export interface ConnectionOptions {

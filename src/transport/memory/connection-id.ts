@@ -1,3 +1,4 @@
+import { soon } from '../../common/later.js';
 import { formatAddress } from '../../common/address.js';
 import { assert } from '../../common/assert.js';
 import type { Timer } from '../../common/clock.js';
@@ -204,7 +205,7 @@ export class MemoryConnectionId implements ConnectionId {
     this.#life.enter('closing');
     this.#queuePair?.beginClose();
     const link = this.#link;
-    queueMicrotask(() => link?.close());
+    soon(() => link?.close());
   }
 
   destroy(): void {

@@ -1,3 +1,4 @@
+import { nextTurn } from '../../common/later.js';
 import type { Fault } from '../rnic/fault.js';
 import { Fault as FaultCode, requesterStatus } from '../rnic/fault.js';
 import { RegionSpan } from '../rnic/placement.js';
@@ -45,7 +46,7 @@ export class LinkEnd implements WireDriver {
       return;
     }
     this.#deferred = true;
-    setImmediate(() => {
+    nextTurn(() => {
       doorbellsAnswered = 0;
       this.#deferred = false;
       this.#carryOut();

@@ -1,5 +1,5 @@
 import { assert } from '../../common/assert.js';
-import { soon } from '../../common/microtask.js';
+import { soon } from '../../common/later.js';
 import type { CompletionHandler, CompletionQueue, WorkOpcode, WorkStatus } from '../verbs.js';
 import { VerbsError, WorkCompletion } from '../verbs.js';
 import { COMPLETION_QUEUE_DEPTH_MAX } from '../limits.js';

@@ -1,5 +1,5 @@
 import { assert } from '../../common/assert.js';
-import { soon } from '../../common/microtask.js';
+import { soon } from '../../common/later.js';
 import { Ring } from '../../common/ring.js';
 import { MESSAGE_BYTES_MAX, READ_DEPTH_MAX } from '../limits.js';
 import type {

@@ -1,3 +1,19 @@
+/**
+ * Running something later. A call that must not happen inside of another one happens at one of three moments, and which
+ * one follows from what it has to come after:
+ *
+ *     turn of JavaScript ─► {@link soon} ... soon ─► {@link atTurnEnd} ... ─► sockets, timers ─► {@link nextTurn} ...
+ *
+ * - `soon`: the caller has returned. For completions and events, which must not come from inside of the call that
+ *   causes them. It is the one to take unless there is a reason for another.
+ * - `atTurnEnd`: all that was going on has ended, `soon` included. For what gathers: bytes for one system call, memory
+ *   that was given back. Inside of a `soon`, it still comes behind all of them.
+ * - `nextTurn`: the sockets have been looked at. For what would otherwise keep them waiting.
+ *
+ * Nothing else in src calls queueMicrotask, process.nextTick or setImmediate: a lint rule sees to that. Waiting for a
+ * time is `common/clock.ts`.
+ */
+
 const resolved = Promise.resolve();
 
 /** The calls that wait: a ring whose length is a power of two. It grows with the largest burst, and no further. */
@@ -19,6 +35,16 @@ export function soon(action: () => void): void {
   if (isScheduled) return;
   isScheduled = true;
   void resolved.then(runAll);
+}
+
+/** Calls `action` once, when all that is going on has ended, before the event loop goes on. */
+export function atTurnEnd(action: () => void): void {
+  process.nextTick(action);
+}
+
+/** Calls `action` once, in the event loop's next turn, when the sockets have been looked at. */
+export function nextTurn(action: () => void): void {
+  setImmediate(action);
 }
 
 function runAll(): void {

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { soon } from '../../src/common/microtask.js';
+import { soon } from '../../src/common/later.js';
 
 const caught: { error: unknown; origin: string }[] = [];
 const earlier = process.listeners('uncaughtException');
