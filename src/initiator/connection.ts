@@ -8,16 +8,14 @@ import type { ScsiCommand } from '../scsi/port.js';
 import { Opcode, ScsiServiceResponse, TaskAttribute, opcodeName } from '../iscsi/codes.js';
 import { ControlPlane } from './control-plane.js';
 import { ControlReplies, unknownTag } from './control-replies.js';
-import type { DatamoverConnection, DatamoverHandler, DatamoverTask } from '../iscsi/datamover.js';
+import type {
+  DatamoverConnection,
+  DatamoverHandler,
+  DatamoverLimits,
+  DatamoverTask,
+} from '../iscsi/datamover.js';
 import { IscsiProtocolError, IscsiSessionError } from '../iscsi/errors.js';
-import {
-  ABORTED_SHARE_LEFT_MIN,
-  CONTROL_PDUS_MAX,
-  DEADLINE_TICK_MS,
-  LOGOUT_CLOSE_MS,
-  READ_BYTES_OUTSTANDING_MAX,
-  WRITE_BYTES_OUTSTANDING_MAX,
-} from './limits.js';
+import { ABORTED_SHARE_LEFT_MIN, DEADLINE_TICK_MS, LOGOUT_CLOSE_MS } from './limits.js';
 import { Liveness, ticksFor } from './liveness.js';
 import type { LoginResult } from './login.js';
 import type { LunPort } from './lun-port.js';
@@ -79,6 +77,7 @@ export class IscsiConnection implements DatamoverHandler {
   readonly taskManager: TaskManager;
   readonly #options: ConnectionOptions;
   readonly #datamover: DatamoverConnection;
+  readonly #limits: DatamoverLimits;
   readonly #log: Logger;
   readonly #tasks: TaskTable;
   readonly #status: StatusSequence;
@@ -108,11 +107,12 @@ export class IscsiConnection implements DatamoverHandler {
     const { datamover, login } = options;
     this.#options = options;
     this.#datamover = datamover;
+    this.#limits = datamover.limits;
     this.#log = options.log;
     this.#tasks = new TaskTable(options.tasks);
     this.window = new CommandWindow(login.cmdSn, login.expCmdSn, login.maxCmdSn);
     this.#status = new StatusSequence(login.expStatSn);
-    const pdusMax = controlPdusMax(options);
+    const pdusMax = controlPlaces(options);
     this.#commandsAtStart = this.#tasks.capacity - pdusMax;
     this.#commandsMax = this.#commandsAtStart;
     this.control = new ControlPlane({
@@ -151,13 +151,14 @@ export class IscsiConnection implements DatamoverHandler {
   /** This command may be sent now: there is room for it, and for its data. One with more data than that goes alone. */
   canTake({ direction, dataLength }: ScsiCommand): boolean {
     if (!this.canSend) return false;
+    const { readBytesOutstandingMax, writeBytesOutstandingMax } = this.#limits;
     if (direction === DataDirection.in) {
       const bytes = this.#readBytes;
-      return bytes === 0 || bytes + dataLength <= READ_BYTES_OUTSTANDING_MAX;
+      return bytes === 0 || bytes + dataLength <= readBytesOutstandingMax;
     }
     if (direction !== DataDirection.out) return true;
     const bytes = this.#writeBytes;
-    return bytes === 0 || bytes + dataLength <= WRITE_BYTES_OUTSTANDING_MAX;
+    return bytes === 0 || bytes + dataLength <= writeBytesOutstandingMax;
   }
 
   /** Sends a command; the caller has seen {@link canTake}. */
@@ -236,9 +237,9 @@ export class IscsiConnection implements DatamoverHandler {
     else if (direction === DataDirection.out) this.#writeBytes += sign * dataLength;
   }
 
-  /** `count` commands ended without a response, each with a receive of the target's. */
+  /** `count` commands ended without a response, and may have cost the target receives. */
   commandsAborted(count: number): void {
-    this.#commandsMax -= count;
+    this.#commandsMax -= count * this.#limits.receivesPerAbort;
     if (this.#commandsMax < Math.max(1, this.#commandsAtStart * ABORTED_SHARE_LEFT_MIN)) {
       this.fail(
         new IscsiSessionError(
@@ -411,16 +412,10 @@ export class IscsiConnection implements DatamoverHandler {
 }
 
 /** How many tasks of the table are kept for control PDUs. */
-function controlPdusMax({ datamover, tasks, login }: ConnectionOptions): number {
+function controlPlaces({ datamover, tasks, login }: ConnectionOptions): number {
   // 0 means that the target sets no limit (RFC 7145 6.7).
   const declared = login.declared.MaxOutstandingUnexpectedPDUs ?? 0;
-  return Math.max(
-    1,
-    Math.min(
-      CONTROL_PDUS_MAX,
-      datamover.limits.controlPdusMax,
-      declared === 0 ? CONTROL_PDUS_MAX : declared,
-      Math.floor(tasks.length / 2),
-    ),
-  );
+  const { controlPdusMax } = datamover.limits;
+  const wanted = declared === 0 ? controlPdusMax : Math.min(declared, controlPdusMax);
+  return Math.max(1, Math.min(wanted, Math.floor(tasks.length / 2)));
 }

@@ -3,7 +3,7 @@ import { IscsiSessionError } from '../iscsi/errors.js';
 import { LogoutReason } from '../iscsi/codes.js';
 import { BHS_BYTES } from '../iscsi/wire.js';
 import type { DatamoverConnection } from '../iscsi/datamover.js';
-import { CONTROL_QUEUE_MAX } from './limits.js';
+import { CONTROL_QUEUE_PER_TASK } from './limits.js';
 import type { LunPort } from './lun-port.js';
 import {
   LogoutRequestPdu,
@@ -162,7 +162,7 @@ export class ControlPlane {
       send();
       return;
     }
-    if (this.#waiting.length >= CONTROL_QUEUE_MAX) {
+    if (this.#waiting.length >= CONTROL_QUEUE_PER_TASK * this.#tasks.capacity) {
       throw new IscsiSessionError(
         'iscsi-control-queue-full',
         'too many control requests are waiting',

@@ -40,41 +40,10 @@ export const CLOSE_TIMEOUT_MS = 10_000;
 /** How often command deadlines are looked at: one timer for all, so arming costs nothing per command. */
 export const DEADLINE_TICK_MS = 250;
 
-/** Receives that an isert target posts for a connection (ISERT_QP_MAX_RECV_DTOS). */
-export const TARGET_RECEIVES = 128;
+/** Control requests that may wait for a place, per task: each command that timed out asks for one, so two are enough. */
+export const CONTROL_QUEUE_PER_TASK = 2;
 
-/**
- * Control PDUs of ours that may be unanswered at once: a ping, a logout or text request, and task management;
- * ib_iser allows as many (ISER_MAX_TX_MISC_PDUS).
- */
-export const CONTROL_PDUS_MAX = 6;
-
-/**
- * Commands outstanding at once. A target whose window is wider than its receive queue would terminate the
- * connection when both run full, so the two together stay within what isert posts.
- */
-export const COMMANDS_MAX = TARGET_RECEIVES - CONTROL_PDUS_MAX;
-
-/**
- * Data of read commands outstanding at once. isert on soft-iWARP takes a work request per 24 KiB of it, has about a
- * thousand, and drops the connection when they run out; 8 MiB are 350.
- */
-export const READ_BYTES_OUTSTANDING_MAX = 8 * 1024 * 1024;
-
-/**
- * Data of write commands outstanding at once. LIO gives up the connection when a command's data is not there 3 seconds
- * after the command (`dataout_timeout`), and it fetches the data of all at the same time: with 8 MiB, a network may be as
- * slow as 3 MB/s.
- */
-export const WRITE_BYTES_OUTSTANDING_MAX = 8 * 1024 * 1024;
-
-/** Control requests waiting for a place; each timed-out command asks for one, so twice the commands is enough. */
-export const CONTROL_QUEUE_MAX = 2 * COMMANDS_MAX;
-
-/**
- * isert does not post a receive again for a command that was aborted without a response, so each abort costs one
- * of the target's receives. When only this share of the commands is left, the connection ends.
- */
+/** Aborted commands may cost the target receives. When only this share of the commands is left, the connection ends. */
 export const ABORTED_SHARE_LEFT_MIN = 1 / 4;
 
 /** Burst lengths that are offered: on iSER they bound only the immediate data; open-iscsi's default values. */

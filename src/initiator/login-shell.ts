@@ -2,7 +2,6 @@ import { assert } from '../common/assert.js';
 import type { Clock } from '../common/clock.js';
 import type { DatamoverConnection, DatamoverHandler, DatamoverTask } from '../iscsi/datamover.js';
 import { IscsiLoginError } from '../iscsi/errors.js';
-import { COMMANDS_MAX, CONTROL_PDUS_MAX } from './limits.js';
 import type { InitiatorLogin, LoginResult, LoginStep } from './login.js';
 import type { TargetPortal } from '../iscsi/portal.js';
 
@@ -101,7 +100,7 @@ class LoginShell<T> implements DatamoverHandler {
   #prepareFullFeature(): void {
     if (this.#tasks !== null) return;
     const { datamover } = this.#options;
-    const count = Math.min(datamover.limits.tasksMax, COMMANDS_MAX + CONTROL_PDUS_MAX);
+    const count = datamover.limits.tasksMax;
     assert(count >= 2, 'the datamover has a task for a command and one for a control PDU');
     this.#tasks = datamover.allocateTasks(count);
     datamover.enterFullFeature();

@@ -42,10 +42,16 @@ export interface DatamoverLimits {
   readonly controlDataBytesMax: number;
   /** The longest data segment that a posted full-feature receive holds, at least 512; declared to the target. */
   readonly receiveDataBytesMax: number;
-  /** Tasks that `allocateTasks` may be asked for. */
+  /** Tasks that `allocateTasks` may be asked for: commands and control PDUs that are outstanding at once. */
   readonly tasksMax: number;
   /** Control PDUs (NOP-Out, task management, text, logout) that may be unanswered at once. */
   readonly controlPdusMax: number;
+  /** Data of the read commands that may be outstanding at once. One command with more than that goes alone. */
+  readonly readBytesOutstandingMax: number;
+  /** The same for write commands. */
+  readonly writeBytesOutstandingMax: number;
+  /** Receives that the target loses for good with each command that is aborted without a response. */
+  readonly receivesPerAbort: number;
 }
 
 /** Upward calls. PDU bytes are borrowed until the call returns. */

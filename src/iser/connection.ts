@@ -49,6 +49,7 @@ import { ReceivePath } from './receive.js';
 import type { IserConnectionState } from './state.js';
 import { Completion, IserStateMachine } from './state.js';
 import { IserTask } from './task.js';
+import type { TargetProfile } from './target-profile.js';
 import type { TeardownSteps } from './teardown.js';
 import { Teardown } from './teardown.js';
 import { TransmitPath } from './transmit.js';
@@ -65,6 +66,7 @@ export interface IserConnectionOptions {
   readonly clock: Clock;
   readonly log: Logger;
   readonly commandsMax: number;
+  readonly profile: TargetProfile;
   readonly connectTimeoutMs: number;
   readonly disconnectTimeoutMs: number;
 }
@@ -77,6 +79,9 @@ const NO_LIMITS: DatamoverLimits = {
   receiveDataBytesMax: 0,
   tasksMax: 0,
   controlPdusMax: 0,
+  readBytesOutstandingMax: 0,
+  writeBytesOutstandingMax: 0,
+  receivesPerAbort: 0,
 };
 
 /**
@@ -236,7 +241,9 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
     const device = this.#module.acquireDevice(id.device);
     this.#device = device;
     const { workRequestsMax } = id.device.attributes;
-    const commands = commandsThatFit(this.#options.commandsMax, workRequestsMax);
+    const { profile, commandsMax } = this.#options;
+    const wanted = Math.min(commandsMax, profile.tasksMax);
+    const commands = commandsThatFit(wanted, workRequestsMax);
     if (commands === 0) throw new Error(`its queues hold ${workRequestsMax} work requests`);
     this.#rdma = new RdmaConnection(id, device, queueSizesFor(commands), this);
     this.#limits = {
@@ -247,6 +254,9 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
       receiveDataBytesMax: RECEIVE_DATA_BYTES,
       tasksMax: commands,
       controlPdusMax: CONTROL_PDUS_MAX,
+      readBytesOutstandingMax: profile.readBytesOutstandingMax,
+      writeBytesOutstandingMax: profile.writeBytesOutstandingMax,
+      receivesPerAbort: profile.receivesPerAbort,
     };
     id.resolveRoute(this.#options.connectTimeoutMs);
   }

@@ -5,14 +5,18 @@ import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
 import { IserConnection } from './connection.js';
 import { COMMANDS_MAX, CONNECT_TIMEOUT_MS, DISCONNECT_TIMEOUT_MS } from './limits.js';
 import type { IserModule } from './module.js';
+import { LINUX_TARGET } from './target-profile.js';
+import type { TargetProfile } from './target-profile.js';
 
 export interface IserConnectOptions {
   readonly transport: RdmaTransport;
   readonly address: PortalAddress;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Sizes the queues, and bounds `limits.tasksMax`. At most, and unless said otherwise, COMMANDS_MAX. */
+  /** With the profile, sizes the queues, and bounds `limits.tasksMax`. At most, and unless said otherwise, COMMANDS_MAX. */
   readonly commandsMax?: number;
+  /** What the target can bear; {@link LINUX_TARGET} unless said otherwise. */
+  readonly profile?: TargetProfile;
   readonly timeouts?: IserTimeouts;
 }
 
@@ -40,6 +44,7 @@ export async function connectIser(
     clock,
     log,
     commandsMax: options.commandsMax ?? COMMANDS_MAX,
+    profile: options.profile ?? LINUX_TARGET,
     connectTimeoutMs: timeouts?.connectMs ?? CONNECT_TIMEOUT_MS,
     disconnectTimeoutMs: timeouts?.disconnectMs ?? DISCONNECT_TIMEOUT_MS,
   });

@@ -1,5 +1,7 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { IserConnectionError } from '../../src/iser/errors.js';
+import { COMMANDS_MAX } from '../../src/iser/limits.js';
+import { LINUX_TARGET } from '../../src/iser/target-profile.js';
 import { IserBed, settle } from '../support/iser/upper-layer.js';
 import type { IserBedOptions } from '../support/iser/upper-layer.js';
 
@@ -70,8 +72,11 @@ describe('connecting', () => {
       immediateBytesMax: 8192,
       controlDataBytesMax: 8192,
       receiveDataBytesMax: 8192,
-      tasksMax: 512,
+      tasksMax: 128,
       controlPdusMax: 6,
+      readBytesOutstandingMax: 8 * 1024 * 1024,
+      writeBytesOutstandingMax: 8 * 1024 * 1024,
+      receivesPerAbort: 1,
     });
   });
 
@@ -182,7 +187,9 @@ describe('the module', () => {
   });
 
   it('adds a completion context when those it has are full', async () => {
-    bed = await IserBed.connected();
+    // As long as the queues of one connection can be.
+    const profile = { ...LINUX_TARGET, tasksMax: COMMANDS_MAX };
+    bed = await IserBed.connected({ connect: { profile } });
     const { device } = bed.connection;
     for (let count = 1; count < 9; count++) await bed.connect();
     expect(device.contextsUsed).toBe(1);

@@ -145,8 +145,8 @@ describe.each(schemes)('a command, with $registration registration', ({ registra
     const { transmit, rdma, device } = bed.connection;
     expect(bed.tasks.every((task) => !task.isActive)).toBe(true);
     expect(rdma.uncoveredCount).toBeLessThan(32);
-    expect(transmit.freeDescriptorCount + rdma.uncoveredCount).toBeLessThanOrEqual(8 + 576);
-    expect(transmit.freeDescriptorCount + rdma.uncoveredCount).toBeGreaterThanOrEqual(576);
+    expect(transmit.freeDescriptorCount + rdma.uncoveredCount).toBeLessThanOrEqual(8 + 192);
+    expect(transmit.freeDescriptorCount + rdma.uncoveredCount).toBeGreaterThanOrEqual(192);
     if (invalidates) {
       expect(rdma.registrationPool!.size).toBe(8);
       expect(rdma.registrationPool!.free).toHaveLength(8);

@@ -55,8 +55,11 @@ export const SCRIPTED_LIMITS: DatamoverLimits = {
   immediateBytesMax: 8192,
   controlDataBytesMax: 8192,
   receiveDataBytesMax: 8192,
-  tasksMax: 512,
+  tasksMax: 128,
   controlPdusMax: 6,
+  readBytesOutstandingMax: 8 << 20,
+  writeBytesOutstandingMax: 8 << 20,
+  receivesPerAbort: 1,
 };
 
 /**
