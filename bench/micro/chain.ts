@@ -8,6 +8,8 @@ import { pathToFileURL } from 'node:url';
 import type * as clockModule from '../../src/common/clock.js';
 import type * as slabModule from '../../src/common/slab.js';
 import type * as deviceModule from '../../src/block/device.js';
+import type * as contextModule from '../../src/gateway/initiator-context.js';
+import type { InitiatorContext } from '../../src/gateway/initiator-context.js';
 import type * as lunModule from '../../src/gateway/lun.js';
 import type * as iserModule from '../../src/iser/module.js';
 import type * as logModule from '../../src/observe/log.js';
@@ -22,14 +24,14 @@ export interface ChainResult {
   readonly leastNs: number;
 }
 
-interface Load {
+interface LoadCase {
   readonly name: string;
   readonly isWrite: boolean;
   readonly bytes: number;
   readonly depth: number;
 }
 
-const LOADS: readonly Load[] = [
+const LOADS: readonly LoadCase[] = [
   { name: '4 KiB read QD1', isWrite: false, bytes: 4096, depth: 1 },
   { name: '4 KiB read QD32', isWrite: false, bytes: 4096, depth: 32 },
   { name: '4 KiB write QD32', isWrite: true, bytes: 4096, depth: 32 },
@@ -70,28 +72,40 @@ interface Chain {
 
 /** The modules of a build, which may be another than the one that the types are of. */
 async function loadBuild(main: string) {
-  const load = <T>(path: string) =>
+  const load: Load = <T>(path: string) =>
     import(pathToFileURL(join(dirname(main), '..', path)).href) as Promise<T>;
+  const { silentLogger } = await load<typeof logModule>('observe/log.js');
   return {
     ...(await load<typeof lunModule>('gateway/lun.js')),
-    ...(await load<typeof iserModule>('iser/module.js')),
     ...(await load<typeof slabModule>('common/slab.js')),
-    ...(await load<typeof clockModule>('common/clock.js')),
-    ...(await load<typeof logModule>('observe/log.js')),
     ...(await load<typeof deviceModule>('block/device.js')),
+    createContext: await contextMaker(load, silentLogger),
   };
 }
 
-async function openChain(main: string, { isWrite, bytes, depth }: Load): Promise<Chain> {
+type Load = <T>(path: string) => Promise<T>;
+
+async function contextMaker(load: Load, log: logModule.Logger): Promise<() => InitiatorContext> {
+  try {
+    const path = 'gateway/initiator-context.js';
+    const { createInitiatorContext } = await load<typeof contextModule>(path);
+    return () => createInitiatorContext({ log });
+  } catch {
+    // A build from before there was such a module.
+    const { IserModule } = await load<typeof iserModule>('iser/module.js');
+    const { SlabPool } = await load<typeof slabModule>('common/slab.js');
+    const { systemClock: clock } = await load<typeof clockModule>('common/clock.js');
+    const initiatorName = 'iqn.2026-11.io.example.iser-nbd:bench';
+    const context = { module: new IserModule(), pool: new SlabPool(), log, clock, initiatorName };
+    return () => context as unknown as InitiatorContext;
+  }
+}
+
+async function openChain(main: string, { isWrite, bytes, depth }: LoadCase): Promise<Chain> {
   const build = await loadBuild(main);
   const { BlockRequest, BlockOp, Slab } = build;
-  const lun = await build.openLun({ kind: 'embedded', spec: `memory:${LUN_BYTES}` }, null, {
-    module: new build.IserModule(),
-    pool: new build.SlabPool(),
-    log: build.silentLogger,
-    clock: build.systemClock,
-    initiatorName: build.defaultInitiatorName(),
-  });
+  const url = { kind: 'embedded', spec: `memory:${LUN_BYTES}` } as const;
+  const lun = await build.openLun(url, null, build.createContext());
   const slab = new Slab(bytes * depth);
   let untilMs = 0;
   let started = 0;

@@ -1,8 +1,5 @@
-import { systemClock } from '../common/clock.js';
-import { SlabPool } from '../common/slab.js';
-import { defaultInitiatorName } from '../gateway/lun.js';
-import type { InitiatorContext } from '../gateway/lun.js';
-import { IserModule } from '../iser/module.js';
+import { createInitiatorContext } from '../gateway/initiator-context.js';
+import type { InitiatorContext } from '../gateway/initiator-context.js';
 import type { Logger } from '../observe/log.js';
 import { once } from './options.js';
 
@@ -11,11 +8,8 @@ export function initiatorContext(
   argv: { 'initiator-name'?: string | undefined },
   log: Logger,
 ): InitiatorContext {
-  return {
-    module: new IserModule(),
-    pool: new SlabPool(),
+  return createInitiatorContext({
     log,
-    clock: systemClock,
-    initiatorName: once(argv['initiator-name'], 'initiator-name') ?? defaultInitiatorName(),
-  };
+    initiatorName: once(argv['initiator-name'], 'initiator-name') ?? undefined,
+  });
 }

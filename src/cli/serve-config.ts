@@ -7,7 +7,7 @@ import type { ConfigFile } from '../gateway/config.js';
 import { checkSecretFiles, credentialsFor } from '../gateway/credentials.js';
 import type { CredentialSources, SecretStores } from '../gateway/credentials.js';
 import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway.js';
-import { defaultInitiatorName } from '../gateway/lun.js';
+import { defaultInitiatorName } from '../gateway/initiator-context.js';
 import { warnOfReaders } from '../gateway/secret-file.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';
 import { parseExportUrl } from '../gateway/url.js';

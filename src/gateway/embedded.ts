@@ -3,14 +3,13 @@ import type { Logger } from '../observe/log.js';
 import { parseLunSpec } from '../store/lun-spec.js';
 import { openStore } from '../store/open-store.js';
 import { TargetPortal } from '../target/session/portal.js';
-import { MemoryFabric } from '../transport/memory/fabric.js';
-import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
+import type { PortalAddress } from '../transport/verbs.js';
+import type { Transports } from './transports.js';
 
 export const EMBEDDED_TARGET_NAME = 'iqn.2026-11.io.example.iser-nbd:embedded';
 
-/** A target in this process with one LUN, and the way to it. */
+/** A target in this process with one LUN, and where it is reached by the memory transport. */
 export interface EmbeddedTarget {
-  readonly transport: RdmaTransport;
   readonly address: PortalAddress;
   close(): Promise<void>;
 }
@@ -18,23 +17,23 @@ export interface EmbeddedTarget {
 export interface EmbeddedOptions {
   readonly log: Logger;
   readonly clock: Clock;
+  readonly transports: Transports;
 }
 
 /** Starts a target whose LUN 0 is `spec` (memory:SIZE or file:PATH[:SIZE]). @throws ConfigError */
 export async function startEmbeddedTarget(
   spec: string,
-  { log, clock }: EmbeddedOptions,
+  { log, clock, transports }: EmbeddedOptions,
 ): Promise<EmbeddedTarget> {
   const targetLog = log.child({ target: 'embedded' });
   const store = await openStore(parseLunSpec(spec), { log: targetLog });
-  const transport = new MemoryFabric().createTransport();
   const portal = new TargetPortal({
-    transport,
+    transport: transports.createTargetTransport(),
     name: EMBEDDED_TARGET_NAME,
     luns: [store],
     clock,
     log: targetLog,
   });
   const address = await portal.listen({ host: 'embedded', port: 0 });
-  return { transport, address, close: () => portal.close() };
+  return { address, close: () => portal.close() };
 }

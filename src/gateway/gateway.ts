@@ -1,10 +1,8 @@
 import { busyPoller } from '../socket/busy-poll.js';
 import type { Clock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
-import { SlabPool } from '../common/slab.js';
 import type { AccessRule } from '../nbd/access.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
-import { IserModule } from '../iser/module.js';
 import { NbdExport } from '../nbd/export.js';
 import { NbdServer } from '../nbd/server.js';
 import type { Client, ListenAddress } from '../nbd/socket.js';
@@ -16,10 +14,12 @@ import type { Logger } from '../observe/log.js';
 import { bufferPool, nbdLimits } from './limits-config.js';
 import type { LimitsConfig } from './limits-config.js';
 import { openLun } from './lun.js';
-import type { InitiatorContext, OpenLun } from './lun.js';
+import type { OpenLun } from './lun.js';
 import { DRAIN_MS, checkExports, urisOf } from './serving.js';
 import type { CountReport, Serving } from './serving.js';
 import { reloadTls } from './tls-reload.js';
+import { createInitiatorContext } from './initiator-context.js';
+import type { InitiatorContext } from './initiator-context.js';
 import { UnitRegistry } from './units.js';
 import type { ExportUrl } from './url.js';
 import type { UnitIdentities } from './workers/messages.js';
@@ -121,13 +121,7 @@ export class Gateway implements Serving {
     // The devices have buffers of their own: a request that waits for one must not wait for other requests' ends.
     const pool = bufferPool(config.limits);
     const { initiatorName } = config;
-    const context: InitiatorContext = {
-      module: new IserModule(),
-      pool: new SlabPool(),
-      log,
-      clock,
-      initiatorName,
-    };
+    const context = createInitiatorContext({ log, clock, initiatorName });
     const units = new UnitRegistry();
     const luns = new Map<string, OpenLun>();
     const exports: NbdExport[] = [];

@@ -1,36 +1,21 @@
-import { hostname } from 'node:os';
 import { AligningDevice } from '../block/align.js';
 import type { BlockDevice } from '../block/device.js';
 import { SplittingDevice } from '../block/split.js';
-import type { Clock } from '../common/clock.js';
-import { UsageError } from '../common/errors.js';
-import type { SlabPool } from '../common/slab.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
-import type { IserModule } from '../iser/module.js';
 import { connectIser } from '../iser/initiator.js';
 import { connectSession, discoverTargets } from '../initiator/connect.js';
 import type { DiscoveredTarget } from '../initiator/connect.js';
 import type { IscsiSession } from '../initiator/session.js';
-import type { Logger } from '../observe/log.js';
 import { ScsiDisk } from '../disk/scsi-disk.js';
 import type { UnitIdentity } from '../disk/identity.js';
 import type { ScsiPort } from '../scsi/port.js';
-import { IwarpTransport } from '../transport/iwarp/transport.js';
 import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
 import { EMBEDDED_TARGET_NAME, startEmbeddedTarget } from './embedded.js';
 import { listedLunAddress } from './lun-address.js';
+import type { InitiatorContext } from './initiator-context.js';
 import { UnitRegistry } from './units.js';
 import type { SharedUnit } from './units.js';
 import type { ExportUrl, TransportChoice } from './url.js';
-
-/** What all LUNs of a process share. */
-export interface InitiatorContext {
-  readonly module: IserModule;
-  readonly pool: SlabPool;
-  readonly log: Logger;
-  readonly clock: Clock;
-  readonly initiatorName: string;
-}
 
 /** What a LUN is opened for, where it is not for itself alone. */
 export interface LunUse {
@@ -57,14 +42,6 @@ export interface OpenLun extends LunPath {
   readonly unit: SharedUnit;
 }
 
-/** `iqn.2026-11.io.example.iser-nbd:HOSTNAME`, with what an iSCSI name may not contain left out. */
-export function defaultInitiatorName(): string {
-  const host = hostname()
-    .toLowerCase()
-    .replace(/[^a-z0-9.-]/g, '');
-  return `iqn.2026-11.io.example.iser-nbd:${host === '' ? 'host' : host}`;
-}
-
 /** Connects and logs in. @throws UsageError, IserConnectionError or IscsiLoginError, each with one sentence for people. */
 export async function openPath(
   url: ExportUrl,
@@ -75,7 +52,7 @@ export async function openPath(
     const target = await startEmbeddedTarget(url.spec, context);
     try {
       const session = await login(
-        target.transport,
+        context.transports.memory,
         target.address,
         EMBEDDED_TARGET_NAME,
         null,
@@ -87,7 +64,7 @@ export async function openPath(
       throw error;
     }
   }
-  const transport = transportFor(url, context);
+  const transport = context.transports.choose(url);
   const session = await login(transport, url.portal, url.targetName, credentials, context);
   try {
     const lunHigh = await listedLunAddress(session.lun(0), url.lun, context);
@@ -133,7 +110,9 @@ export function discover(
   credentials: ChapCredentials | null,
   context: InitiatorContext,
 ): Promise<readonly DiscoveredTarget[]> {
-  return discoverTargets(loginOptions(transportFor(choice, context), portal, credentials, context));
+  return discoverTargets(
+    loginOptions(context.transports.choose(choice), portal, credentials, context),
+  );
 }
 
 async function login(
@@ -168,19 +147,4 @@ function pathOf(session: IscsiSession, port: ScsiPort, closeTarget: () => Promis
     port,
     close: () => session.close().finally(closeTarget),
   };
-}
-
-function transportFor(choice: TransportChoice, { log, clock }: InitiatorContext): RdmaTransport {
-  if (choice.transport === 'native') {
-    throw new UsageError(
-      'transport',
-      'transport=native is not part of this version; transport=iwarp reaches any iWARP target over TCP',
-    );
-  }
-  return new IwarpTransport({
-    log,
-    clock,
-    crc: choice.crc ? 'on' : 'off',
-    ...(choice.fpduBytes === null ? {} : { fpduBytes: choice.fpduBytes }),
-  });
 }

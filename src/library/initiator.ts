@@ -1,6 +1,9 @@
 /** `iser-nbd/initiator`: discovery, and remote LUNs as block devices. docs/library.md shows it at work. */
-export { defaultInitiatorName, discover, openLun, openPath } from '../gateway/lun.js';
-export type { InitiatorContext, LunPath, OpenLun } from '../gateway/lun.js';
+export { createInitiatorContext, defaultInitiatorName } from '../gateway/initiator-context.js';
+export type { InitiatorContext, InitiatorContextOptions } from '../gateway/initiator-context.js';
+export { discover, openLun, openPath } from '../gateway/lun.js';
+export type { LunPath, OpenLun } from '../gateway/lun.js';
+export { Transports } from '../gateway/transports.js';
 export { parseExportUrl, parsePortalUrl } from '../gateway/url.js';
 export type { EmbeddedLun, ExportUrl, RemoteLun, TransportChoice } from '../gateway/url.js';
 

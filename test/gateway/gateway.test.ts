@@ -2,13 +2,12 @@ import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { systemClock } from '../../src/common/clock.js';
-import { SlabPool } from '../../src/common/slab.js';
 import { Gateway } from '../../src/gateway/gateway.js';
 import type { ExportConfig, ListenConfig, WorkerPlace } from '../../src/gateway/gateway.js';
 import { formatAddress } from '../../src/common/address.js';
 import type { LimitsConfig } from '../../src/gateway/limits-config.js';
+import { createInitiatorContext } from '../../src/gateway/initiator-context.js';
 import { openLun } from '../../src/gateway/lun.js';
-import { IserModule } from '../../src/iser/module.js';
 import { parseExportUrl } from '../../src/gateway/url.js';
 import type { AccessRule } from '../../src/nbd/access.js';
 import { parseNetwork } from '../../src/nbd/network.js';
@@ -116,19 +115,37 @@ describe('the gateway', () => {
     }
   });
 
+  it('has all LUNs of a kind on one RDMA device, which the last one frees', async () => {
+    const { url } = await startTarget();
+    const context = createInitiatorContext({ log: silentLogger });
+    const { module } = context;
+    const open = async (what: string) => {
+      const lun = await openLun(parseExportUrl(what), null, context);
+      ends.push(() => lun.close());
+      return lun;
+    };
+    const near = [await open('memory:1M'), await open('memory:1M')];
+    expect([module.deviceCount, module.connections.size]).toEqual([1, 2]);
+    const far = [await open(url), await open(`${url}?fpdu=1400`)];
+    expect([module.deviceCount, module.connections.size]).toEqual([2, 4]);
+    const users = [...module.connections].map(({ device }) => device.referenceCount);
+    expect(users).toEqual([2, 2, 2, 2]);
+    await near[0]?.close();
+    expect(module.deviceCount).toBe(2);
+    await near[1]?.close();
+    expect(module.deviceCount).toBe(1);
+    for (const lun of far) await lun.close();
+    expect([module.deviceCount, module.connections.size]).toEqual([0, 0]);
+  });
+
   it.each([
     ['fast', true],
     ['pool', false],
   ] as const)(
     'knows whether reads are verified: %s registration',
     async (registration, expected) => {
-      const lun = await openLun(parseExportUrl('memory:1M'), null, {
-        module: new IserModule({ registration }),
-        pool: new SlabPool(),
-        log: silentLogger,
-        clock: systemClock,
-        initiatorName: 'iqn.2026-11.io.example:initiator',
-      });
+      const context = createInitiatorContext({ log: silentLogger, registration });
+      const lun = await openLun(parseExportUrl('memory:1M'), null, context);
       ends.push(() => lun.close());
       expect(lun.device.info.readsAreVerified).toBe(expected);
     },

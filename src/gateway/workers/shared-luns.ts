@@ -4,7 +4,7 @@ import { openStore } from '../../store/open-store.js';
 import { TargetPortal } from '../../target/session/portal.js';
 import { IwarpTransport } from '../../transport/iwarp/transport.js';
 import { EMBEDDED_TARGET_NAME } from '../embedded.js';
-import type { EmbeddedOptions } from '../embedded.js';
+import type { TransportServices } from '../transports.js';
 import type { ExportConfig } from '../gateway.js';
 
 /** Exports without embedded LUNs: those have become remote ones of a target in this process. */
@@ -23,7 +23,7 @@ const SECRET_BYTES = 24;
  */
 export async function shareLuns(
   exports: readonly ExportConfig[],
-  { log, clock }: EmbeddedOptions,
+  { log, clock }: TransportServices,
 ): Promise<SharedLuns> {
   const portals: TargetPortal[] = [];
   const close = async (): Promise<void> => {

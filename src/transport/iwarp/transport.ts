@@ -28,15 +28,16 @@ export interface IwarpOptions {
   readonly mpaTimeoutMs?: number;
   /** How long TCP has to come up. */
   readonly tcpTimeoutMs?: number;
+  /** The device, where several transports share one; a device of its own unless said otherwise. */
+  readonly device?: SoftDevice;
 }
 
 /**
- * iWARP in software: RDMA over an ordinary TCP socket, without privileges, modules or hardware. Each transport
- * object is one RDMA device.
+ * iWARP in software: RDMA over an ordinary TCP socket, without privileges, modules or hardware.
  */
 export class IwarpTransport implements RdmaTransport {
   readonly name = 'iwarp';
-  readonly #device = new SoftDevice('iwarp0');
+  readonly #device: SoftDevice;
   readonly #settings: IwarpSettings;
 
   /** @throws ConfigError for an FPDU size that cannot be. */
@@ -49,6 +50,7 @@ export class IwarpTransport implements RdmaTransport {
         { fpduBytes },
       );
     }
+    this.#device = options.device ?? new SoftDevice('iwarp0');
     this.#settings = {
       log: options.log ?? silentLogger,
       clock: options.clock ?? systemClock,
