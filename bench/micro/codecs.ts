@@ -24,7 +24,7 @@ import {
   encodeSimpleReply,
 } from '../../src/nbd/wire.js';
 import type { RequestHeader } from '../../src/nbd/wire.js';
-import { DecodedCdb, Opcode, decodeCdb, encodeCdb16 } from '../../src/scsi/wire.js';
+import { DecodedCdb, OperationCode, decodeCdb, encodeCdb16 } from '../../src/scsi/wire.js';
 import type { Micro } from './loop.js';
 
 const bytes = Buffer.alloc(4096);
@@ -87,13 +87,13 @@ function nbd(): Micro[] {
 
 function scsi(): Micro[] {
   const cdb = new DataView(new ArrayBuffer(16));
-  encodeCdb16(cdb, Opcode.read16, 0, 123_456, 8);
+  encodeCdb16(cdb, OperationCode.read16, 0, 123_456, 8);
   const decoded = new DecodedCdb();
   return [
     {
       name: 'codec/CDB, READ(16), encode',
       run: (index) => {
-        encodeCdb16(cdb, Opcode.read16, 0, index, 8);
+        encodeCdb16(cdb, OperationCode.read16, 0, index, 8);
         return 0;
       },
     },

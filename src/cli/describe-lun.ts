@@ -1,12 +1,12 @@
 import type { SessionParameters } from '../initiator/session-parameters.js';
-import type { LogicalUnit } from '../disk/inspect.js';
+import type { InspectedUnit } from '../disk/inspect.js';
 import { PROVISIONING_TYPES } from '../scsi/pages.js';
 import type { Report } from './report.js';
 
 const ALUA = ['none', 'implicit', 'explicit', 'implicit and explicit'] as const;
 
 /** What `info` tells, in the order in which it tells it; the JSON output has these names. */
-export function describeLun(unit: LogicalUnit, session: SessionParameters): Report {
+export function describeLun(unit: InspectedUnit, session: SessionParameters): Report {
   return {
     identity: {
       vendor: unit.vendor,
@@ -59,7 +59,7 @@ function settledKeys({ keys, declared }: SessionParameters): Report {
   return Object.fromEntries(pairs.filter(([, value]) => value !== ''));
 }
 
-function limitsOf({ limits, blockBytes, pathTransferBytesMax }: LogicalUnit): Report {
+function limitsOf({ limits, blockBytes, pathTransferBytesMax }: InspectedUnit): Report {
   if (limits === null) return { pathTransferBytesMax };
   const bytes = (blocks: number) => (blocks === 0 ? 'no limit' : blocks * blockBytes);
   const unmapNone = limits.unmapBlocksMax === 0;
@@ -81,7 +81,7 @@ function limitsOf({ limits, blockBytes, pathTransferBytesMax }: LogicalUnit): Re
   };
 }
 
-function provisioningOf({ provisioned, readZeroes, provisioning }: LogicalUnit): Report {
+function provisioningOf({ provisioned, readZeroes, provisioning }: InspectedUnit): Report {
   return {
     thin: provisioned,
     unmappedReadsZeroes: readZeroes,
@@ -91,7 +91,7 @@ function provisioningOf({ provisioned, readZeroes, provisioning }: LogicalUnit):
   };
 }
 
-function rotationOf({ characteristics }: LogicalUnit): string {
+function rotationOf({ characteristics }: InspectedUnit): string {
   const rate = characteristics?.rotationRate ?? 0;
   if (rate === 0) return 'not reported';
   return rate === 1 ? 'not rotating' : `${rate} rpm`;

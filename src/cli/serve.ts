@@ -6,7 +6,7 @@ import { Gateway } from '../gateway/gateway.js';
 import type { GatewayConfig } from '../gateway/gateway.js';
 import type { Serving } from '../gateway/serving.js';
 import { processSpawner } from '../gateway/workers/worker-process.js';
-import { WorkerGateway } from '../gateway/workers/primary-gateway.js';
+import { PrimaryGateway } from '../gateway/workers/primary-gateway.js';
 import { CounterSet } from '../observe/counters.js';
 import { createLogger } from '../observe/log.js';
 import type { LogLevel, Logger } from '../observe/log.js';
@@ -112,7 +112,7 @@ function startServing(config: GatewayConfig, log: Logger, logLevel: LogLevel): P
   if (config.workers === 1) return Gateway.start(config, services);
   const main = fileURLToPath(new URL('main.js', import.meta.url));
   const spawn = processSpawner(main, [WORKER_COMMAND]);
-  return WorkerGateway.start(config, { ...services, spawn, logLevel });
+  return PrimaryGateway.start(config, { ...services, spawn, logLevel });
 }
 
 /** For a person who has just typed `npm start`. */

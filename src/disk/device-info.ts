@@ -1,5 +1,5 @@
 import type { BlockDeviceInfo } from '../block/device.js';
-import type { LogicalUnit } from './inspect.js';
+import type { InspectedUnit } from './inspect.js';
 import {
   BLOCKS_10_MAX,
   TRIM_BYTES_MAX,
@@ -29,7 +29,7 @@ export interface DiskAbilities {
   readonly writeCache: boolean;
 }
 
-export function abilitiesOf(unit: LogicalUnit): DiskAbilities {
+export function abilitiesOf(unit: InspectedUnit): DiskAbilities {
   const { commands, provisioning, limits } = unit;
   const writeSame = commands.writeSame16 !== false;
   const hasUnmapBit = writeSame && unit.provisioned && (provisioning?.writeSame16Unmap ?? false);
@@ -51,7 +51,7 @@ export function abilitiesOf(unit: LogicalUnit): DiskAbilities {
 }
 
 /** What a logical unit is as a block device. */
-export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
+export function deviceInfoOf(unit: InspectedUnit): BlockDeviceInfo {
   const abilities = abilitiesOf(unit);
   const { blockBytes, readOnly } = unit;
   const transferBytesMax = transferMaxOf(unit);
@@ -81,7 +81,7 @@ export function deviceInfoOf(unit: LogicalUnit): BlockDeviceInfo {
 }
 
 /** At least one block, whatever the path claims: its own refusal says more than ours could. */
-function transferMaxOf(unit: LogicalUnit): number {
+function transferMaxOf(unit: InspectedUnit): number {
   const { limits, blockBytes, pathTransferBytesMax, commands } = unit;
   const deviceBlocks = limits?.transferBlocksMax ?? 0;
   const formBlocks = commands.readWrite16 === false ? BLOCKS_10_MAX : Infinity;
@@ -92,7 +92,7 @@ function transferMaxOf(unit: LogicalUnit): number {
 
 /** COMPARE AND WRITE carries the data twice. */
 function compareMaxOf(
-  { limits, blockBytes, commands }: LogicalUnit,
+  { limits, blockBytes, commands }: InspectedUnit,
   transferBytesMax: number,
 ): number {
   if (commands.compareAndWrite === false) return 0;
@@ -101,14 +101,14 @@ function compareMaxOf(
   return Math.min(blocks, transferBlocks) * blockBytes;
 }
 
-function writeSameMaxOf({ limits, blockBytes }: LogicalUnit): number {
+function writeSameMaxOf({ limits, blockBytes }: InspectedUnit): number {
   const reported = limits?.writeSameBlocksMax ?? 0;
   // Zero is "no limit reported", and a limit that is no exact Number is none.
   const blocks = reported > 0 ? reported : WRITE_SAME_BLOCKS_UNREPORTED;
   return boundedBytes(blocks, blockBytes, WRITE_ZEROES_BYTES_MAX);
 }
 
-function unmapMaxOf({ limits, blockBytes }: LogicalUnit): number {
+function unmapMaxOf({ limits, blockBytes }: InspectedUnit): number {
   const reported = limits?.unmapBlocksMax ?? 0;
   const blocks = reported > 0 ? reported : UNMAP_BLOCKS_UNREPORTED;
   const bytesMax = boundedBytes(blocks, blockBytes, TRIM_BYTES_MAX);
@@ -122,7 +122,7 @@ function boundedBytes(blocks: number, blockBytes: number, bytesMax: number): num
 }
 
 /** What suits the device, and a page of memory at least: a power of two within the limits. */
-function preferredOf(unit: LogicalUnit, transferBytesMax: number): number {
+function preferredOf(unit: InspectedUnit, transferBytesMax: number): number {
   const granularityBytes = (unit.limits?.transferGranularityBlocks ?? 0) * unit.blockBytes;
   const isUsable = granularityBytes > 0 && Number.isInteger(Math.log2(granularityBytes));
   const wanted = Math.max(PAGE_BYTES, unit.physicalBlockBytes, isUsable ? granularityBytes : 0);

@@ -19,14 +19,14 @@ import {
 import { abilitiesOf, deviceInfoOf } from './device-info.js';
 import type { DiskAbilities } from './device-info.js';
 import type { DiskIo, DiskStep } from './disk-io.js';
-import type { LogicalUnit } from './inspect.js';
+import type { InspectedUnit } from './inspect.js';
 import {
   BLOCKS_10_MAX,
   DISK_COMMANDS_MAX,
   FLUSH_TIMEOUT_MS,
   LBA_10_END,
   WRITE_SAME_TIMEOUT_MS,
-  ZERO_BUFFER_BYTES,
+  DISK_ZERO_BUFFER_BYTES,
 } from './limits.js';
 import { DataDirection } from '../common/data-direction.js';
 import {
@@ -55,7 +55,7 @@ let zeroes: Slab | null = null;
 
 /** Zeroes for WRITE SAME and WRITE, made on first use. All disks send from it, and nobody writes to it. */
 function zeroSlab(): Slab {
-  return (zeroes ??= new Slab(ZERO_BUFFER_BYTES));
+  return (zeroes ??= new Slab(DISK_ZERO_BUFFER_BYTES));
 }
 
 /**
@@ -82,7 +82,7 @@ export class DiskSteps {
   readonly #lists: BufferSlot;
 
   /** Takes the memory that `commandsMax` commands, at most `DISK_COMMANDS_MAX`, need beside that of their requests. */
-  constructor(unit: LogicalUnit, commandsMax: number) {
+  constructor(unit: InspectedUnit, commandsMax: number) {
     this.#abilities = abilitiesOf(unit);
     this.#blockBytes = unit.blockBytes;
     const lists = listPool.acquire(commandsMax * UNMAP_LIST_BYTES);
@@ -96,12 +96,12 @@ export class DiskSteps {
   }
 
   /** Commands that are built from now on are for the unit as it is now; its block size is what it was. */
-  adopt(unit: LogicalUnit): void {
+  adopt(unit: InspectedUnit): void {
     this.#abilities = abilitiesOf(unit);
     this.#sizeBlocks = unit.sizeBlocks;
     const prefetchBlocksMax = unit.limits?.prefetchBlocksMax ?? 0;
     this.#preFetchBlocksMax = prefetchBlocksMax === 0 ? 0xffff_ffff : prefetchBlocksMax;
-    const zeroBytesMax = Math.min(ZERO_BUFFER_BYTES, deviceInfoOf(unit).transferBytesMax);
+    const zeroBytesMax = Math.min(DISK_ZERO_BUFFER_BYTES, deviceInfoOf(unit).transferBytesMax);
     this.#zeroBlocks = Math.floor(zeroBytesMax / unit.blockBytes);
   }
 
@@ -249,7 +249,7 @@ export class DiskSteps {
    * The device does not know the operation code of the present step's command: the unit with which the step takes the
    * 10-byte form of it; null where there is none, or where it does not reach all of the device.
    */
-  learnShortForm({ step, blocks }: DiskIo, unit: LogicalUnit): LogicalUnit | null {
+  learnShortForm({ step, blocks }: DiskIo, unit: InspectedUnit): InspectedUnit | null {
     const { commands } = unit;
     if (blocks > BLOCKS_10_MAX) return null;
     switch (step) {
@@ -271,7 +271,7 @@ export class DiskSteps {
    * The device does not know the command of the present step: what that changes about the unit, and true in
    * `goesOn` if the I/O was put at another step. Null for steps that every disk has.
    */
-  learnRefusal(io: DiskIo, unit: LogicalUnit): { unit: LogicalUnit; goesOn: boolean } | null {
+  learnRefusal(io: DiskIo, unit: InspectedUnit): { unit: InspectedUnit; goesOn: boolean } | null {
     const { commands, provisioning } = unit;
     const isTrim = io.request.op === BlockOp.trim;
     switch (io.step) {

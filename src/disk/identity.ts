@@ -1,5 +1,5 @@
 import { ScsiError } from './errors.js';
-import type { LogicalUnit } from './inspect.js';
+import type { InspectedUnit } from './inspect.js';
 
 /** What tells a logical unit from every other: VPD pages 83 and 80, and the INQUIRY data where it has neither. */
 export interface UnitIdentity {
@@ -11,7 +11,7 @@ export interface UnitIdentity {
   readonly designators: readonly string[];
 }
 
-export function identityOf({ vendor, product, serial, designators }: LogicalUnit): UnitIdentity {
+export function identityOf({ vendor, product, serial, designators }: InspectedUnit): UnitIdentity {
   const own = designators.filter(({ association }) => association === 'logical-unit');
   return {
     vendor,

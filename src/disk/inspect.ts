@@ -85,7 +85,7 @@ const COMMAND_NAMES: readonly (keyof SupportedCommands)[] = [
 ];
 
 /** A disk as it presents itself. */
-export interface LogicalUnit extends Medium {
+export interface InspectedUnit extends Medium {
   /** The port's name for it: target and LUN. */
   readonly name: string;
   readonly vendor: string;
@@ -117,7 +117,7 @@ export async function inspectLogicalUnit(
   port: ScsiPort,
   services: ScsiServices,
   control = new ControlChannel(port, services),
-): Promise<LogicalUnit> {
+): Promise<InspectedUnit> {
   const inquiry = await readInquiry(control);
   await waitUntilReady(control);
   const medium = await readMedium(control);
@@ -297,7 +297,7 @@ async function readMode(control: ControlChannel): Promise<ModeParameters | null>
 }
 
 type Pages = Pick<
-  LogicalUnit,
+  InspectedUnit,
   'serial' | 'designators' | 'limits' | 'characteristics' | 'provisioning'
 >;
 
@@ -336,8 +336,8 @@ async function readSupportedCommands(
   control: ControlChannel,
   deviceType: number,
 ): Promise<SupportedCommands> {
-  const { Opcode, ServiceAction } = wire;
-  const unmap = await readSupport(control, Opcode.unmap, 0);
+  const { OperationCode, ServiceAction } = wire;
+  const unmap = await readSupport(control, OperationCode.unmap, 0);
   // A device that cannot tell about one command cannot tell about any.
   const ask = (opcode: number, action: number) =>
     unmap === null ? Promise.resolve(null) : readSupport(control, opcode, action);
@@ -346,11 +346,11 @@ async function readSupportedCommands(
   return {
     readWrite16: forms16,
     synchronizeCache16: forms16,
-    compareAndWrite: await ask(Opcode.compareAndWrite, 0),
+    compareAndWrite: await ask(OperationCode.compareAndWrite, 0),
     unmap,
-    writeSame16: await ask(Opcode.writeSame16, 0),
-    preFetch16: await ask(Opcode.preFetch16, 0),
-    getLbaStatus: await ask(Opcode.serviceActionIn16, ServiceAction.getLbaStatus),
+    writeSame16: await ask(OperationCode.writeSame16, 0),
+    preFetch16: await ask(OperationCode.preFetch16, 0),
+    getLbaStatus: await ask(OperationCode.serviceActionIn16, ServiceAction.getLbaStatus),
   };
 }
 
@@ -359,9 +359,9 @@ async function readSupport(
   opcode: number,
   serviceAction: number,
 ): Promise<boolean | null> {
-  const { CommandSupport, ReportingOptions, Opcode } = wire;
+  const { CommandSupport, ReportingOptions, OperationCode } = wire;
   const { oneOpcode, oneServiceAction } = ReportingOptions;
-  const hasAction = opcode === Opcode.serviceActionIn16;
+  const hasAction = opcode === OperationCode.serviceActionIn16;
   const reportingOptions = hasAction ? oneServiceAction : oneOpcode;
   const support = await control.runIfSupported(
     (command) =>

@@ -35,7 +35,7 @@ export const WRITE_ZEROES_BYTES_MAX = 256 * 1024 * 1024;
 /** Blocks of a WRITE SAME(16) whose limit the device does not tell (Linux: SD_MAX_WS10_BLOCKS). */
 export const WRITE_SAME_BLOCKS_UNREPORTED = 0xffff;
 /** Where the device has no WRITE SAME, zeroes are written from one such buffer. */
-export const ZERO_BUFFER_BYTES = 256 * 1024;
+export const DISK_ZERO_BUFFER_BYTES = 256 * 1024;
 /** What the length field of READ(10) and WRITE(10) can say, and the first block that its address cannot. */
 export const BLOCKS_10_MAX = 0xffff;
 export const LBA_10_END = 0x1_0000_0000;

@@ -12,7 +12,7 @@ import { ScsiError } from './errors.js';
 import { checkIdentity, identityOf } from './identity.js';
 import type { UnitIdentity } from './identity.js';
 import { inspectLogicalUnit, withRefusals } from './inspect.js';
-import type { LogicalUnit } from './inspect.js';
+import type { InspectedUnit } from './inspect.js';
 import { queryLbaStatus } from './lba-status.js';
 import { DISK_COMMANDS_MAX } from './limits.js';
 import { DeliveryOutcome } from '../scsi/port.js';
@@ -63,7 +63,7 @@ export class ScsiDisk implements BlockDevice {
   readonly #ios: DiskIo[] = [];
   readonly #freeIos: FreeList<DiskIo>;
   readonly #waiting = new LinkedQueue<BlockRequest>();
-  #unit: LogicalUnit;
+  #unit: InspectedUnit;
   #info: BlockDeviceInfo;
   /** Requests under way, queries and refreshes. */
   #busyCount = 0;
@@ -75,7 +75,7 @@ export class ScsiDisk implements BlockDevice {
   private constructor(
     port: ScsiPort,
     services: ScsiServices,
-    unit: LogicalUnit,
+    unit: InspectedUnit,
     { isShared = false, expected = null }: DiskOptions,
   ) {
     this.#ledger = new WriteLedger(isShared);
@@ -129,7 +129,7 @@ export class ScsiDisk implements BlockDevice {
   }
 
   /** What the device told of itself. */
-  get unit(): LogicalUnit {
+  get unit(): InspectedUnit {
     return this.#unit;
   }
 
@@ -478,7 +478,7 @@ export class ScsiDisk implements BlockDevice {
   }
 
   /** The unit as it was found; commands that it is known not to have stay forgotten. Why it cannot be used, or null. */
-  #adoptFound(found: LogicalUnit): string | null {
+  #adoptFound(found: InspectedUnit): string | null {
     const { blockBytes, sizeBytes, readOnly, commands } = this.#unit;
     if (found.blockBytes !== blockBytes) {
       return `its block size changed from ${blockBytes} to ${found.blockBytes} bytes`;
@@ -496,7 +496,7 @@ export class ScsiDisk implements BlockDevice {
     return null;
   }
 
-  #adopt(unit: LogicalUnit): void {
+  #adopt(unit: InspectedUnit): void {
     this.#unit = unit;
     this.#info = deviceInfoOf(unit);
     this.#steps.adopt(unit);

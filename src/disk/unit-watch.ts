@@ -5,7 +5,7 @@ import type { ScsiLog } from './control.js';
 import { ScsiError } from './errors.js';
 import { compareIdentities, describeIdentity, identityOf } from './identity.js';
 import type { UnitIdentity } from './identity.js';
-import type { LogicalUnit } from './inspect.js';
+import type { InspectedUnit } from './inspect.js';
 import { LOOKS_IN_A_ROW_MAX, LOOK_PERIOD_MS, LOOK_SPACING_MS, REGAIN_PERIOD_MS } from './limits.js';
 
 /**
@@ -35,9 +35,9 @@ export interface UnitWatchHost {
   readonly clock: Clock;
   readonly log: ScsiLog;
   /** Asks the unit for all that is to be known of it. @throws ScsiError */
-  inspect(): Promise<LogicalUnit>;
+  inspect(): Promise<InspectedUnit>;
   /** Takes over what the same unit tells of itself now. A string says why that cannot be used. */
-  adopt(unit: LogicalUnit): string | null;
+  adopt(unit: InspectedUnit): string | null;
   /** The trust has changed. */
   trustChanged(trust: UnitTrust): void;
 }
@@ -60,7 +60,7 @@ export class UnitWatch {
   #isClosed = false;
 
   /** `unit` was inspected just now. `expected` is the identity that it must have, where that was known before. */
-  constructor(host: UnitWatchHost, unit: LogicalUnit, expected: UnitIdentity | null = null) {
+  constructor(host: UnitWatchHost, unit: InspectedUnit, expected: UnitIdentity | null = null) {
     this.#host = host;
     this.identity = expected ?? identityOf(unit);
     this.#lookedAtMs = host.clock.nowMs();
@@ -169,13 +169,13 @@ export class UnitWatch {
     }
   }
 
-  #inspect(): Promise<LogicalUnit | Error> {
+  #inspect(): Promise<InspectedUnit | Error> {
     return this.#host.inspect().catch((error: unknown) => {
       return error instanceof Error ? error : new Error(messageOf(error));
     });
   }
 
-  #judge(found: LogicalUnit | Error): void {
+  #judge(found: InspectedUnit | Error): void {
     if (found instanceof Error) this.#cannotTell(found);
     else if (compareIdentities(this.identity, identityOf(found)) === 'other') this.#isOther(found);
     else {
@@ -192,7 +192,7 @@ export class UnitWatch {
     this.#enter('trusted');
   }
 
-  #isOther(found: LogicalUnit): void {
+  #isOther(found: InspectedUnit): void {
     const other = describeIdentity(identityOf(found));
     this.#becomeForeign(
       `another disk is there: ${other}, where ${describeIdentity(this.identity)} was`,

@@ -5,7 +5,7 @@ import type { Logger } from '../observe/log.js';
 import { DeliveryOutcome } from '../scsi/port.js';
 import { DataDirection } from '../common/data-direction.js';
 import type { ScsiCommand } from '../scsi/port.js';
-import { Opcode, ScsiServiceResponse, TaskAttribute, opcodeName } from '../iscsi/codes.js';
+import { PduOpcode, ScsiServiceResponse, TaskAttribute, opcodeName } from '../iscsi/codes.js';
 import { ControlPlane } from './control-plane.js';
 import { ControlReplies, unknownTag } from './control-replies.js';
 import type {
@@ -52,7 +52,7 @@ export interface ConnectionOwner {
   connectionEnded(error: IserNbdError | null): void;
 }
 
-export interface ConnectionOptions {
+export interface IscsiConnectionOptions {
   readonly datamover: DatamoverConnection;
   readonly tasks: readonly DatamoverTask[];
   readonly login: LoginResult;
@@ -75,7 +75,7 @@ export class IscsiConnection implements DatamoverHandler {
   readonly window: CommandWindow;
   readonly control: ControlPlane;
   readonly taskManager: TaskManager;
-  readonly #options: ConnectionOptions;
+  readonly #options: IscsiConnectionOptions;
   readonly #datamover: DatamoverConnection;
   readonly #limits: DatamoverLimits;
   readonly #log: Logger;
@@ -103,7 +103,7 @@ export class IscsiConnection implements DatamoverHandler {
   readonly #numbers = new ResponseNumbers();
   readonly #nopIn = new NopInPdu();
 
-  constructor(options: ConnectionOptions) {
+  constructor(options: IscsiConnectionOptions) {
     const { datamover, login } = options;
     this.#options = options;
     this.#datamover = datamover;
@@ -279,7 +279,7 @@ export class IscsiConnection implements DatamoverHandler {
 
   #dispatch(view: DataView, bhs: number, data: number, length: number): void {
     const opcode = opcodeAt(view, bhs);
-    if (opcode === Opcode.nopIn && taskTagAt(view, bhs) === RESERVED_TAG) {
+    if (opcode === PduOpcode.nopIn && taskTagAt(view, bhs) === RESERVED_TAG) {
       // Its StatSN is the next response's (RFC 7143 11.19).
       this.#takeNumbers(view, bhs, false);
       this.#onTargetPing(view, bhs);
@@ -287,12 +287,12 @@ export class IscsiConnection implements DatamoverHandler {
       return;
     }
     this.#takeNumbers(view, bhs, true);
-    if (opcode === Opcode.scsiResponse) {
+    if (opcode === PduOpcode.scsiResponse) {
       this.#onScsiResponse(view, bhs, data, length);
       return;
     }
-    if (opcode === Opcode.asyncMessage) this.#events.onAsyncMessage(view, bhs);
-    else if (opcode === Opcode.reject) this.#events.onReject(view, bhs, data, length);
+    if (opcode === PduOpcode.asyncMessage) this.#events.onAsyncMessage(view, bhs);
+    else if (opcode === PduOpcode.reject) this.#events.onReject(view, bhs, data, length);
     else if (!this.#replies.receive(view, bhs, data, length)) {
       throw new IscsiProtocolError(`the target sent a ${opcodeName(opcode)}`, { opcode });
     }
@@ -310,7 +310,7 @@ export class IscsiConnection implements DatamoverHandler {
     decodeScsiResponse(view, bhs, response);
     const slot = this.#tasks.get(response.initiatorTaskTag);
     if (slot === undefined || slot.kind !== TaskKind.command || slot.command === null) {
-      throw unknownTag(Opcode.scsiResponse, response.initiatorTaskTag);
+      throw unknownTag(PduOpcode.scsiResponse, response.initiatorTaskTag);
     }
     readScsiResult(slot.command, response, view, data, length);
     let outcome: DeliveryOutcome = DeliveryOutcome.delivered;
@@ -412,7 +412,7 @@ export class IscsiConnection implements DatamoverHandler {
 }
 
 /** How many tasks of the table are kept for control PDUs. */
-function controlPlaces({ datamover, tasks, login }: ConnectionOptions): number {
+function controlPlaces({ datamover, tasks, login }: IscsiConnectionOptions): number {
   // 0 means that the target sets no limit (RFC 7145 6.7).
   const declared = login.declared.MaxOutstandingUnexpectedPDUs ?? 0;
   const { controlPdusMax } = datamover.limits;

@@ -1,5 +1,5 @@
 import type { Logger } from '../observe/log.js';
-import { LogoutStatus, Opcode, TaskManagementStatus, opcodeName } from '../iscsi/codes.js';
+import { LogoutStatus, PduOpcode, TaskManagementStatus, opcodeName } from '../iscsi/codes.js';
 import type { ControlPlane } from './control-plane.js';
 import { IscsiProtocolError } from '../iscsi/errors.js';
 import {
@@ -32,19 +32,19 @@ export class ControlReplies {
   /** Takes a PDU; false when its opcode is not that of a control PDU's answer. */
   receive(view: DataView, bhs: number, data: number, length: number): boolean {
     switch (opcodeAt(view, bhs)) {
-      case Opcode.nopIn:
+      case PduOpcode.nopIn:
         this.#finish(view, bhs, TaskKind.ping)?.onAnswer?.(true);
         return true;
-      case Opcode.taskManagementResponse: {
+      case PduOpcode.taskManagementResponse: {
         const response = new TaskManagementResponsePdu();
         decodeTaskManagementResponse(view, bhs, response);
         this.#finish(view, bhs, TaskKind.taskManagement)?.onTaskManagement?.(response);
         return true;
       }
-      case Opcode.textResponse:
+      case PduOpcode.textResponse:
         this.#onText(view, bhs, data, length);
         return true;
-      case Opcode.logoutResponse:
+      case PduOpcode.logoutResponse:
         this.#onLogout(view, bhs);
         return true;
       default:

@@ -35,7 +35,7 @@ export const LOGOUT_CLOSE_MS = 100;
 export const TEXT_TIMEOUT_MS = 30_000;
 export const TEXT_WHOLE_TIMEOUT_MS = 300_000;
 /** A datamover that cannot let go of its connection by then is left behind. */
-export const CLOSE_TIMEOUT_MS = 10_000;
+export const SESSION_CLOSE_TIMEOUT_MS = 10_000;
 
 /** How often command deadlines are looked at: one timer for all, so arming costs nothing per command. */
 export const DEADLINE_TICK_MS = 250;

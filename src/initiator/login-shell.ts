@@ -3,11 +3,11 @@ import type { Clock } from '../common/clock.js';
 import type { DatamoverConnection, DatamoverHandler, DatamoverTask } from '../iscsi/datamover.js';
 import { IscsiLoginError } from '../iscsi/errors.js';
 import type { InitiatorLogin, LoginResult, LoginStep } from './login.js';
-import type { TargetPortal } from '../iscsi/portal.js';
+import type { TargetAddress } from '../iscsi/portal.js';
 
 /** How a login on one connection ended, other than by an error. */
-export type LoginOutcome<T> =
-  { readonly redirect: TargetPortal; readonly isPermanent: boolean } | { readonly session: T };
+export type LoginShellOutcome<T> =
+  { readonly redirect: TargetAddress; readonly isPermanent: boolean } | { readonly session: T };
 
 /**
  * Runs a login over a connected datamover, within `timeoutMs`. `complete` is called in the turn of the last answer
@@ -20,7 +20,7 @@ export function runLogin<T>(options: {
   clock: Clock;
   timeoutMs: number;
   complete: (result: LoginResult, tasks: readonly DatamoverTask[]) => T;
-}): Promise<LoginOutcome<T>> {
+}): Promise<LoginShellOutcome<T>> {
   return new Promise((resolve, reject) => {
     const shell = new LoginShell(options, resolve, reject);
     shell.start();
@@ -29,7 +29,7 @@ export function runLogin<T>(options: {
 
 class LoginShell<T> implements DatamoverHandler {
   readonly #options: Parameters<typeof runLogin<T>>[0];
-  readonly #resolve: (outcome: LoginOutcome<T>) => void;
+  readonly #resolve: (outcome: LoginShellOutcome<T>) => void;
   readonly #reject: (error: unknown) => void;
   readonly #timer;
   #tasks: readonly DatamoverTask[] | null = null;
@@ -37,7 +37,7 @@ class LoginShell<T> implements DatamoverHandler {
 
   constructor(
     options: Parameters<typeof runLogin<T>>[0],
-    resolve: (outcome: LoginOutcome<T>) => void,
+    resolve: (outcome: LoginShellOutcome<T>) => void,
     reject: (error: unknown) => void,
   ) {
     this.#options = options;

@@ -1,6 +1,6 @@
 import { listRefused } from '../iscsi/chap.js';
 import type { ChapCredentials, RandomBytes } from '../iscsi/chap.js';
-import { LoginStage, LoginStatus, Opcode, opcodeName } from '../iscsi/codes.js';
+import { LoginStage, LoginStatus, PduOpcode, opcodeName } from '../iscsi/codes.js';
 import { BHS_BYTES } from '../iscsi/wire.js';
 import { IscsiLoginError, IscsiProtocolError } from '../iscsi/errors.js';
 import type { ErrorFacts } from '../common/errors.js';
@@ -11,7 +11,7 @@ import type { AuthMethod } from './login-authentication.js';
 import { KeyNegotiation } from '../iscsi/negotiation.js';
 import type { SessionType } from '../iscsi/negotiation.js';
 import { parseTargetAddress } from '../iscsi/portal.js';
-import type { TargetPortal } from '../iscsi/portal.js';
+import type { TargetAddress } from '../iscsi/portal.js';
 import { LoginRequestPdu, encodeLoginRequest } from '../iscsi/request-wire.js';
 import { LoginResponsePdu, decodeLoginResponse } from '../iscsi/response-wire.js';
 import { TextCollector, encodeText } from '../iscsi/text.js';
@@ -42,7 +42,7 @@ export interface Isid {
 export type LoginStep =
   /** `entersFullFeature`: the answer to this request may already bring full feature phase. */
   | { type: 'send'; bhs: Uint8Array; data: Uint8Array; entersFullFeature: boolean }
-  | { type: 'redirect'; portal: TargetPortal; isPermanent: boolean }
+  | { type: 'redirect'; portal: TargetAddress; isPermanent: boolean }
   | { type: 'done'; result: LoginResult };
 
 /** What a login settled. */
@@ -120,7 +120,7 @@ export class InitiatorLogin {
   /** Takes a PDU: BHS at `view[bhsOffset ..)`, data segment at `view[dataOffset .. dataOffset + dataLength)`. */
   receive(view: DataView, bhsOffset: number, dataOffset: number, dataLength: number): LoginStep {
     const opcode = opcodeAt(view, bhsOffset);
-    if (opcode !== Opcode.loginResponse) {
+    if (opcode !== PduOpcode.loginResponse) {
       throw new IscsiProtocolError(`the target sent a ${opcodeName(opcode)} during login`);
     }
     const response = this.#response;

@@ -13,7 +13,7 @@ import { LOGIN_REDIRECTS_MAX } from './limits.js';
 import { InitiatorLogin, randomIsid } from './login.js';
 import type { Isid } from './login.js';
 import { loginTimeout, runLogin } from './login-shell.js';
-import type { LoginOutcome } from './login-shell.js';
+import type { LoginShellOutcome } from './login-shell.js';
 import { initiatorOffers } from './offers.js';
 import { withScopeOf } from '../iscsi/portal.js';
 import type { Portal } from '../iscsi/portal.js';
@@ -90,7 +90,7 @@ class LoginAttempt {
     this.#deadlineMs = options.clock.nowMs() + this.#timeouts.loginMs;
   }
 
-  async at(portal: Portal): Promise<LoginOutcome<IscsiSession>> {
+  async at(portal: Portal): Promise<LoginShellOutcome<IscsiSession>> {
     try {
       return await this.#attempt(portal);
     } catch (error) {
@@ -120,7 +120,7 @@ class LoginAttempt {
     return { ...credentials, algorithms: [ChapAlgorithm.md5] };
   }
 
-  async #attempt(portal: Portal): Promise<LoginOutcome<IscsiSession>> {
+  async #attempt(portal: Portal): Promise<LoginShellOutcome<IscsiSession>> {
     const datamover = await this.#connect(portal);
     try {
       const outcome = await this.#login(datamover, formatAddress(portal));
@@ -132,7 +132,7 @@ class LoginAttempt {
     }
   }
 
-  #login(datamover: DatamoverConnection, portal: string): Promise<LoginOutcome<IscsiSession>> {
+  #login(datamover: DatamoverConnection, portal: string): Promise<LoginShellOutcome<IscsiSession>> {
     const { initiatorName, clock, log } = this.#options;
     const targetName = this.#targetName;
     const login = new InitiatorLogin({

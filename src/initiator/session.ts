@@ -15,7 +15,7 @@ import { LunPort } from './lun-port.js';
 import type { LunPortOwner } from './lun-port.js';
 import { sessionParameters } from './session-parameters.js';
 import type { SessionParameters } from './session-parameters.js';
-import { TextExchange } from './text-exchange.js';
+import { InitiatorTextExchange } from './text-exchange.js';
 import type { TextPair } from '../iscsi/text.js';
 import type { IscsiTimeouts } from './timeouts.js';
 import { LUN_MAX, encodeLun } from '../iscsi/wire.js';
@@ -148,7 +148,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
   exchangeText(pairs: readonly TextPair[]): Promise<Uint8Array> {
     if (!this.isUp) return Promise.reject(this.#lostError());
     const { clock, timeouts } = this.#options;
-    return new TextExchange(this.#connection.control, this.parameters).run(pairs, {
+    return new InitiatorTextExchange(this.#connection.control, this.parameters).run(pairs, {
       clock,
       timeoutMs: timeouts.textMs,
     });

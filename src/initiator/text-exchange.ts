@@ -14,7 +14,7 @@ import { RESERVED_TAG } from '../iscsi/wire.js';
  * One text negotiation in full feature phase (RFC 7143 11.10 and 11.11): a request, and as many answers as the
  * target needs. While an answer has F=0, it names a transfer tag, and an empty request with that tag asks for more.
  */
-export class TextExchange implements ControlHandler {
+export class InitiatorTextExchange implements ControlHandler {
   readonly #control: ControlPlane;
   readonly #limits: { readonly controlDataBytesMax: number };
   readonly #collector = new TextCollector(DISCOVERY_TEXT_BYTES_MAX);

@@ -4,7 +4,7 @@
  */
 
 /** RFC 7143 11.2.1.2. */
-export const Opcode = {
+export const PduOpcode = {
   nopOut: 0x00,
   scsiCommand: 0x01,
   taskManagementRequest: 0x02,
@@ -27,28 +27,28 @@ export const Opcode = {
   asyncMessage: 0x32,
   reject: 0x3f,
 } as const;
-export type Opcode = (typeof Opcode)[keyof typeof Opcode];
+export type PduOpcode = (typeof PduOpcode)[keyof typeof PduOpcode];
 
 const opcodeNames = namesOf({
-  [Opcode.nopOut]: 'NOP-Out',
-  [Opcode.scsiCommand]: 'SCSI Command',
-  [Opcode.taskManagementRequest]: 'Task Management Function Request',
-  [Opcode.loginRequest]: 'Login Request',
-  [Opcode.textRequest]: 'Text Request',
-  [Opcode.dataOut]: 'SCSI Data-Out',
-  [Opcode.logoutRequest]: 'Logout Request',
-  [Opcode.snackRequest]: 'SNACK Request',
-  [Opcode.nopIn]: 'NOP-In',
-  [Opcode.scsiResponse]: 'SCSI Response',
-  [Opcode.taskManagementResponse]: 'Task Management Function Response',
-  [Opcode.loginResponse]: 'Login Response',
-  [Opcode.textResponse]: 'Text Response',
-  [Opcode.dataIn]: 'SCSI Data-In',
-  [Opcode.logoutResponse]: 'Logout Response',
-  [Opcode.readyToTransfer]: 'Ready To Transfer',
-  [Opcode.asyncMessage]: 'Asynchronous Message',
-  [Opcode.reject]: 'Reject',
-} satisfies Record<Opcode, string>);
+  [PduOpcode.nopOut]: 'NOP-Out',
+  [PduOpcode.scsiCommand]: 'SCSI Command',
+  [PduOpcode.taskManagementRequest]: 'Task Management Function Request',
+  [PduOpcode.loginRequest]: 'Login Request',
+  [PduOpcode.textRequest]: 'Text Request',
+  [PduOpcode.dataOut]: 'SCSI Data-Out',
+  [PduOpcode.logoutRequest]: 'Logout Request',
+  [PduOpcode.snackRequest]: 'SNACK Request',
+  [PduOpcode.nopIn]: 'NOP-In',
+  [PduOpcode.scsiResponse]: 'SCSI Response',
+  [PduOpcode.taskManagementResponse]: 'Task Management Function Response',
+  [PduOpcode.loginResponse]: 'Login Response',
+  [PduOpcode.textResponse]: 'Text Response',
+  [PduOpcode.dataIn]: 'SCSI Data-In',
+  [PduOpcode.logoutResponse]: 'Logout Response',
+  [PduOpcode.readyToTransfer]: 'Ready To Transfer',
+  [PduOpcode.asyncMessage]: 'Asynchronous Message',
+  [PduOpcode.reject]: 'Reject',
+} satisfies Record<PduOpcode, string>);
 
 export function opcodeName(opcode: number): string {
   return nameIn(opcodeNames, opcode, 'opcode');

@@ -12,7 +12,7 @@ export interface Portal {
   readonly port: number;
 }
 
-export interface TargetPortal extends Portal {
+export interface TargetAddress extends Portal {
   readonly portalGroupTag: number | null;
 }
 
@@ -20,7 +20,7 @@ export interface TargetPortal extends Portal {
  * A TargetAddress value (RFC 7143 13.8): `host[:port][,portal group tag]`, an IPv6 address in brackets, which may have a
  * scope. Throws {@link IscsiProtocolError} for anything else.
  */
-export function parseTargetAddress(value: string): TargetPortal {
+export function parseTargetAddress(value: string): TargetAddress {
   const match = /^([^,]*)(?:,(\d{1,5}))?$/.exec(value);
   const address = parseAddress(match?.[1] ?? '');
   const tag = match?.[2] === undefined ? null : Number(match[2]);
@@ -36,7 +36,7 @@ export function parseTargetAddress(value: string): TargetPortal {
  * A link-local address means something on one link only, which the side that names it cannot know by our name for it: it
  * is the link that `asked` was reached over (RFC 4007 9).
  */
-export function withScopeOf(portal: TargetPortal, asked: Portal): TargetPortal {
+export function withScopeOf(portal: TargetAddress, asked: Portal): TargetAddress {
   const { host } = portal;
   const scope = /%.+$/.exec(asked.host)?.[0];
   const isUnscoped = /^fe[89ab][0-9a-f]:/i.test(host) && !host.includes('%');

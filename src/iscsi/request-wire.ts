@@ -3,7 +3,7 @@
  * 32 bytes are laid out in wire.ts; each class below shows what is its own. `dataSegmentLength` is the length
  * without padding.
  */
-import { Opcode } from './codes.js';
+import { PduOpcode } from './codes.js';
 import {
   AT_CMD_SN,
   AT_EXP_STAT_SN,
@@ -61,7 +61,7 @@ export function encodeScsiCommand(
     (pdu.read ? READ_FLAG : 0) |
     (pdu.write ? WRITE_FLAG : 0) |
     pdu.attribute;
-  startRequest(view, offset, Opcode.scsiCommand, flags, pdu);
+  startRequest(view, offset, PduOpcode.scsiCommand, flags, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.expectedDataTransferLength);
   if (cdb !== null) {
@@ -117,7 +117,7 @@ export function encodeTaskManagementRequest(
   offset: number,
   pdu: TaskManagementRequestPdu,
 ): void {
-  startRequest(view, offset, Opcode.taskManagementRequest, FINAL_FLAG | pdu.function, pdu);
+  startRequest(view, offset, PduOpcode.taskManagementRequest, FINAL_FLAG | pdu.function, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.referencedTaskTag);
   view.setUint32(offset + AT_REF_CMD_SN, pdu.refCmdSn);
@@ -154,7 +154,7 @@ const AT_DATA_SN = 36;
 const AT_BUFFER_OFFSET = 40;
 
 export function encodeDataOut(view: DataView, offset: number, pdu: DataOutPdu): void {
-  startBhs(view, offset, Opcode.dataOut, pdu.final ? FINAL_FLAG : 0, pdu.dataSegmentLength);
+  startBhs(view, offset, PduOpcode.dataOut, pdu.final ? FINAL_FLAG : 0, pdu.dataSegmentLength);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TASK_TAG, pdu.initiatorTaskTag);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
@@ -185,7 +185,7 @@ export class TextRequestPdu extends Request {
 
 export function encodeTextRequest(view: DataView, offset: number, pdu: TextRequestPdu): void {
   const flags = (pdu.final ? FINAL_FLAG : 0) | (pdu.continues ? CONTINUE_FLAG : 0);
-  startRequest(view, offset, Opcode.textRequest, flags, pdu);
+  startRequest(view, offset, PduOpcode.textRequest, flags, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
 }
@@ -229,7 +229,7 @@ export function encodeLoginRequest(view: DataView, offset: number, pdu: LoginReq
     (pdu.continues ? CONTINUE_FLAG : 0) |
     (pdu.currentStage << 2) |
     pdu.nextStage;
-  startRequest(view, offset, Opcode.loginRequest, flags, pdu);
+  startRequest(view, offset, PduOpcode.loginRequest, flags, pdu);
   view.setUint8(offset + AT_VERSION_MAX, pdu.versionMax);
   view.setUint8(offset + AT_VERSION_MIN, pdu.versionMin);
   view.setUint32(offset + AT_ISID, pdu.isidHigh);
@@ -260,7 +260,7 @@ export class LogoutRequestPdu extends Request {
 }
 
 export function encodeLogoutRequest(view: DataView, offset: number, pdu: LogoutRequestPdu): void {
-  startRequest(view, offset, Opcode.logoutRequest, FINAL_FLAG | pdu.reason, pdu);
+  startRequest(view, offset, PduOpcode.logoutRequest, FINAL_FLAG | pdu.reason, pdu);
   view.setUint16(offset + AT_CID, pdu.cid);
 }
 
@@ -287,7 +287,7 @@ const AT_BEG_RUN = 40;
 const AT_RUN_LENGTH = 44;
 
 export function encodeSnackRequest(view: DataView, offset: number, pdu: SnackRequestPdu): void {
-  startBhs(view, offset, Opcode.snackRequest, FINAL_FLAG | pdu.type, 0);
+  startBhs(view, offset, PduOpcode.snackRequest, FINAL_FLAG | pdu.type, 0);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TASK_TAG, pdu.initiatorTaskTag);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
@@ -314,7 +314,7 @@ export class NopOutPdu extends Request {
 }
 
 export function encodeNopOut(view: DataView, offset: number, pdu: NopOutPdu): void {
-  startRequest(view, offset, Opcode.nopOut, FINAL_FLAG, pdu);
+  startRequest(view, offset, PduOpcode.nopOut, FINAL_FLAG, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
 }

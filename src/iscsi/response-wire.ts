@@ -3,7 +3,7 @@
  * 36 bytes are laid out in wire.ts; each class below shows what is its own. `dataSegmentLength` is the length
  * without padding. Data-In and R2T do not exist on iSER.
  */
-import { Opcode } from './codes.js';
+import { PduOpcode } from './codes.js';
 import {
   AT_FLAGS,
   AT_TASK_TAG,
@@ -61,7 +61,7 @@ export function encodeScsiResponse(view: DataView, offset: number, pdu: ScsiResp
     (pdu.bidirectionalUnderflow ? BIDIRECTIONAL_UNDERFLOW_FLAG : 0) |
     (pdu.overflow ? OVERFLOW_FLAG : 0) |
     (pdu.underflow ? UNDERFLOW_FLAG : 0);
-  startResponse(view, offset, Opcode.scsiResponse, flags, pdu);
+  startResponse(view, offset, PduOpcode.scsiResponse, flags, pdu);
   view.setUint8(offset + AT_RESPONSE, pdu.response);
   view.setUint8(offset + AT_STATUS, pdu.status);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.snackTag);
@@ -95,7 +95,7 @@ export function encodeTaskManagementResponse(
   offset: number,
   pdu: TaskManagementResponsePdu,
 ): void {
-  startResponse(view, offset, Opcode.taskManagementResponse, FINAL_FLAG, pdu);
+  startResponse(view, offset, PduOpcode.taskManagementResponse, FINAL_FLAG, pdu);
   view.setUint8(offset + AT_RESPONSE, pdu.response);
 }
 
@@ -129,7 +129,7 @@ const AT_PARAMETER_2 = 40;
 const AT_PARAMETER_3 = 42;
 
 export function encodeAsyncMessage(view: DataView, offset: number, pdu: AsyncMessagePdu): void {
-  startResponse(view, offset, Opcode.asyncMessage, FINAL_FLAG, pdu);
+  startResponse(view, offset, PduOpcode.asyncMessage, FINAL_FLAG, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint8(offset + AT_EVENT, pdu.event);
   view.setUint8(offset + AT_VENDOR_CODE, pdu.vendorCode);
@@ -159,7 +159,7 @@ export class TextResponsePdu extends Response {
 
 export function encodeTextResponse(view: DataView, offset: number, pdu: TextResponsePdu): void {
   const flags = (pdu.final ? FINAL_FLAG : 0) | (pdu.continues ? CONTINUE_FLAG : 0);
-  startResponse(view, offset, Opcode.textResponse, flags, pdu);
+  startResponse(view, offset, PduOpcode.textResponse, flags, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
 }
@@ -205,7 +205,7 @@ export function encodeLoginResponse(view: DataView, offset: number, pdu: LoginRe
     (pdu.continues ? CONTINUE_FLAG : 0) |
     (pdu.currentStage << 2) |
     pdu.nextStage;
-  startResponse(view, offset, Opcode.loginResponse, flags, pdu);
+  startResponse(view, offset, PduOpcode.loginResponse, flags, pdu);
   view.setUint8(offset + AT_VERSION_MAX, pdu.versionMax);
   view.setUint8(offset + AT_VERSION_ACTIVE, pdu.versionActive);
   view.setUint32(offset + AT_ISID, pdu.isidHigh);
@@ -242,7 +242,7 @@ const AT_TIME_2_WAIT = 40;
 const AT_TIME_2_RETAIN = 42;
 
 export function encodeLogoutResponse(view: DataView, offset: number, pdu: LogoutResponsePdu): void {
-  startResponse(view, offset, Opcode.logoutResponse, FINAL_FLAG, pdu);
+  startResponse(view, offset, PduOpcode.logoutResponse, FINAL_FLAG, pdu);
   view.setUint8(offset + AT_RESPONSE, pdu.response);
   view.setUint16(offset + AT_TIME_2_WAIT, pdu.time2Wait);
   view.setUint16(offset + AT_TIME_2_RETAIN, pdu.time2Retain);
@@ -266,7 +266,7 @@ const AT_REASON = 2;
 const AT_DATA_SN = 36;
 
 export function encodeReject(view: DataView, offset: number, pdu: RejectPdu): void {
-  startResponse(view, offset, Opcode.reject, FINAL_FLAG, pdu);
+  startResponse(view, offset, PduOpcode.reject, FINAL_FLAG, pdu);
   view.setUint8(offset + AT_REASON, pdu.reason);
   view.setUint32(offset + AT_DATA_SN, pdu.dataSn);
 }
@@ -285,7 +285,7 @@ export class NopInPdu extends Response {
 }
 
 export function encodeNopIn(view: DataView, offset: number, pdu: NopInPdu): void {
-  startResponse(view, offset, Opcode.nopIn, FINAL_FLAG, pdu);
+  startResponse(view, offset, PduOpcode.nopIn, FINAL_FLAG, pdu);
   encodeLunField(view, offset, pdu);
   view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
 }

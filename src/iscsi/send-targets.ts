@@ -3,13 +3,13 @@ import { IscsiProtocolError } from './errors.js';
 import { ODD_ITEMS_TOLD_MAX } from './limits.js';
 import { ISCSI_NAME_BYTES_MAX } from './limits.js';
 import { parseTargetAddress, withScopeOf } from './portal.js';
-import type { Portal, TargetPortal } from './portal.js';
+import type { Portal, TargetAddress } from './portal.js';
 import { splitText } from './text.js';
 
 /** A target that a portal told of. */
 export interface DiscoveredTarget {
   readonly name: string;
-  readonly portals: readonly TargetPortal[];
+  readonly portals: readonly TargetAddress[];
 }
 
 /** The first of the items that were left out, for people, and how many there were. */
@@ -19,7 +19,7 @@ export interface OddItems {
 }
 
 interface FoundTarget extends DiscoveredTarget {
-  readonly portals: TargetPortal[];
+  readonly portals: TargetAddress[];
   /** An address, whether it could be used or not. */
   hasAddress: boolean;
 }
@@ -110,7 +110,7 @@ class SendTargetsReader {
   }
 }
 
-function addressOf(text: string): TargetPortal | null {
+function addressOf(text: string): TargetAddress | null {
   try {
     return parseTargetAddress(text);
   } catch (error) {

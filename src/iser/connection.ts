@@ -8,7 +8,7 @@ import type {
   DatamoverTask,
 } from '../iscsi/datamover.js';
 import { opcodeAt } from '../iscsi/wire.js';
-import { Opcode } from '../iscsi/codes.js';
+import { PduOpcode } from '../iscsi/codes.js';
 import type { Logger } from '../observe/log.js';
 import type {
   ConnectionEvent,
@@ -38,9 +38,9 @@ import {
   commandsThatFit,
   CONTROL_PDUS_MAX,
   queueSizesFor,
-  READ_DEPTH_MAX,
-  RECEIVE_DATA_BYTES,
-  SEND_DATA_BYTES_MAX,
+  ISER_READ_DEPTH_MAX,
+  ISER_RECEIVE_DATA_BYTES,
+  ISER_SEND_DATA_BYTES_MAX,
 } from './limits.js';
 import type { IserModule } from './module.js';
 import type { RdmaConnectionListener } from './rdma-connection.js';
@@ -249,9 +249,9 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
     this.#limits = {
       transferBytesMax: device.registrationOps.bytesMax,
       countsDataIn: device.registrationOps.countsPlacement,
-      immediateBytesMax: SEND_DATA_BYTES_MAX,
-      controlDataBytesMax: SEND_DATA_BYTES_MAX,
-      receiveDataBytesMax: RECEIVE_DATA_BYTES,
+      immediateBytesMax: ISER_SEND_DATA_BYTES_MAX,
+      controlDataBytesMax: ISER_SEND_DATA_BYTES_MAX,
+      receiveDataBytesMax: ISER_RECEIVE_DATA_BYTES,
       tasksMax: commands,
       controlPdusMax: CONTROL_PDUS_MAX,
       readBytesOutstandingMax: profile.readBytesOutstandingMax,
@@ -271,7 +271,7 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
       : ZERO_BASED_ADDRESS_NOT_SUPPORTED | SEND_WITH_INVALIDATE_NOT_SUPPORTED;
     rdma.id.connect({
       privateData: encodeCmPrivateData(flags),
-      responderResources: Math.min(readDepthResponderMax, READ_DEPTH_MAX),
+      responderResources: Math.min(readDepthResponderMax, ISER_READ_DEPTH_MAX),
       // We never read from a target; 1 is what Linux asks for, and 0 means "any" to some.
       initiatorDepth: Math.min(readDepthInitiatorMax, 1),
     });
@@ -306,7 +306,7 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
     if (!this.isUp) return;
     const { transmit, receive } = this;
     const view = new DataView(bhs.buffer, bhs.byteOffset, bhs.byteLength);
-    if (opcodeAt(view, 0) === Opcode.loginRequest) receive.postLogin();
+    if (opcodeAt(view, 0) === PduOpcode.loginRequest) receive.postLogin();
     transmit.sendControl(bhs, data);
   }
 

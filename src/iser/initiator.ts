@@ -3,7 +3,7 @@ import type { DatamoverConnection } from '../iscsi/datamover.js';
 import type { Logger } from '../observe/log.js';
 import type { PortalAddress, RdmaTransport } from '../transport/verbs.js';
 import { IserConnection } from './connection.js';
-import { COMMANDS_MAX, CONNECT_TIMEOUT_MS, DISCONNECT_TIMEOUT_MS } from './limits.js';
+import { COMMANDS_MAX, ISER_CONNECT_TIMEOUT_MS, ISER_DISCONNECT_TIMEOUT_MS } from './limits.js';
 import type { IserModule } from './module.js';
 import { LINUX_TARGET } from './target-profile.js';
 import type { TargetProfile } from './target-profile.js';
@@ -45,8 +45,8 @@ export async function connectIser(
     log,
     commandsMax: options.commandsMax ?? COMMANDS_MAX,
     profile: options.profile ?? LINUX_TARGET,
-    connectTimeoutMs: timeouts?.connectMs ?? CONNECT_TIMEOUT_MS,
-    disconnectTimeoutMs: timeouts?.disconnectMs ?? DISCONNECT_TIMEOUT_MS,
+    connectTimeoutMs: timeouts?.connectMs ?? ISER_CONNECT_TIMEOUT_MS,
+    disconnectTimeoutMs: timeouts?.disconnectMs ?? ISER_DISCONNECT_TIMEOUT_MS,
   });
   await connection.connect();
   return connection;

@@ -39,25 +39,25 @@ const RECEIVE_BATCH_MAX = 32;
  * initiator that declares nothing accepts (RFC 7143 13.12), so text and NOP-In fit whatever was declared. At
  * COMMANDS_MAX the ring takes 4.5 MiB.
  */
-export const RECEIVE_DATA_BYTES = 8192;
+export const ISER_RECEIVE_DATA_BYTES = 8192;
 
 /** Immediate data of a write, and data of a control PDU: what targets receive (TargetRecvDataSegmentLength). */
-export const SEND_DATA_BYTES_MAX = 8192;
+export const ISER_SEND_DATA_BYTES_MAX = 8192;
 
 /** Data of one command: 4096 pages of 4 KiB, the most that ib_iser maps (`ISCSI_ISER_MAX_SG_TABLESIZE`). */
-export const TRANSFER_BYTES_MAX = 16 * 1024 * 1024;
+export const ISER_TRANSFER_BYTES_MAX = 16 * 1024 * 1024;
 
 /** RDMA Reads that a target may have outstanding: what soft-iWARP grants (`SIW_MAX_IRD_QP`). */
-export const READ_DEPTH_MAX = 128;
+export const ISER_READ_DEPTH_MAX = 128;
 
 /** Connections that share a completion queue (`ISCSI_ISER_MAX_CONN`). */
 export const CONNECTIONS_PER_COMPLETION_QUEUE = 8;
 
 /** From resolving the address to the accepted connection: siw answers or gives up within 10 s. */
-export const CONNECT_TIMEOUT_MS = 15_000;
+export const ISER_CONNECT_TIMEOUT_MS = 15_000;
 
 /** A peer that does not confirm the end of a connection by then is gone. */
-export const DISCONNECT_TIMEOUT_MS = 5_000;
+export const ISER_DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** How a connection for `commands` commands sizes its queues. */
 export interface QueueSizes {

@@ -1,6 +1,6 @@
 import { assert } from '../common/assert.js';
 import { Ring } from '../common/ring.js';
-import { Opcode } from '../iscsi/codes.js';
+import { PduOpcode } from '../iscsi/codes.js';
 import { dataSegmentLengthAt, opcodeAt, taskTagAt } from '../iscsi/wire.js';
 import { Access } from '../transport/verbs.js';
 import type { MemoryRegion, WorkCompletion } from '../transport/verbs.js';
@@ -8,7 +8,7 @@ import type { IserConnection } from './connection.js';
 import type { LoginDescriptor } from './descriptors.js';
 import { RxDescriptor, rxDescriptorBytes } from './descriptors.js';
 import { protocolBroken } from './errors.js';
-import { RECEIVE_DATA_BYTES } from './limits.js';
+import { ISER_RECEIVE_DATA_BYTES } from './limits.js';
 import { problemWithInvalidate, problemWithReceived } from './received-pdu.js';
 import { IserTask } from './task.js';
 import { ISER_HEADER_BYTES, ISER_HEADERS_BYTES } from '../iscsi/iser-header.js';
@@ -46,14 +46,19 @@ export class ReceivePath {
   allocate(): void {
     const connection = this.#connection;
     const { ringReceives } = connection.rdma.sizes;
-    const stride = rxDescriptorBytes(RECEIVE_DATA_BYTES);
+    const stride = rxDescriptorBytes(ISER_RECEIVE_DATA_BYTES);
     const region: MemoryRegion = connection.registerOwn(stride * ringReceives, Access.localWrite);
     const received = (descriptor: RxDescriptor, completion: WorkCompletion): void =>
       this.received(descriptor, completion);
     this.#ring = Array.from(
       { length: ringReceives },
       (_, index) =>
-        new RxDescriptor(region, index * stride, ISER_HEADERS_BYTES + RECEIVE_DATA_BYTES, received),
+        new RxDescriptor(
+          region,
+          index * stride,
+          ISER_HEADERS_BYTES + ISER_RECEIVE_DATA_BYTES,
+          received,
+        ),
     );
     this.#arrived = new Ring(ringReceives + 1);
   }
@@ -145,7 +150,7 @@ export class ReceivePath {
     const problem = problemWithReceived(view, offset, byteLength);
     if (problem !== null) return problem;
     const bhsOffset = offset + ISER_HEADER_BYTES;
-    if (opcodeAt(view, bhsOffset) === Opcode.scsiResponse) {
+    if (opcodeAt(view, bhsOffset) === PduOpcode.scsiResponse) {
       const task = this.#connection.handler.taskByTag(taskTagAt(view, bhsOffset));
       if (task !== null) {
         assert(task instanceof IserTask, 'a task of another datamover');

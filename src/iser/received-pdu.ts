@@ -1,5 +1,5 @@
 import { ahsLengthAt, dataSegmentLengthAt, opcodeAt, paddedLength } from '../iscsi/wire.js';
-import { Opcode, opcodeName } from '../iscsi/codes.js';
+import { PduOpcode, opcodeName } from '../iscsi/codes.js';
 import {
   ISER_HEADER_BYTES,
   ISER_HEADERS_BYTES,
@@ -51,6 +51,6 @@ export function problemWithInvalidate(
 ): string | null {
   if (!isNegotiated) return 'it sent a Send with Invalidate, which was not agreed on';
   const opcode = opcodeAt(view, offset + ISER_HEADER_BYTES);
-  if (opcode === Opcode.scsiResponse) return null;
+  if (opcode === PduOpcode.scsiResponse) return null;
   return `it sent a Send with Invalidate for a ${opcodeName(opcode)}`;
 }

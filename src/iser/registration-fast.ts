@@ -1,7 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { ProtectionDomain, WorkCompletion } from '../transport/verbs.js';
 import { Access, SendWorkRequest, WorkOpcode, WorkStatus } from '../transport/verbs.js';
-import { TRANSFER_BYTES_MAX } from './limits.js';
+import { ISER_TRANSFER_BYTES_MAX } from './limits.js';
 import { ProtectionContext } from './protection.js';
 import type { RdmaConnection } from './rdma-connection.js';
 import type { RegistrationOps } from './registration.js';
@@ -35,7 +35,7 @@ export class FastRegistration implements RegistrationOps {
     this.#protectionDomain = protectionDomain;
     this.remoteInvalidate = remoteInvalidate;
     this.countsPlacement = countsPlacement;
-    this.bytesMax = Math.min(TRANSFER_BYTES_MAX, fastRegistrationBytesMax);
+    this.bytesMax = Math.min(ISER_TRANSFER_BYTES_MAX, fastRegistrationBytesMax);
   }
 
   allocate(connection: RdmaConnection, commandsMax: number): void {

@@ -1,7 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { ProtectionDomain } from '../transport/verbs.js';
 import { Access } from '../transport/verbs.js';
-import { TRANSFER_BYTES_MAX } from './limits.js';
+import { ISER_TRANSFER_BYTES_MAX } from './limits.js';
 import type { RegistrationOps } from './registration.js';
 import { SlabRegions } from './slab-regions.js';
 import type { DataIndex, IserTask } from './task.js';
@@ -21,7 +21,7 @@ export class SlabPoolRegistration implements RegistrationOps {
   readonly name = 'pool';
   /** Shared regions must not be revoked by one connection's peer, so it is told not to try. */
   readonly remoteInvalidate = false;
-  readonly bytesMax = TRANSFER_BYTES_MAX;
+  readonly bytesMax = ISER_TRANSFER_BYTES_MAX;
   readonly countsPlacement = false;
   readonly #regions: SlabRegions;
 

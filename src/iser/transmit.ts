@@ -2,14 +2,14 @@ import { assert } from '../common/assert.js';
 import { DataDirection } from '../common/data-direction.js';
 import { BHS_BYTES } from '../iscsi/wire.js';
 import { opcodeAt, paddedLength } from '../iscsi/wire.js';
-import { Opcode } from '../iscsi/codes.js';
+import { PduOpcode } from '../iscsi/codes.js';
 import { Access } from '../transport/verbs.js';
 import type { WorkCompletion } from '../transport/verbs.js';
 import type { IserConnection } from './connection.js';
 import type { LoginDescriptor } from './descriptors.js';
 import { TxDescriptor, txDescriptorBytes, TxType } from './descriptors.js';
 import { controlOverrun, registrationRefused } from './errors.js';
-import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, SEND_DATA_BYTES_MAX } from './limits.js';
+import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, ISER_SEND_DATA_BYTES_MAX } from './limits.js';
 import type { DataIndex } from './task.js';
 import { DATA_IN, DATA_OUT, IserTask } from './task.js';
 import { encodeControlHeader, encodePlainHeader, IserControlHeader } from '../iscsi/iser-header.js';
@@ -57,7 +57,7 @@ export class TransmitPath {
       );
     };
     this.#freeCommand.push(...make(TxType.command, commandCount, 0));
-    this.#freeControl.push(...make(TxType.control, CONTROL_DESCRIPTORS, SEND_DATA_BYTES_MAX));
+    this.#freeControl.push(...make(TxType.control, CONTROL_DESCRIPTORS, ISER_SEND_DATA_BYTES_MAX));
     this.#freeDataOut.push(...make(TxType.dataOut, DATA_OUT_DESCRIPTORS, 0));
     connection.device.registrationOps.allocate(rdma, count);
     for (let index = 0; index < count; index++) {
@@ -74,7 +74,7 @@ export class TransmitPath {
   sendControl(bhs: Uint8Array, data: Uint8Array): void {
     const connection = this.#connection;
     assert(bhs.length === BHS_BYTES, `BHS of ${bhs.length} bytes`);
-    assert(data.length <= SEND_DATA_BYTES_MAX, `control PDU with ${data.length} bytes`);
+    assert(data.length <= ISER_SEND_DATA_BYTES_MAX, `control PDU with ${data.length} bytes`);
     if (!connection.isUp) return;
     const descriptor = this.#controlDescriptorFor(bhs);
     if (descriptor === undefined) {
@@ -170,7 +170,7 @@ export class TransmitPath {
 
   #controlDescriptorFor(bhs: Uint8Array): TxDescriptor | undefined {
     const view = new DataView(bhs.buffer, bhs.byteOffset, bhs.byteLength);
-    if (opcodeAt(view, 0) !== Opcode.loginRequest) return this.#freeControl.pop();
+    if (opcodeAt(view, 0) !== PduOpcode.loginRequest) return this.#freeControl.pop();
     const { request } = this.#login;
     return request.isPosted ? undefined : request;
   }

@@ -21,7 +21,7 @@ export { IserModule } from '../iser/module.js';
 export type { IserModuleOptions } from '../iser/module.js';
 export { ScsiDisk } from '../disk/scsi-disk.js';
 export { inspectLogicalUnit } from '../disk/inspect.js';
-export type { LogicalUnit } from '../disk/inspect.js';
+export type { InspectedUnit } from '../disk/inspect.js';
 export { ScsiCommand } from '../scsi/port.js';
 export type { ScsiPort } from '../scsi/port.js';
 export { IwarpTransport } from '../transport/iwarp/transport.js';

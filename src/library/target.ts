@@ -1,6 +1,6 @@
 /** `iser-nbd/target`: an iSER target, for labs and for tests of initiators. docs/library.md shows it at work. */
 export { FaultPlan } from '../target/session/faults.js';
-export type { Fault, FaultFilter, FaultInjector } from '../target/session/faults.js';
+export type { InjectedFault, FaultFilter, FaultInjector } from '../target/session/faults.js';
 export { Asc, SenseKey } from '../scsi/sense.js';
 export type { LoginRedirect } from '../target/session/login-policy.js';
 export { parseLunSpec } from '../store/lun-spec.js';

@@ -71,7 +71,7 @@ const RULES: Readonly<Partial<Record<number, CommandRule>>> = {
   },
 };
 
-/** What the block device is asked for by a command that {@link checkRequest} let pass. */
+/** What the block device is asked for by a command that {@link checkNbdRequest} let pass. */
 export function blockOpOf(command: number): BlockOp {
   return RULES[command]?.op ?? BlockOp.flush;
 }
@@ -112,7 +112,7 @@ export function lacksPayloadFlag(
  * passes, except for BLOCK_STATUS; it has nothing to do (and proto.md leaves its result open). A BLOCK_STATUS with
  * a payload is checked by {@link checkStatusPayload} when the payload is there.
  */
-export function checkRequest(header: RequestHeader, terms: ExportTerms): Refusal | null {
+export function checkNbdRequest(header: RequestHeader, terms: ExportTerms): Refusal | null {
   const rule = RULES[header.command];
   if (rule === undefined) return Refusal.unknownCommand;
   if (rule.modifies && (terms.flags & TransmissionFlag.READ_ONLY) !== 0) return Refusal.readOnly;
@@ -131,7 +131,7 @@ export function checkRequest(header: RequestHeader, terms: ExportTerms): Refusal
 }
 
 /**
- * The payload of a BLOCK_STATUS, `bytes` long and of a length that {@link checkRequest} has seen: an effect length
+ * The payload of a BLOCK_STATUS, `bytes` long and of a length that {@link checkNbdRequest} has seen: an effect length
  * and the ids of the contexts that are wanted.
  */
 export function checkStatusPayload(

@@ -32,4 +32,4 @@ export const Refusal = {
 } as const satisfies Readonly<Record<string, Refusal>>;
 
 /** The longest message above, in bytes; they are ASCII. */
-export const MESSAGE_BYTES_MAX = 128;
+export const REFUSAL_BYTES_MAX = 128;

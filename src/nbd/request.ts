@@ -3,13 +3,13 @@ import type { Flushable } from '../socket/data-socket.js';
 import type { Requester } from '../common/requester.js';
 import type { BufferSlot } from '../common/slab.js';
 import type { ReadJob } from './chunked-reads.js';
-import { MESSAGE_BYTES_MAX } from './refusals.js';
+import { REFUSAL_BYTES_MAX } from './refusals.js';
 import type { Refusal } from './refusals.js';
 import { CHUNK_OFFSET_BYTES, ERROR_BYTES, EXTENDED_CHUNK_BYTES, NbdCommand } from './wire.js';
 
 /** The longest reply that is put together outside a slot: an error with offset and message. */
 export const REPLY_AREA_BYTES =
-  EXTENDED_CHUNK_BYTES + ERROR_BYTES + MESSAGE_BYTES_MAX + CHUNK_OFFSET_BYTES;
+  EXTENDED_CHUNK_BYTES + ERROR_BYTES + REFUSAL_BYTES_MAX + CHUNK_OFFSET_BYTES;
 
 /** Whoever is told that a request's reply has left. */
 export interface RequestOwner {

@@ -16,7 +16,7 @@ import type { NbdLimits } from './limits.js';
 import { PeerProbe } from './peer-probe.js';
 import { Refuser } from './refuser.js';
 import { closeClient, openListeners } from './socket.js';
-import type { Client, Listener, ListenAddress, NbdAddress } from './socket.js';
+import type { Client, NbdListener, ListenAddress, NbdAddress } from './socket.js';
 import type { TlsGate } from './tls.js';
 
 export interface NbdServerOptions {
@@ -45,7 +45,7 @@ export class NbdServer {
   readonly #limits: NbdLimits;
   readonly #counters: ServerCounters;
   readonly #services: ConnectionServices;
-  readonly #listeners: Listener[] = [];
+  readonly #listeners: NbdListener[] = [];
   /** With their numbers. */
   readonly #connections = new Map<Connection, number>();
   readonly #clients: ClientCounts;

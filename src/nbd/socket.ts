@@ -58,7 +58,7 @@ export function closeClient({ socket }: Client): void {
 const SOCKET_PATH_BYTES_MAX = 107;
 
 /** An open listening socket. */
-export interface Listener {
+export interface NbdListener {
   /** As it was bound: with the real port. */
   readonly address: NbdAddress;
   /** Accepts no more, and removes a Unix socket's file. */
@@ -79,8 +79,8 @@ export interface ListenerHandler {
 export async function openListeners(
   addresses: readonly ListenAddress[],
   handler: ListenerHandler,
-): Promise<readonly Listener[]> {
-  const listeners: Listener[] = [];
+): Promise<readonly NbdListener[]> {
+  const listeners: NbdListener[] = [];
   const openAll = async (some: readonly (UnixSocketAddress | InheritedSocket)[]): Promise<void> => {
     for (const address of some) listeners.push(await openListener(address, handler));
   };
@@ -103,7 +103,7 @@ export async function openListeners(
 async function openTcp(
   place: ListenPlace,
   handler: ListenerHandler,
-): Promise<{ readonly port: number; readonly listener: Listener }> {
+): Promise<{ readonly port: number; readonly listener: NbdListener }> {
   const listener = await openListener(place, handler);
   const { address } = listener;
   return { port: 'port' in address ? address.port : place.port, listener };
@@ -116,7 +116,7 @@ async function openTcp(
 async function openListener(
   address: ListenPlace | UnixSocketAddress | InheritedSocket,
   handler: ListenerHandler,
-): Promise<Listener> {
+): Promise<NbdListener> {
   if (isUnix(address)) await checkPath(address.path);
   let server = newServer();
   try {

@@ -9,7 +9,7 @@ import { Carry } from './carry.js';
 import { ChunkedReads } from './chunked-reads.js';
 import {
   blockOpOf,
-  checkRequest,
+  checkNbdRequest,
   checkStatusPayload,
   lacksPayloadFlag,
   lengthOf,
@@ -251,7 +251,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       this.#finishInput();
       return true;
     }
-    const refusal = checkRequest(header, this.#terms);
+    const refusal = checkNbdRequest(header, this.#terms);
     const payloadBytes = payloadBytesOf(header, this.#terms);
     if (!this.#canTake(payloadBytes, refusal)) return true;
     if (this.#queue.queuedBytes >= this.#limits.queuedBytesMax) return this.#stallFor('queue');

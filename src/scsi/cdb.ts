@@ -26,7 +26,7 @@
  */
 import { readSafeU64, writeSafeU64 } from '../common/u64.js';
 import { commandFormatOf } from './command-formats.js';
-import { Opcode } from './opcodes.js';
+import { OperationCode } from './opcodes.js';
 
 /** Bits of byte 1, as drawn above. */
 export const CdbFlag = {
@@ -188,43 +188,43 @@ export function decodeCdb(view: DataView, offset: number, out: DecodedCdb): bool
 function decodeCdb6(view: DataView, offset: number, out: DecodedCdb): boolean {
   const flags = view.getUint8(offset + 1);
   switch (out.opcode) {
-    case Opcode.testUnitReady:
+    case OperationCode.testUnitReady:
       return true;
-    case Opcode.requestSense:
+    case OperationCode.requestSense:
       out.descriptorSense = (flags & 1) !== 0;
       out.allocationLength = view.getUint8(offset + 4);
       return true;
-    case Opcode.read6:
-    case Opcode.write6: {
+    case OperationCode.read6:
+    case OperationCode.write6: {
       const blocks = view.getUint8(offset + 4);
       out.lba = ((flags & 0x1f) << 16) | view.getUint16(offset + 2);
       out.blocks = blocks === 0 ? 256 : blocks;
       return true;
     }
-    case Opcode.inquiry:
+    case OperationCode.inquiry:
       out.evpd = (flags & 1) !== 0;
       out.pageCode = view.getUint8(offset + 2);
       out.allocationLength = view.getUint16(offset + 3);
       return true;
-    case Opcode.modeSelect6:
+    case OperationCode.modeSelect6:
       out.pageFormat = (flags & 0x10) !== 0;
       out.savePages = (flags & 1) !== 0;
       out.allocationLength = view.getUint8(offset + 4);
       return true;
-    case Opcode.reserve6:
-    case Opcode.release6:
+    case OperationCode.reserve6:
+    case OperationCode.release6:
       out.isUnusual = (flags & 0x11) !== 0;
       return true;
-    case Opcode.sendDiagnostic:
+    case OperationCode.sendDiagnostic:
       out.selfTestCode = flags >> 5;
       out.selfTest = (flags & 0x04) !== 0;
       out.allocationLength = view.getUint16(offset + 3);
       return true;
-    case Opcode.modeSense6:
+    case OperationCode.modeSense6:
       decodeModePage(view, offset, out);
       out.allocationLength = view.getUint8(offset + 4);
       return true;
-    case Opcode.startStopUnit: {
+    case OperationCode.startStopUnit: {
       const action = view.getUint8(offset + 4);
       out.immediate = (flags & 1) !== 0;
       out.powerCondition = action >> 4;
@@ -250,49 +250,49 @@ function decodeModePage(view: DataView, offset: number, out: DecodedCdb): void {
 function decodeCdb10(view: DataView, offset: number, out: DecodedCdb): boolean {
   const flags = view.getUint8(offset + 1);
   switch (out.opcode) {
-    case Opcode.modeSense10:
+    case OperationCode.modeSense10:
       decodeModePage(view, offset, out);
       out.allocationLength = view.getUint16(offset + 7);
       return true;
-    case Opcode.modeSelect10:
+    case OperationCode.modeSelect10:
       out.pageFormat = (flags & 0x10) !== 0;
       out.savePages = (flags & 1) !== 0;
       out.allocationLength = view.getUint16(offset + 7);
       return true;
-    case Opcode.logSense:
+    case OperationCode.logSense:
       decodeModePage(view, offset, out);
       out.savePages = (flags & 1) !== 0;
       out.parameterPointer = view.getUint16(offset + 5);
       out.allocationLength = view.getUint16(offset + 7);
       return true;
-    case Opcode.reserve10:
-    case Opcode.release10:
+    case OperationCode.reserve10:
+    case OperationCode.release10:
       out.isUnusual = (flags & 0x13) !== 0;
       return true;
-    case Opcode.persistentReserveIn:
+    case OperationCode.persistentReserveIn:
       out.serviceAction = flags & 0x1f;
       out.allocationLength = view.getUint16(offset + 7);
       return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
-    case Opcode.persistentReserveOut:
+    case OperationCode.persistentReserveOut:
       out.serviceAction = flags & 0x1f;
       out.reservationScope = view.getUint8(offset + 2) >> 4;
       out.reservationType = view.getUint8(offset + 2) & 0x0f;
       out.allocationLength = view.getUint32(offset + 5);
       return commandFormatOf(out.opcode, out.serviceAction) !== undefined;
-    case Opcode.unmap:
+    case OperationCode.unmap:
       out.anchor = (flags & 1) !== 0;
       out.allocationLength = view.getUint16(offset + 7);
       return true;
-    case Opcode.readCapacity10:
+    case OperationCode.readCapacity10:
       out.lba = view.getUint32(offset + 2);
       out.partialMedium = (view.getUint8(offset + 8) & 1) !== 0;
       return true;
-    case Opcode.read10:
-    case Opcode.write10:
-    case Opcode.verify10:
-    case Opcode.preFetch10:
-    case Opcode.synchronizeCache10:
-    case Opcode.writeSame10:
+    case OperationCode.read10:
+    case OperationCode.write10:
+    case OperationCode.verify10:
+    case OperationCode.preFetch10:
+    case OperationCode.synchronizeCache10:
+    case OperationCode.writeSame10:
       decodeBlockFlags(out, flags);
       if ((flags & CdbFlag.relativeAddress) !== 0) out.isUnusual = true;
       out.lba = view.getUint32(offset + 2);
@@ -306,17 +306,17 @@ function decodeCdb10(view: DataView, offset: number, out: DecodedCdb): boolean {
 function decodeCdb12(view: DataView, offset: number, out: DecodedCdb): boolean {
   const flags = view.getUint8(offset + 1);
   switch (out.opcode) {
-    case Opcode.reportLuns:
+    case OperationCode.reportLuns:
       out.selectReport = view.getUint8(offset + 2);
       out.allocationLength = view.getUint32(offset + 6);
       return true;
-    case Opcode.read12:
-    case Opcode.write12:
+    case OperationCode.read12:
+    case OperationCode.write12:
       decodeBlockFlags(out, flags);
       out.lba = view.getUint32(offset + 2);
       out.blocks = view.getUint32(offset + 6);
       return true;
-    case Opcode.maintenanceIn: {
+    case OperationCode.maintenanceIn: {
       const options = view.getUint8(offset + 2);
       out.serviceAction = flags & 0x1f;
       // The same bit has another name in REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS.
@@ -336,22 +336,22 @@ function decodeCdb12(view: DataView, offset: number, out: DecodedCdb): boolean {
 function decodeCdb16(view: DataView, offset: number, out: DecodedCdb): boolean {
   const flags = view.getUint8(offset + 1);
   switch (out.opcode) {
-    case Opcode.read16:
-    case Opcode.write16:
-    case Opcode.verify16:
-    case Opcode.preFetch16:
-    case Opcode.synchronizeCache16:
-    case Opcode.writeSame16:
+    case OperationCode.read16:
+    case OperationCode.write16:
+    case OperationCode.verify16:
+    case OperationCode.preFetch16:
+    case OperationCode.synchronizeCache16:
+    case OperationCode.writeSame16:
       decodeBlockFlags(out, flags);
       out.lba = readSafeU64(view, offset + 2);
       out.blocks = view.getUint32(offset + 10);
       return true;
-    case Opcode.compareAndWrite:
+    case OperationCode.compareAndWrite:
       decodeBlockFlags(out, flags);
       out.lba = readSafeU64(view, offset + 2);
       out.blocks = view.getUint8(offset + 13);
       return true;
-    case Opcode.serviceActionIn16:
+    case OperationCode.serviceActionIn16:
       out.serviceAction = flags & 0x1f;
       out.lba = readSafeU64(view, offset + 2);
       out.allocationLength = view.getUint32(offset + 10);
@@ -365,22 +365,22 @@ function decodeCdb16(view: DataView, offset: number, out: DecodedCdb): boolean {
 function decodeBlockFlags(out: DecodedCdb, flags: number): void {
   out.protect = flags >> 5;
   switch (out.opcode) {
-    case Opcode.writeSame10:
-    case Opcode.writeSame16:
+    case OperationCode.writeSame10:
+    case OperationCode.writeSame16:
       out.anchor = (flags & CdbFlag.anchor) !== 0;
       out.unmap = (flags & CdbFlag.unmap) !== 0;
       out.isUnusual = (flags & CdbFlag.blockData) !== 0;
-      out.noDataOut = out.opcode === Opcode.writeSame16 && (flags & CdbFlag.noDataOut) !== 0;
+      out.noDataOut = out.opcode === OperationCode.writeSame16 && (flags & CdbFlag.noDataOut) !== 0;
       return;
-    case Opcode.preFetch10:
-    case Opcode.preFetch16:
-    case Opcode.synchronizeCache10:
-    case Opcode.synchronizeCache16:
+    case OperationCode.preFetch10:
+    case OperationCode.preFetch16:
+    case OperationCode.synchronizeCache10:
+    case OperationCode.synchronizeCache16:
       out.protect = 0;
       out.immediate = (flags & CdbFlag.immediate) !== 0;
       return;
-    case Opcode.verify10:
-    case Opcode.verify16:
+    case OperationCode.verify10:
+    case OperationCode.verify16:
       out.dpo = (flags & CdbFlag.dpo) !== 0;
       out.byteCheck = (flags >> 1) & 3;
       return;

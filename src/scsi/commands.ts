@@ -5,7 +5,7 @@
 import type { Slab } from '../common/slab.js';
 import { DataDirection } from '../common/data-direction.js';
 import type { ScsiCommand } from './port.js';
-import { CdbFlag, Opcode, ServiceAction, encodeCdb10, encodeCdb16 } from './wire.js';
+import { CdbFlag, OperationCode, ServiceAction, encodeCdb10, encodeCdb16 } from './wire.js';
 
 /** Names the command's data: `slab.bytes[slabOffset .. slabOffset + dataLength)`. */
 export function setData(
@@ -36,7 +36,7 @@ function fuaFlag(forceUnitAccess: boolean): number {
 
 /** READ(16); its data is set with {@link setData}, `in`. */
 export function buildRead16(command: ScsiCommand, lba: number, blocks: number): void {
-  encodeCdb16(command.cdbView, Opcode.read16, 0, lba, blocks);
+  encodeCdb16(command.cdbView, OperationCode.read16, 0, lba, blocks);
 }
 
 /** WRITE(16); its data is set with {@link setData}, `out`. */
@@ -46,12 +46,12 @@ export function buildWrite16(
   blocks: number,
   forceUnitAccess: boolean,
 ): void {
-  encodeCdb16(command.cdbView, Opcode.write16, fuaFlag(forceUnitAccess), lba, blocks);
+  encodeCdb16(command.cdbView, OperationCode.write16, fuaFlag(forceUnitAccess), lba, blocks);
 }
 
 /** READ(10); its data is set with {@link setData}, `in`. */
 export function buildRead10(command: ScsiCommand, lba: number, blocks: number): void {
-  encodeCdb10(command.cdbView, Opcode.read10, 0, lba, blocks);
+  encodeCdb10(command.cdbView, OperationCode.read10, 0, lba, blocks);
 }
 
 /** WRITE(10); its data is set with {@link setData}, `out`. */
@@ -61,7 +61,7 @@ export function buildWrite10(
   blocks: number,
   forceUnitAccess: boolean,
 ): void {
-  encodeCdb10(command.cdbView, Opcode.write10, fuaFlag(forceUnitAccess), lba, blocks);
+  encodeCdb10(command.cdbView, OperationCode.write10, fuaFlag(forceUnitAccess), lba, blocks);
 }
 
 /** COMPARE AND WRITE; its data, `blocks` to compare with and `blocks` to write, is set with {@link setData}, `out`. */
@@ -71,24 +71,30 @@ export function buildCompareAndWrite(
   blocks: number,
   forceUnitAccess: boolean,
 ): void {
-  encodeCdb16(command.cdbView, Opcode.compareAndWrite, fuaFlag(forceUnitAccess), lba, blocks);
+  encodeCdb16(
+    command.cdbView,
+    OperationCode.compareAndWrite,
+    fuaFlag(forceUnitAccess),
+    lba,
+    blocks,
+  );
 }
 
 /** SYNCHRONIZE CACHE(10) of the whole unit, without IMMED. */
 export function buildSynchronizeCache10(command: ScsiCommand): void {
-  encodeCdb10(command.cdbView, Opcode.synchronizeCache10, 0, 0, 0);
+  encodeCdb10(command.cdbView, OperationCode.synchronizeCache10, 0, 0, 0);
   setNoData(command);
 }
 
 /** SYNCHRONIZE CACHE(16) without IMMED; `lba` 0 and `blocks` 0 is the whole unit. */
 export function buildSynchronizeCache16(command: ScsiCommand, lba: number, blocks: number): void {
-  encodeCdb16(command.cdbView, Opcode.synchronizeCache16, 0, lba, blocks);
+  encodeCdb16(command.cdbView, OperationCode.synchronizeCache16, 0, lba, blocks);
   setNoData(command);
 }
 
 /** PRE-FETCH(16) with IMMED: the answer does not wait for the medium. */
 export function buildPreFetch16(command: ScsiCommand, lba: number, blocks: number): void {
-  encodeCdb16(command.cdbView, Opcode.preFetch16, CdbFlag.immediate, lba, blocks);
+  encodeCdb16(command.cdbView, OperationCode.preFetch16, CdbFlag.immediate, lba, blocks);
   setNoData(command);
 }
 
@@ -99,26 +105,26 @@ export function buildWriteSame16(
   blocks: number,
   unmap: boolean,
 ): void {
-  encodeCdb16(command.cdbView, Opcode.writeSame16, unmap ? CdbFlag.unmap : 0, lba, blocks);
+  encodeCdb16(command.cdbView, OperationCode.writeSame16, unmap ? CdbFlag.unmap : 0, lba, blocks);
 }
 
 /** UNMAP; its parameter list of `listBytes` is set with {@link setData}, `out`. */
 export function buildUnmap(command: ScsiCommand, listBytes: number): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.unmap);
+  command.cdbView.setUint8(0, OperationCode.unmap);
   command.cdbView.setUint16(7, listBytes);
 }
 
 export function buildTestUnitReady(command: ScsiCommand): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.testUnitReady);
+  command.cdbView.setUint8(0, OperationCode.testUnitReady);
   setNoData(command);
 }
 
 /** INQUIRY for standard data. */
 export function buildInquiry(command: ScsiCommand, allocationLength: number): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.inquiry);
+  command.cdbView.setUint8(0, OperationCode.inquiry);
   command.cdbView.setUint16(3, allocationLength);
 }
 
@@ -135,12 +141,18 @@ export function buildInquiryVpd(
 
 export function buildReadCapacity10(command: ScsiCommand): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.readCapacity10);
+  command.cdbView.setUint8(0, OperationCode.readCapacity10);
 }
 
 export function buildReadCapacity16(command: ScsiCommand, allocationLength: number): void {
   const { readCapacity16 } = ServiceAction;
-  encodeCdb16(command.cdbView, Opcode.serviceActionIn16, readCapacity16, 0, allocationLength);
+  encodeCdb16(
+    command.cdbView,
+    OperationCode.serviceActionIn16,
+    readCapacity16,
+    0,
+    allocationLength,
+  );
 }
 
 /** GET LBA STATUS from `lba` on. */
@@ -150,7 +162,13 @@ export function buildGetLbaStatus(
   allocationLength: number,
 ): void {
   const { getLbaStatus } = ServiceAction;
-  encodeCdb16(command.cdbView, Opcode.serviceActionIn16, getLbaStatus, lba, allocationLength);
+  encodeCdb16(
+    command.cdbView,
+    OperationCode.serviceActionIn16,
+    getLbaStatus,
+    lba,
+    allocationLength,
+  );
 }
 
 /** MODE SENSE(6), current values, without block descriptors. */
@@ -160,7 +178,7 @@ export function buildModeSense6(
   allocationLength: number,
 ): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.modeSense6);
+  command.cdbView.setUint8(0, OperationCode.modeSense6);
   command.cdbView.setUint8(1, CdbFlag.disableBlockDescriptors);
   command.cdbView.setUint8(2, pageCode);
   command.cdbView.setUint8(4, allocationLength);
@@ -173,7 +191,7 @@ export function buildModeSense10(
   allocationLength: number,
 ): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.modeSense10);
+  command.cdbView.setUint8(0, OperationCode.modeSense10);
   command.cdbView.setUint8(1, CdbFlag.disableBlockDescriptors);
   command.cdbView.setUint8(2, pageCode);
   command.cdbView.setUint16(7, allocationLength);
@@ -182,7 +200,7 @@ export function buildModeSense10(
 /** REPORT LUNS, select report 0: those that are addressed by logical unit. */
 export function buildReportLuns(command: ScsiCommand, allocationLength: number): void {
   encodeZeroes(command);
-  command.cdbView.setUint8(0, Opcode.reportLuns);
+  command.cdbView.setUint8(0, OperationCode.reportLuns);
   command.cdbView.setUint32(6, allocationLength);
 }
 
@@ -194,7 +212,7 @@ export function buildReportSupportedOperationCodes(
 ): void {
   encodeZeroes(command);
   const { cdbView } = command;
-  cdbView.setUint8(0, Opcode.maintenanceIn);
+  cdbView.setUint8(0, OperationCode.maintenanceIn);
   cdbView.setUint8(1, ServiceAction.reportSupportedOperationCodes);
   cdbView.setUint8(2, request.reportingOptions);
   cdbView.setUint8(3, request.opcode);

@@ -1,7 +1,7 @@
 /** Operation codes and service actions (SPC-4 annex E, SBC-3 5.1), and the statuses that commands end with. */
 
 /** Operation codes. */
-export const Opcode = {
+export const OperationCode = {
   testUnitReady: 0x00,
   requestSense: 0x03,
   read6: 0x08,
@@ -41,7 +41,7 @@ export const Opcode = {
   read12: 0xa8,
   write12: 0xaa,
 } as const;
-export type Opcode = (typeof Opcode)[keyof typeof Opcode];
+export type OperationCode = (typeof OperationCode)[keyof typeof OperationCode];
 
 /** Service actions of SERVICE ACTION IN(16) and of MAINTENANCE IN. */
 export const ServiceAction = {

@@ -12,7 +12,7 @@ export const INTERRUPTED_MS = 0.1;
  * Bytes that come so long after the turn before (and what reading them takes) were sent by somebody who was given our
  * core meanwhile. Sleeping would have given it to him at once, and with less ado.
  */
-export const HANDOVER_MS = 0.007;
+export const POLL_HANDOVER_MS = 0.007;
 const READ_BYTES_PER_MS = 1e6;
 /** How long polling stops after an interruption; twice as long each time, when it happens again soon after. */
 const PAUSE_MS_MIN = 0.25;
@@ -83,7 +83,7 @@ export class PollPolicy {
   arrived(source: PollRecord, bytes: number, nowMs: number): boolean {
     if (this.#opener !== null) {
       const sinceMs = this.#isFresh ? 0 : nowMs - this.#lastTurnMs;
-      if (sinceMs > HANDOVER_MS + bytes / READ_BYTES_PER_MS) this.#opener.missed();
+      if (sinceMs > POLL_HANDOVER_MS + bytes / READ_BYTES_PER_MS) this.#opener.missed();
       else this.#opener.hit();
     }
     this.#opener = source.arrived() ? source : null;

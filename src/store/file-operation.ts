@@ -1,7 +1,7 @@
 import { read, write } from 'node:fs';
 import { statusOf } from './file-sync.js';
 import type { FileSync, SyncWaiter } from './file-sync.js';
-import { ZERO_BUFFER_BYTES } from './limits.js';
+import { STORE_ZERO_BUFFER_BYTES } from './limits.js';
 import { StoreStatus } from './store.js';
 import type { StoreRequest } from './store.js';
 
@@ -9,7 +9,7 @@ import type { StoreRequest } from './store.js';
 export const FileAction = { read: 0, write: 1, zero: 2, sync: 3 } as const;
 export type FileAction = (typeof FileAction)[keyof typeof FileAction];
 
-const ZEROES = Buffer.alloc(ZERO_BUFFER_BYTES);
+const ZEROES = Buffer.alloc(STORE_ZERO_BUFFER_BYTES);
 
 /**
  * One read, write, zeroing or sync of a file, carried through short transfers. Pooled by the store: its callbacks are

@@ -36,7 +36,7 @@ export const LENT_CHUNKS_MAX = 32;
 /** Chunks that a memory store keeps to lend them again. */
 export const SPARE_CHUNKS_MAX = 16;
 /** Zeroes are written in pieces of this, from one buffer that all file stores share. */
-export const ZERO_BUFFER_BYTES = 256 * KIB;
+export const STORE_ZERO_BUFFER_BYTES = 256 * KIB;
 /** Registrations of one logical unit: each session's, and as many of initiators that are not there. */
 export const REGISTRATIONS_MAX = 2 * 128;
 /** What a file of reservations may have; one with all registrations has below 100 KiB. */

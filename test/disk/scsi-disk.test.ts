@@ -11,7 +11,7 @@ import {
   SLOT_WAIT_MS,
   UNIT_ATTENTION_RETRIES_MAX,
   WRITE_SAME_TIMEOUT_MS,
-  ZERO_BUFFER_BYTES,
+  DISK_ZERO_BUFFER_BYTES,
 } from '../../src/disk/limits.js';
 import { DeliveryOutcome } from '../../src/scsi/port.js';
 import { Asc, SenseKey } from '../../src/scsi/sense.js';
@@ -165,7 +165,7 @@ describe('ScsiDisk, commands', () => {
   it('writes zeroes from a buffer where there is no WRITE SAME, one piece after the other', async () => {
     const { port, disk } = await openDisk({ refuses: ['WRITE SAME(16)'] });
     port.bytes.fill(1);
-    const length = 2 * ZERO_BUFFER_BYTES + 512;
+    const length = 2 * DISK_ZERO_BUFFER_BYTES + 512;
     const fields = { op: BlockOp.writeZeroes, offset: 512, length, forceUnitAccess: true };
     expect(await submit(disk, fields)).toBe(BlockStatus.ok);
     expect(port.seen).toMatchObject([
@@ -605,9 +605,9 @@ describe('ScsiDisk, memory', () => {
   it('takes no slot of the data pool for as long as it is open, however many disks there are', async () => {
     const pool = new SlabPool([
       { slotBytes: 4096, slotsMax: 1, slotsPerSlab: 1 },
-      { slotBytes: ZERO_BUFFER_BYTES, slotsMax: 1, slotsPerSlab: 1 },
+      { slotBytes: DISK_ZERO_BUFFER_BYTES, slotsMax: 1, slotsPerSlab: 1 },
     ]);
-    const data = pool.acquire(ZERO_BUFFER_BYTES);
+    const data = pool.acquire(DISK_ZERO_BUFFER_BYTES);
     for (let count = 0; count < 3; count++) {
       const port = new ScsiPortDouble({ refuses: ['WRITE SAME(16)'] });
       port.bytes.fill(1);

@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net';
 import { ManualClock } from '../../src/common/clock.js';
 import { IserNbdError } from '../../src/common/errors.js';
 import { Slab } from '../../src/common/slab.js';
-import { LoginStage, Opcode } from '../../src/iscsi/codes.js';
+import { LoginStage, PduOpcode } from '../../src/iscsi/codes.js';
 import { connectSession } from '../../src/initiator/connect.js';
 import {
   AsyncMessagePdu,
@@ -262,7 +262,7 @@ class HostileConnection {
     this.#note(view);
     const writer = this.#writer;
     if (writer === null) return;
-    if (this.#isGoodUntilLoggedIn && opcodeAt(view, 28) === Opcode.loginRequest) {
+    if (this.#isGoodUntilLoggedIn && opcodeAt(view, 28) === PduOpcode.loginRequest) {
       this.#write(this.#send(this.#login(view, taskTagAt(view, 28), true)));
       return;
     }
@@ -308,26 +308,27 @@ class HostileConnection {
     if (header.isReadStagValid) this.#stags.push(header.readStag);
     if (header.isWriteStagValid) this.#stags.push(header.writeStag);
     this.#tags.push(taskTagAt(view, 28));
-    if (opcodeAt(view, 28) === Opcode.scsiCommand) this.#cmdSn++;
+    if (opcodeAt(view, 28) === PduOpcode.scsiCommand) this.#cmdSn++;
   }
 
   #response(request: DataView): Buffer {
     const input = this.#input;
     const tag = taskTagAt(request, 28);
-    const kind = input.below(16) === 0 ? input.pick(Object.values(Opcode)) : opcodeAt(request, 28);
+    const kind =
+      input.below(16) === 0 ? input.pick(Object.values(PduOpcode)) : opcodeAt(request, 28);
     switch (kind) {
-      case Opcode.loginRequest:
+      case PduOpcode.loginRequest:
         return this.#login(request, tag);
-      case Opcode.nopOut:
+      case PduOpcode.nopOut:
         return this.#pdu(new NopInPdu(), encodeNopIn, tag);
-      case Opcode.taskManagementRequest: {
+      case PduOpcode.taskManagementRequest: {
         const pdu = new TaskManagementResponsePdu();
         pdu.response = input.pick([0, 0, 1, 2, 5, 255]);
         return this.#pdu(pdu, encodeTaskManagementResponse, tag);
       }
-      case Opcode.textRequest:
+      case PduOpcode.textRequest:
         return this.#pdu(new TextResponsePdu(), encodeTextResponse, tag, this.#text([]));
-      case Opcode.logoutRequest:
+      case PduOpcode.logoutRequest:
         return this.#pdu(new LogoutResponsePdu(), encodeLogoutResponse, tag);
       default: {
         const pdu = new ScsiResponsePdu();

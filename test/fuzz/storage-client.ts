@@ -1,4 +1,4 @@
-import { Opcode, TaskManagementFunction } from '../../src/iscsi/codes.js';
+import { PduOpcode, TaskManagementFunction } from '../../src/iscsi/codes.js';
 import { ScsiResponsePdu, decodeScsiResponse } from '../../src/iscsi/response-wire.js';
 import type { CommandOptions, ReceivedPdu, TestInitiator } from '../support/target/initiator.js';
 import type { Random } from './random.js';
@@ -86,9 +86,9 @@ export class StorageClient implements CommandCarrier {
   }
 
   #received({ opcode, view }: ReceivedPdu): void {
-    if (opcode === Opcode.taskManagementResponse) {
+    if (opcode === PduOpcode.taskManagementResponse) {
       this.#onAborted?.(true);
-    } else if (opcode === Opcode.scsiResponse) {
+    } else if (opcode === PduOpcode.scsiResponse) {
       const response = new ScsiResponsePdu();
       decodeScsiResponse(view, 28, response);
       const { initiatorTaskTag, status } = response;

@@ -14,7 +14,7 @@ import { parseNetwork } from '../../src/nbd/network.js';
 import { CounterSet } from '../../src/observe/counters.js';
 import { silentLogger } from '../../src/observe/log.js';
 import { MemoryStore } from '../../src/store/memory-store.js';
-import { Opcode } from '../../src/scsi/wire.js';
+import { OperationCode } from '../../src/scsi/wire.js';
 import { FaultPlan } from '../../src/target/session/faults.js';
 import { TargetPortal } from '../../src/target/session/portal.js';
 import type { TargetPortalOptions } from '../../src/target/session/portal.js';
@@ -108,7 +108,7 @@ describe('the gateway', () => {
       const data = Buffer.alloc(length, 'TOPSECRET');
       expect((await near.call({ command: CMD.write, offset: 0, data })).error).toBe(0);
       expect((await near.call({ command: CMD.read, offset: 0, length })).error).toBe(0);
-      faults.withholdNext(1, index === 0 ? 0 : length - 1, { opcode: Opcode.read16 });
+      faults.withholdNext(1, index === 0 ? 0 : length - 1, { opcode: OperationCode.read16 });
       expect((await far.call({ command: CMD.read, offset: 0, length })).error).toBe(EIO);
       const answer = await far.call({ command: CMD.read, offset: 0, length });
       expect(answer).toEqual({ error: 0, data: Buffer.alloc(length) });
@@ -154,7 +154,7 @@ describe('the gateway', () => {
   it('does not take a LUN whose description never comes for one', async () => {
     const faults = new FaultPlan();
     const { url } = await startTarget({ faults });
-    faults.withholdNext(100, 0, { opcode: Opcode.inquiry });
+    faults.withholdNext(100, 0, { opcode: OperationCode.inquiry });
     await expect(start([exportOf('far', url)])).rejects.toMatchObject({
       code: 'scsi-data-missing',
     });

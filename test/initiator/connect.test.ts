@@ -4,7 +4,7 @@ import { describe, expect, it } from 'vitest';
 import { ManualClock } from '../../src/common/clock.js';
 import { ConfigError, IserNbdError } from '../../src/common/errors.js';
 import type { ChapAlgorithm } from '../../src/iscsi/chap-algorithm.js';
-import { LoginStatus, Opcode } from '../../src/iscsi/codes.js';
+import { LoginStatus, PduOpcode } from '../../src/iscsi/codes.js';
 import { IscsiProtocolError } from '../../src/iscsi/errors.js';
 import { connectSession, discoverTargets } from '../../src/initiator/connect.js';
 import type { SessionConnectOptions } from '../../src/initiator/connect.js';
@@ -46,7 +46,7 @@ class Fabric {
     const datamover = new ScriptedDatamover();
     const target = new LoginTarget(peer);
     datamover.onSent = (pdu) => {
-      if (pdu.opcode === Opcode.loginRequest) {
+      if (pdu.opcode === PduOpcode.loginRequest) {
         const { bhs, data } = target.answer(pdu.bhs, pdu.data);
         datamover.deliver(bhs, data);
       } else this.#answer(datamover, pdu);
@@ -71,12 +71,12 @@ class Fabric {
     const bhs = new Uint8Array(48);
     const view = new DataView(bhs.buffer);
     const numbers = { initiatorTaskTag: pdu.tag, expCmdSn: 1, maxCmdSn: 64 };
-    if (pdu.opcode === Opcode.textRequest) {
+    if (pdu.opcode === PduOpcode.textRequest) {
       const data = encodeText(this.sendTargets, 8192);
       const changes = { ...numbers, dataSegmentLength: data.length };
       encodeTextResponse(view, 0, Object.assign(new TextResponsePdu(), changes));
       datamover.deliver(bhs, data);
-    } else if (pdu.opcode === Opcode.logoutRequest) {
+    } else if (pdu.opcode === PduOpcode.logoutRequest) {
       encodeLogoutResponse(view, 0, Object.assign(new LogoutResponsePdu(), numbers));
       datamover.deliver(bhs);
     }
@@ -335,8 +335,8 @@ describe('discovery', () => {
     ]);
     const [datamover] = fabric.datamovers;
     expect(datamover?.sent.map(({ opcode }) => opcode).slice(-2)).toEqual([
-      Opcode.textRequest,
-      Opcode.logoutRequest,
+      PduOpcode.textRequest,
+      PduOpcode.logoutRequest,
     ]);
     expect(datamover?.isTerminated).toBe(true);
   });

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { AsyncEvent, Opcode, RejectReason } from '../../src/iscsi/codes.js';
+import { AsyncEvent, PduOpcode, RejectReason } from '../../src/iscsi/codes.js';
 import {
   NopOutPdu,
   TextRequestPdu,
@@ -136,11 +136,11 @@ describe('a target that breaks the protocol', () => {
       'a ping answer to a command',
       (bench: SessionBench) => bench.nopIn({ initiatorTaskTag: bench.datamover.sent[0]!.tag }),
     ],
-    ['R2T', (bench: SessionBench) => bench.datamover.deliver(bhsOf(Opcode.readyToTransfer))],
-    ['Data-In', (bench: SessionBench) => bench.datamover.deliver(bhsOf(Opcode.dataIn))],
+    ['R2T', (bench: SessionBench) => bench.datamover.deliver(bhsOf(PduOpcode.readyToTransfer))],
+    ['Data-In', (bench: SessionBench) => bench.datamover.deliver(bhsOf(PduOpcode.dataIn))],
     [
       'a login response',
-      (bench: SessionBench) => bench.datamover.deliver(bhsOf(Opcode.loginResponse)),
+      (bench: SessionBench) => bench.datamover.deliver(bhsOf(PduOpcode.loginResponse)),
     ],
     ['an unknown opcode', (bench: SessionBench) => bench.datamover.deliver(bhsOf(0x2a))],
     [
@@ -212,7 +212,7 @@ describe('what the target says unasked', () => {
     expect(bench.datamover.sent).toHaveLength(1);
     bench.respond(bench.datamover.take().tag);
     const logout = bench.datamover.take();
-    expect(logout.opcode).toBe(Opcode.logoutRequest);
+    expect(logout.opcode).toBe(PduOpcode.logoutRequest);
     bench.logout(logout.tag);
     await settle();
     expect(reasons).toEqual([expect.stringMatching(/asked us to log out/)]);
@@ -224,7 +224,7 @@ describe('what the target says unasked', () => {
     bench.execute();
     bench.async({ event: AsyncEvent.logoutRequest, parameter3: 4 });
     bench.advance(2500);
-    expect(bench.datamover.sent.at(-1)?.opcode).toBe(Opcode.logoutRequest);
+    expect(bench.datamover.sent.at(-1)?.opcode).toBe(PduOpcode.logoutRequest);
   });
 
   it.each([AsyncEvent.dropConnection, AsyncEvent.dropAllConnections])(
@@ -240,7 +240,7 @@ describe('what the target says unasked', () => {
     const bench = new SessionBench();
     bench.async({ event: AsyncEvent.negotiationRequest, parameter3: 5 });
     const pdu = bench.datamover.take();
-    expect(pdu.opcode).toBe(Opcode.textRequest);
+    expect(pdu.opcode).toBe(PduOpcode.textRequest);
     expect(pdu.data).toHaveLength(0);
     bench.text(pdu.tag, new Uint8Array(0));
     expect(bench.session.isUp).toBe(true);

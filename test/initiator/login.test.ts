@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { IserNbdError } from '../../src/common/errors.js';
 import type { ChapCredentials } from '../../src/iscsi/chap.js';
-import { LoginStatus, Opcode } from '../../src/iscsi/codes.js';
+import { LoginStatus, PduOpcode } from '../../src/iscsi/codes.js';
 import { IscsiLoginError, IscsiProtocolError } from '../../src/iscsi/errors.js';
 import { InitiatorLogin, randomIsid } from '../../src/initiator/login.js';
 import type { LoginOptions, LoginResult, LoginStep } from '../../src/initiator/login.js';
@@ -369,7 +369,7 @@ describe('a target that breaks the protocol', () => {
     const login = makeLogin();
     login.start();
     const view = new DataView(new ArrayBuffer(48));
-    view.setUint8(0, Opcode.nopIn);
+    view.setUint8(0, PduOpcode.nopIn);
     expect(() => login.receive(view, 0, 48, 0)).toThrow(/NOP-In during login/);
   });
 
@@ -424,7 +424,7 @@ describe('a target that breaks the protocol', () => {
           for (const { flags, status, statSn, data } of pdus) {
             const bytes = new Uint8Array(48 + data.length);
             const view = new DataView(bytes.buffer);
-            view.setUint8(0, Opcode.loginResponse);
+            view.setUint8(0, PduOpcode.loginResponse);
             view.setUint8(1, flags);
             view.setUint32(8, 0x80123456);
             view.setUint16(12, 0x789a);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { ConfigError } from '../../src/common/errors.js';
-import { Opcode } from '../../src/iscsi/codes.js';
+import { PduOpcode } from '../../src/iscsi/codes.js';
 import type { ScsiCommand } from '../../src/scsi/port.js';
 import { DeliveryOutcome } from '../../src/scsi/port.js';
 import { DataDirection } from '../../src/common/data-direction.js';
@@ -195,7 +195,7 @@ describe('the window and the slots', () => {
     expect(bench.datamover.sent).toHaveLength(14);
     expect(bench.session.queueDepth).toBe(14);
     bench.advance(10_000);
-    expect(bench.datamover.sent.at(-1)?.opcode).toBe(Opcode.nopOut);
+    expect(bench.datamover.sent.at(-1)?.opcode).toBe(PduOpcode.nopOut);
   });
 
   it('are shared by the LUNs in turn', () => {
@@ -329,7 +329,7 @@ describe('closing', () => {
     expect(bench.done).toEqual([waiting, active]);
     expect(active?.outcome).toBe(DeliveryOutcome.delivered);
     const logout = bench.datamover.take();
-    expect(logout.opcode).toBe(Opcode.logoutRequest);
+    expect(logout.opcode).toBe(PduOpcode.logoutRequest);
     bench.logout(logout.tag);
     await closed;
     await bench.session.close();
@@ -363,7 +363,7 @@ describe('closing', () => {
     const [command] = bench.execute();
     const closed = bench.session.close();
     bench.advance(15_500);
-    expect(bench.datamover.sent.at(-1)?.opcode).toBe(Opcode.logoutRequest);
+    expect(bench.datamover.sent.at(-1)?.opcode).toBe(PduOpcode.logoutRequest);
     bench.advance(15_500);
     await closed;
     expect(command?.outcome).toBe(DeliveryOutcome.connectionLost);

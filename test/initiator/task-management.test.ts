@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Opcode, TaskManagementFunction, TaskManagementStatus } from '../../src/iscsi/codes.js';
+import { PduOpcode, TaskManagementFunction, TaskManagementStatus } from '../../src/iscsi/codes.js';
 import {
   ScsiCommandPdu,
   TaskManagementRequestPdu,
@@ -16,7 +16,7 @@ const COMMAND_MS = 30_500;
 const noPings = { timeouts: { pingIntervalMs: 1e9 } };
 
 function requestOf(pdu: SentPdu): TaskManagementRequestPdu {
-  expect(pdu.opcode).toBe(Opcode.taskManagementRequest);
+  expect(pdu.opcode).toBe(PduOpcode.taskManagementRequest);
   const request = new TaskManagementRequestPdu();
   decodeTaskManagementRequest(pdu.view, 0, request);
   return request;

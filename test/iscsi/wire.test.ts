@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import {
   AsyncEvent,
   LoginStatus,
-  Opcode,
+  PduOpcode,
   RejectReason,
   TaskManagementFunction,
   asyncEventName,
@@ -185,7 +185,7 @@ describe('golden headers', () => {
     view.setUint8(2, 0x43);
     view.setUint32(6, 0x02012345);
     view.setUint32(18, 0xfeedbeef);
-    expect(opcodeAt(view, 2)).toBe(Opcode.loginRequest);
+    expect(opcodeAt(view, 2)).toBe(PduOpcode.loginRequest);
     expect(isImmediateAt(view, 2)).toBe(true);
     expect(ahsLengthAt(view, 2)).toBe(8);
     expect(dataSegmentLengthAt(view, 2)).toBe(0x12345);
@@ -224,7 +224,7 @@ describe('LUN fields', () => {
 
 describe('names', () => {
   it('has a name for every opcode, function, event, reason and status', () => {
-    expect(Object.values(Opcode).map(opcodeName)).not.toContainEqual(
+    expect(Object.values(PduOpcode).map(opcodeName)).not.toContainEqual(
       expect.stringMatching(/^opcode/),
     );
     for (const code of Object.values(TaskManagementFunction)) {

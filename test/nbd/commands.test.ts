@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { BlockDeviceInfo } from '../../src/block/device.js';
-import { checkRequest } from '../../src/nbd/commands.js';
+import { checkNbdRequest } from '../../src/nbd/commands.js';
 import { NbdExport, termsOf } from '../../src/nbd/export.js';
 import { CMD, DF, FAST_ZERO, FUA, NO_HOLE } from '../support/nbd/client.js';
 import { RamDevice } from '../support/nbd/device.js';
@@ -34,7 +34,7 @@ function check(
     lengthHigh: 0,
     lengthLow: length,
   };
-  return checkRequest(header, terms)?.errno ?? 0;
+  return checkNbdRequest(header, terms)?.errno ?? 0;
 }
 
 const RANGED = [CMD.read, CMD.write, CMD.trim, CMD.cache, CMD.writeZeroes];

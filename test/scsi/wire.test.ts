@@ -6,7 +6,7 @@ import { ScsiCommand } from '../../src/scsi/port.js';
 import { encodeLun as iscsiLun } from '../../src/iscsi/wire.js';
 import * as wire from '../../src/scsi/wire.js';
 
-const { Opcode, ServiceAction, VpdPage } = wire;
+const { OperationCode, ServiceAction, VpdPage } = wire;
 
 function bytesOf(hex: string): Uint8Array {
   return Uint8Array.from(Buffer.from(hex.replace(/\s/g, ''), 'hex'));
@@ -246,16 +246,19 @@ describe('decodeCdb', () => {
 
   it('agrees with a slow decoder on address and length of every block command', () => {
     const layouts: Record<number, readonly [number, number, number, number]> = {};
-    const { read10, write10, verify10, preFetch10, synchronizeCache10, writeSame10 } = Opcode;
+    const { read10, write10, verify10, preFetch10, synchronizeCache10, writeSame10 } =
+      OperationCode;
     for (const opcode of [read10, write10, verify10, preFetch10, synchronizeCache10, writeSame10]) {
       layouts[opcode] = [2, 4, 7, 2];
     }
-    for (const opcode of [Opcode.read12, Opcode.write12]) layouts[opcode] = [2, 4, 6, 4];
-    const { read16, write16, verify16, preFetch16, synchronizeCache16, writeSame16 } = Opcode;
+    for (const opcode of [OperationCode.read12, OperationCode.write12])
+      layouts[opcode] = [2, 4, 6, 4];
+    const { read16, write16, verify16, preFetch16, synchronizeCache16, writeSame16 } =
+      OperationCode;
     for (const opcode of [read16, write16, verify16, preFetch16, synchronizeCache16, writeSame16]) {
       layouts[opcode] = [2, 8, 10, 4];
     }
-    layouts[Opcode.compareAndWrite] = [2, 8, 13, 1];
+    layouts[OperationCode.compareAndWrite] = [2, 8, 13, 1];
     const number = (bytes: Uint8Array, at: number, length: number) =>
       BigInt(`0x${Buffer.from(bytes.subarray(at, at + length)).toString('hex')}`);
     const cdb = new wire.DecodedCdb();
@@ -634,7 +637,7 @@ describe('parameter data', () => {
     expect(wire.decodeAllCommands(view, 0, length)).toEqual(
       wire.COMMAND_FORMATS.map(({ opcode, serviceAction }) => ({ opcode, serviceAction })),
     );
-    const unmap = wire.commandFormatOf(Opcode.unmap, 0) ?? null;
+    const unmap = wire.commandFormatOf(OperationCode.unmap, 0) ?? null;
     expect(encoded((one) => wire.encodeOneCommand(one, 0, unmap))).toBe(
       '0003000a' + '42010000000000ffff00',
     );

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  HANDOVER_MS,
+  POLL_HANDOVER_MS,
   INTERRUPTED_MS,
   PollPolicy,
   PollRecord,
@@ -92,10 +92,10 @@ describe('the polling policy', () => {
       policy.arrived(source, bytes, 1 + gapMs);
       return source.stride;
     };
-    expect(strideAfter(HANDOVER_MS / 2, 28)).toBe(1);
-    expect(strideAfter(HANDOVER_MS * 2, 28)).toBe(2);
+    expect(strideAfter(POLL_HANDOVER_MS / 2, 28)).toBe(1);
+    expect(strideAfter(POLL_HANDOVER_MS * 2, 28)).toBe(2);
     // Reading much takes a while, too.
-    expect(strideAfter(HANDOVER_MS * 2, 1 << 20)).toBe(1);
+    expect(strideAfter(POLL_HANDOVER_MS * 2, 1 << 20)).toBe(1);
   });
 
   it('does not hold against one source what another one does', () => {

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../common/clock.js';
 import type { WaitingClient } from './handover.js';
 import { ADMISSION_MS } from './limits.js';
 
-/** What an {@link Admission} asks of the pool. */
+/** What an {@link ClientAdmission} asks of the pool. */
 export interface AdmissionHost {
   /** The numbers of the workers that serve. */
   serving(): readonly number[];
@@ -18,7 +18,7 @@ export interface AdmissionHost {
  * connected to another worker a moment ago, and what that one still has on its way must not overtake what it writes now.
  * Clients that come while the workers are being asked wait for the next round.
  */
-export class Admission {
+export class ClientAdmission {
   readonly #clock: Clock;
   readonly #host: AdmissionHost;
   #arrived: WaitingClient[] = [];

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../../common/clock.js';
 import type { SocketHandle } from '../../socket/data-socket.js';
-import { HANDOVER_MS } from './limits.js';
+import { CLIENT_HANDOVER_MS } from './limits.js';
 
 /** A client on its way to a worker; its handle is open here until it is taken there. */
 export interface WaitingClient {
@@ -65,7 +65,7 @@ export class Handover {
     const next = this.#queue.shift();
     if (next === undefined) return;
     this.#sent = next;
-    this.#timer = this.#clock.after(HANDOVER_MS, () => this.#stall());
+    this.#timer = this.#clock.after(CLIENT_HANDOVER_MS, () => this.#stall());
     this.#handler.send(next);
   }
 

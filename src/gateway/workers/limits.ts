@@ -11,7 +11,7 @@ export const RESTART_DELAY_MIN_MS = 250;
 export const RESTART_DELAY_MAX_MS = 30_000;
 
 /** A worker that has not taken a client after this long is stuck; those that wait behind it go to others. */
-export const HANDOVER_MS = 5_000;
+export const CLIENT_HANDOVER_MS = 5_000;
 
 /** How often workers tell what they have counted: what a worker that is killed counted since is lost. */
 export const COUNT_PERIOD_MS = 5_000;

@@ -12,7 +12,7 @@ interface Placed {
  * Which worker serves which client. A new one goes to the worker that has the fewest; of several, they take turns.
  * So the connections of one client that opens several at once are spread as evenly as they can be.
  */
-export class Placement {
+export class ClientPlacement {
   /** Of all workers together. */
   readonly #clients: ClientCounts;
   readonly #placed = new Map<number, Placed>();

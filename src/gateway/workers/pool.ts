@@ -10,7 +10,7 @@ import { compareIdentities } from '../../disk/identity.js';
 import type { UnitIdentity } from '../../disk/identity.js';
 import { DRAIN_MS } from '../serving.js';
 import type { CountReport } from '../serving.js';
-import { Admission } from './admission.js';
+import { ClientAdmission } from './admission.js';
 import { BusyTable } from './busy-table.js';
 import { CountCollector } from './count-collector.js';
 import type { WaitingClient } from './handover.js';
@@ -25,7 +25,7 @@ import type {
   ToWorker,
   UnitIdentities,
 } from './messages.js';
-import { Placement } from './placement.js';
+import { ClientPlacement } from './placement.js';
 import { unpackError } from './start-failure.js';
 import { WorkerSeat } from './worker-seat.js';
 import type { SeatEnding, WorkerSeatHandler } from './worker-seat.js';
@@ -51,7 +51,7 @@ export class WorkerPool implements WorkerSeatHandler {
   readonly #options: WorkerPoolOptions;
   readonly #log: Logger;
   readonly #seats: readonly WorkerSeat[];
-  readonly #placement: Placement;
+  readonly #placement: ClientPlacement;
   readonly #serverCounters: ServerCounters;
   readonly #counts: CountCollector;
   readonly #lost = new Map<string, LostWrites>();
@@ -66,7 +66,7 @@ export class WorkerPool implements WorkerSeatHandler {
   readonly #units = new Map<string, UnitIdentity>();
   readonly #busy = new BusyTable();
   readonly #orphanTimers = new Map<number, Timer>();
-  readonly #admission: Admission;
+  readonly #admission: ClientAdmission;
   #isStopping = false;
   #onAllStopped: (() => void) | null = null;
 
@@ -74,8 +74,8 @@ export class WorkerPool implements WorkerSeatHandler {
     const { workers, clock, spawn, log, counters, limits } = options;
     this.#options = options;
     this.#log = log;
-    this.#placement = new Placement(limits);
-    this.#admission = new Admission(clock, {
+    this.#placement = new ClientPlacement(limits);
+    this.#admission = new ClientAdmission(clock, {
       serving: () => this.#seats.filter((seat) => seat.isServing).map(({ number }) => number),
       ask: (worker, round) => this.#seatOf(worker)?.send({ type: 'announce', round }),
       admit: (client) => this.#place(client),

@@ -2,7 +2,7 @@ import { detachHandle } from '../../socket/data-socket.js';
 import { DEFAULT_LIMITS } from '../../nbd/limits.js';
 import { Refuser } from '../../nbd/refuser.js';
 import { openListeners } from '../../nbd/socket.js';
-import type { AcceptedSocket, Listener } from '../../nbd/socket.js';
+import type { AcceptedSocket, NbdListener } from '../../nbd/socket.js';
 import { TlsGate } from '../../nbd/tls.js';
 import type { LogLevel, Logger } from '../../observe/log.js';
 import type { GatewayConfig, GatewayServices } from '../gateway.js';
@@ -15,7 +15,7 @@ import { WorkerPool } from './pool.js';
 import { shareLuns } from './shared-luns.js';
 import type { SharedLuns } from './shared-luns.js';
 
-export interface WorkerGatewayServices extends GatewayServices {
+export interface PrimaryServices extends GatewayServices {
   readonly spawn: SpawnWorker;
   readonly logLevel: LogLevel;
 }
@@ -32,9 +32,9 @@ interface Parts {
  * The primary of several processes: it owns the listening sockets, and the LUNs that live in a process. It accepts
  * clients, and hands each to a worker, which is a {@link Gateway} of its own.
  */
-export class WorkerGateway implements Serving {
+export class PrimaryGateway implements Serving {
   readonly #parts: Parts;
-  readonly #listeners: Listener[] = [];
+  readonly #listeners: NbdListener[] = [];
   #uris: readonly string[] = [];
 
   private constructor(parts: Parts) {
@@ -45,10 +45,7 @@ export class WorkerGateway implements Serving {
    * Opens embedded LUNs, starts the workers, which log in, then listens.
    * @throws IserNbdError for the first thing that cannot be had; nothing is left open then, and no process.
    */
-  static async start(
-    config: GatewayConfig,
-    services: WorkerGatewayServices,
-  ): Promise<WorkerGateway> {
+  static async start(config: GatewayConfig, services: PrimaryServices): Promise<PrimaryGateway> {
     checkExports(config);
     const { log, clock, counters, spawn, logLevel } = services;
     const { workers = 1, limits } = config;
@@ -68,7 +65,7 @@ export class WorkerGateway implements Serving {
         tlsContents: tls?.contents ?? null,
       }),
     });
-    const gateway = new WorkerGateway({ pool, refuser, shared, tls, log });
+    const gateway = new PrimaryGateway({ pool, refuser, shared, tls, log });
     try {
       await pool.start();
       await gateway.#listen(config);

@@ -14,10 +14,10 @@ import { checkLengths, missingKeyOf, violationOf } from './command-checks.js';
 import { CommandTask } from './command-task.js';
 import type { TaskEvents } from './command-task.js';
 import { prepareResponse } from './command-response.js';
-import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
+import type { DescriptorMemory, TargetRxDescriptor } from './descriptors.js';
 import { DataDirection } from '../../common/data-direction.js';
 import type { Nexus } from '../unit/nexus.js';
-import type { Fault, FaultInjector } from './faults.js';
+import type { InjectedFault, FaultInjector } from './faults.js';
 import { SESSION_BUFFER_BYTES_MAX, TASKS } from './limits.js';
 import { LENT_PIECES_MAX } from '../../store/limits.js';
 import type { LogicalUnits } from '../unit/logical-units.js';
@@ -58,7 +58,7 @@ export interface EngineEvents {
   /** The peer broke the protocol, or the connection its promise; the connection must end. */
   onViolation(reason: string): void;
   /** The PDU in this receive is done with. */
-  onReceiveDone(rx: RxDescriptor): void;
+  onReceiveDone(rx: TargetRxDescriptor): void;
   /** A task came free, for a PDU that waits for one. */
   onTaskFree(): void;
 }
@@ -106,7 +106,7 @@ export class CommandEngine implements TaskEvents {
   }
 
   /** Starts the command of a PDU that was admitted. The caller has seen {@link hasIdleTask}. */
-  start(rx: RxDescriptor, pdu: ScsiCommandPdu): void {
+  start(rx: TargetRxDescriptor, pdu: ScsiCommandPdu): void {
     const task = this.#idle.pop();
     assert(task !== undefined, 'no idle task');
     const { units, nexuses, counters, faults } = this.#context;
@@ -213,7 +213,7 @@ export class CommandEngine implements TaskEvents {
     else this.#respond(task);
   }
 
-  #befall(task: CommandTask, fault: Fault, isFinal: boolean): void {
+  #befall(task: CommandTask, fault: InjectedFault, isFinal: boolean): void {
     switch (fault.kind) {
       case 'sense':
         task.command.reset();

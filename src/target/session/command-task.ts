@@ -2,8 +2,8 @@ import type { BufferSlot } from '../../common/slab.js';
 import { IserControlHeader } from '../../iscsi/iser-header.js';
 import { SendWorkRequest, WorkOpcode } from '../../transport/verbs.js';
 import type { WorkCompletion } from '../../transport/verbs.js';
-import { TxDescriptor } from './descriptors.js';
-import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
+import { TargetTxDescriptor } from './descriptors.js';
+import type { DescriptorMemory, TargetRxDescriptor } from './descriptors.js';
 import { DiskCommand } from '../unit/disk-command.js';
 import { READS_PER_TASK } from './limits.js';
 import { PINNED_PIECES_MAX } from '../../store/limits.js';
@@ -39,7 +39,7 @@ export class CommandTask {
   readonly command: DiskCommand;
   unit: LogicalUnit | null = null;
   /** The PDU, for as long as its immediate data is needed. */
-  rx: RxDescriptor | null = null;
+  rx: TargetRxDescriptor | null = null;
   immediateBytes = 0;
   slot: BufferSlot | null = null;
   /** RDMA Reads: bytes asked for, requests out. */
@@ -55,14 +55,16 @@ export class CommandTask {
   abortWaiters: (() => void)[] | null = null;
   /** Chain of the tag table. */
   nextInBucket: CommandTask | null = null;
-  readonly tx: TxDescriptor;
+  readonly tx: TargetTxDescriptor;
   readonly write: SendWorkRequest;
   readonly reads: readonly SendWorkRequest[];
   readonly bufferAvailable: () => void;
 
   constructor(memory: DescriptorMemory, events: TaskEvents) {
     this.command = new DiskCommand(() => events.onExecuted(this));
-    this.tx = new TxDescriptor(memory, (_, completion) => events.onResponseSent(this, completion));
+    this.tx = new TargetTxDescriptor(memory, (_, completion) =>
+      events.onResponseSent(this, completion),
+    );
     this.write = new SendWorkRequest(
       (completion) => events.onWriteDone(this, completion),
       PINNED_PIECES_MAX,

@@ -23,18 +23,18 @@ import type {
   WorkCompletion,
 } from '../../transport/verbs.js';
 import { Channel } from './channel.js';
-import type { RxDescriptor } from './descriptors.js';
+import type { TargetRxDescriptor } from './descriptors.js';
 import type { FaultInjector } from './faults.js';
 import {
   CLOSE_DRAIN_MS,
   COMMAND_WINDOW,
   CONTROL_RESPONSES,
-  DISCONNECT_TIMEOUT_MS,
-  LOGIN_TIMEOUT_MS,
-  LOGOUT_CLOSE_MS,
+  TARGET_DISCONNECT_TIMEOUT_MS,
+  TARGET_LOGIN_TIMEOUT_MS,
+  TARGET_LOGOUT_CLOSE_MS,
   READ_DEPTH,
   RECEIVES,
-  RECEIVE_DATA_BYTES,
+  TARGET_RECEIVE_DATA_BYTES,
   TASKS,
 } from './limits.js';
 import type { LogicalUnits } from '../unit/logical-units.js';
@@ -154,8 +154,8 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     }
     this.#completionQueue = completionQueue;
     this.#channel = new Channel(this.#queuePair, completionQueue);
-    this.#endTimer = clock.after(LOGIN_TIMEOUT_MS, () =>
-      this.#end(`no login within ${LOGIN_TIMEOUT_MS / 1000} s`, false),
+    this.#endTimer = clock.after(TARGET_LOGIN_TIMEOUT_MS, () =>
+      this.#end(`no login within ${TARGET_LOGIN_TIMEOUT_MS / 1000} s`, false),
     );
     id.onEvent = (event) => this.#onEvent(event);
     try {
@@ -204,7 +204,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
 
   // Of the login.
 
-  onLoginReceived(rx: RxDescriptor, completion: WorkCompletion): void {
+  onLoginReceived(rx: TargetRxDescriptor, completion: WorkCompletion): void {
     if (!this.#isReceived(rx, completion)) return;
     this.#context.heard(this);
     if (this.#state === 'accepting') this.#state = 'login';
@@ -245,7 +245,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   onLogout(): void {
     if (this.#state === 'closing') return;
     this.#session?.quiesce();
-    this.#endTimer = this.#context.clock.after(LOGOUT_CLOSE_MS, () => this.#end(null, true));
+    this.#endTimer = this.#context.clock.after(TARGET_LOGOUT_CLOSE_MS, () => this.#end(null, true));
   }
 
   #accept(): void {
@@ -321,7 +321,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
         readDepth: this.#readDepth,
         mayInvalidate: this.#mayInvalidate,
         immediateBytesMax: values.ImmediateData
-          ? Math.min(values.FirstBurstLength, RECEIVE_DATA_BYTES)
+          ? Math.min(values.FirstBurstLength, TARGET_RECEIVE_DATA_BYTES)
           : 0,
         isDiscovery: this.#isDiscovery,
         cid: identity.cid,
@@ -343,7 +343,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     });
   }
 
-  #onReceived(rx: RxDescriptor, completion: WorkCompletion): void {
+  #onReceived(rx: TargetRxDescriptor, completion: WorkCompletion): void {
     if (!this.#isReceived(rx, completion) || this.#session === null) return;
     this.#receivedCount += 1;
     if (this.#isDiscovery) this.#context.heard(this);
@@ -351,7 +351,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   }
 
   /** True when a message is there that can be taken apart. */
-  #isReceived(rx: RxDescriptor, { status, byteLength }: WorkCompletion): boolean {
+  #isReceived(rx: TargetRxDescriptor, { status, byteLength }: WorkCompletion): boolean {
     if (this.#state === 'closing' || status === WorkStatus.flushed) return false;
     if (status !== WorkStatus.success) {
       this.#end(`a receive failed: ${workStatusName(status)}`, false);
@@ -407,7 +407,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     if (isOrderly && this.#isEstablished) {
       this.#channel.flush();
       this.#id.disconnect();
-      await this.#within(DISCONNECT_TIMEOUT_MS, this.#disconnected);
+      await this.#within(TARGET_DISCONNECT_TIMEOUT_MS, this.#disconnected);
     }
     this.#queuePair.setError();
     this.#channel.close();

@@ -15,11 +15,11 @@ import {
 import { BHS_BYTES, RESERVED_TAG } from '../../iscsi/wire.js';
 import { encodePlainHeader } from '../../iscsi/iser-header.js';
 import type { Channel } from './channel.js';
-import { TxDescriptor } from './descriptors.js';
-import type { DescriptorMemory, RxDescriptor } from './descriptors.js';
-import { CONTROL_RESPONSES, SEND_DATA_BYTES_MAX } from './limits.js';
+import { TargetTxDescriptor } from './descriptors.js';
+import type { DescriptorMemory, TargetRxDescriptor } from './descriptors.js';
+import { CONTROL_RESPONSES, TARGET_SEND_DATA_BYTES_MAX } from './limits.js';
 import type { TargetWindow } from './target-window.js';
-import type { TextExchange } from './text-exchange.js';
+import type { TargetTextExchange } from './text-exchange.js';
 
 /** What the responses are made with. */
 export interface ControlResponsesContext {
@@ -34,9 +34,9 @@ export interface ControlResponsesContext {
 /** The responses to everything but SCSI commands, from a pool of their own. */
 export class ControlResponses {
   readonly #context: ControlResponsesContext;
-  readonly #idle: TxDescriptor[];
+  readonly #idle: TargetTxDescriptor[];
   /** What follows when a descriptor's response has left. */
-  readonly #afterwards = new Map<TxDescriptor, () => void>();
+  readonly #afterwards = new Map<TargetTxDescriptor, () => void>();
   readonly #nopIn = new NopInPdu();
   readonly #taskManagement = new TaskManagementResponsePdu();
   readonly #text = new TextResponsePdu();
@@ -49,7 +49,7 @@ export class ControlResponses {
     this.#context = context;
     this.#idle = Array.from(
       { length: CONTROL_RESPONSES },
-      (_, index) => new TxDescriptor(context.memory(index), (tx) => this.#sent(tx)),
+      (_, index) => new TargetTxDescriptor(context.memory(index), (tx) => this.#sent(tx)),
     );
   }
 
@@ -58,14 +58,14 @@ export class ControlResponses {
   }
 
   /** Answers a ping with as much of its data as every initiator has room for. */
-  nopIn(request: NopOutPdu, rx: RxDescriptor): void {
+  nopIn(request: NopOutPdu, rx: TargetRxDescriptor): void {
     const tx = this.#take();
     const pdu = this.#nopIn;
     pdu.initiatorTaskTag = request.initiatorTaskTag;
     pdu.targetTransferTag = RESERVED_TAG;
     pdu.lunHigh = request.lunHigh;
     pdu.lunLow = request.lunLow;
-    pdu.dataSegmentLength = Math.min(rx.dataLength, SEND_DATA_BYTES_MAX);
+    pdu.dataSegmentLength = Math.min(rx.dataLength, TARGET_SEND_DATA_BYTES_MAX);
     const dataEnd = rx.dataOffset + pdu.dataSegmentLength;
     rx.slab.bytes.copy(tx.slab.bytes, tx.dataOffset, rx.dataOffset, dataEnd);
     this.#context.window.stamp(pdu);
@@ -105,7 +105,7 @@ export class ControlResponses {
     this.#send(tx, 0);
   }
 
-  text(request: TextRequestPdu, exchange: TextExchange): void {
+  text(request: TextRequestPdu, exchange: TargetTextExchange): void {
     const tx = this.#take();
     const pdu = this.#text;
     const { piece, isFinal, continues, targetTransferTag } = exchange;
@@ -135,7 +135,7 @@ export class ControlResponses {
   }
 
   /** RFC 7143 11.17: the data segment is the header of the rejected PDU. */
-  reject(rx: RxDescriptor, reason: number): void {
+  reject(rx: TargetRxDescriptor, reason: number): void {
     const tx = this.#take();
     const pdu = this.#reject;
     pdu.reason = reason;
@@ -146,19 +146,19 @@ export class ControlResponses {
     this.#send(tx, BHS_BYTES);
   }
 
-  #take(): TxDescriptor {
+  #take(): TargetTxDescriptor {
     const tx = this.#idle.pop();
     assert(tx !== undefined, 'no idle response');
     return tx;
   }
 
-  #send(tx: TxDescriptor, dataLength: number): void {
+  #send(tx: TargetTxDescriptor, dataLength: number): void {
     encodePlainHeader(tx.view, tx.offset);
     tx.prepare(dataLength);
     this.#context.channel.send(tx.request);
   }
 
-  #sent(tx: TxDescriptor): void {
+  #sent(tx: TargetTxDescriptor): void {
     this.#idle.push(tx);
     const afterwards = this.#afterwards.get(tx);
     this.#afterwards.delete(tx);

@@ -11,7 +11,7 @@ export interface DescriptorMemory {
 }
 
 /** A receive and its buffer: iSER header, BHS and data segment. Posted again and again. */
-export class RxDescriptor {
+export class TargetRxDescriptor {
   readonly view: DataView;
   readonly slab: Slab;
   readonly offset: number;
@@ -24,7 +24,7 @@ export class RxDescriptor {
   constructor(
     { slab, region, offset }: DescriptorMemory,
     lengthBytes: number,
-    received: (descriptor: RxDescriptor, completion: WorkCompletion) => void,
+    received: (descriptor: TargetRxDescriptor, completion: WorkCompletion) => void,
   ) {
     this.slab = slab;
     this.view = slab.view;
@@ -37,7 +37,7 @@ export class RxDescriptor {
 }
 
 /** A Send and its buffer. In use from when it is filled until its completion. */
-export class TxDescriptor {
+export class TargetTxDescriptor {
   readonly view: DataView;
   readonly slab: Slab;
   readonly offset: number;
@@ -48,7 +48,7 @@ export class TxDescriptor {
 
   constructor(
     { slab, region, offset }: DescriptorMemory,
-    sent: (descriptor: TxDescriptor, completion: WorkCompletion) => void,
+    sent: (descriptor: TargetTxDescriptor, completion: WorkCompletion) => void,
   ) {
     this.slab = slab;
     this.view = slab.view;

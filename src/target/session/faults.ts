@@ -2,7 +2,7 @@ import type { SenseKey } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/wire.js';
 
 /** What befalls a command instead of being executed at once. */
-export type Fault =
+export type InjectedFault =
   | { readonly kind: 'sense'; readonly senseKey: SenseKey; readonly asc: number }
   /** A status without sense, such as BUSY. */
   | { readonly kind: 'status'; readonly status: number }
@@ -16,7 +16,7 @@ export type Fault =
 /** Asked once for each SCSI command, before anything is done about it. */
 export interface FaultInjector {
   /** The CDB is borrowed until the call returns. Null: no fault. */
-  faultFor(cdb: Uint8Array, lun: number): Fault | null;
+  faultFor(cdb: Uint8Array, lun: number): InjectedFault | null;
 }
 
 /** Which commands a fault is for: all, or those with this opcode. */
@@ -25,7 +25,7 @@ export interface FaultFilter {
 }
 
 interface Planned {
-  readonly fault: Fault;
+  readonly fault: InjectedFault;
   readonly opcode: number | null;
   left: number;
 }
@@ -35,7 +35,7 @@ export class FaultPlan implements FaultInjector {
   readonly #planned: Planned[] = [];
   readonly #held: (() => void)[] = [];
 
-  faultFor(cdb: Uint8Array): Fault | null {
+  faultFor(cdb: Uint8Array): InjectedFault | null {
     const index = this.#planned.findIndex(({ opcode }) => opcode === null || opcode === cdb[0]);
     const planned = this.#planned[index];
     if (planned === undefined) return null;
@@ -78,7 +78,7 @@ export class FaultPlan implements FaultInjector {
     for (const resume of this.#held.splice(0)) resume();
   }
 
-  #plan(fault: Fault, count: number, { opcode }: FaultFilter): void {
+  #plan(fault: InjectedFault, count: number, { opcode }: FaultFilter): void {
     if (count > 0) this.#planned.push({ fault, left: count, opcode: opcode ?? null });
   }
 }

@@ -1,6 +1,6 @@
 /** The limits of a target's sessions. Each is here with its reason. Reaching one is tested. */
 import type { SizeClass } from '../../common/slab.js';
-import { TRANSFER_BYTES_MAX } from '../unit/limits.js';
+import { UNIT_TRANSFER_BYTES_MAX } from '../unit/limits.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -10,7 +10,7 @@ export const CHUNK_REGIONS_MAX = 1 << 18;
 // Login.
 
 /** An initiator that has not logged in by then is disconnected; LIO's login thread gives 15 s too. */
-export const LOGIN_TIMEOUT_MS = 15_000;
+export const TARGET_LOGIN_TIMEOUT_MS = 15_000;
 /**
  * Connections that are not logged in: each holds two login buffers (16 KiB) and its queues. When all places are taken,
  * the one that has been silent longest makes room for a new one.
@@ -32,7 +32,7 @@ export const REINSTATE_TIMEOUT_MS = 10_000;
  * How long an initiator has to close the connection after its logout. Linux does it at once; closing from our side while
  * soft-iWARP there has not finished receiving makes it fail the queue pair.
  */
-export const LOGOUT_CLOSE_MS = 2_000;
+export const TARGET_LOGOUT_CLOSE_MS = 2_000;
 
 // Sessions.
 
@@ -48,16 +48,16 @@ export const CONTROL_RESPONSES = 32;
 /** Task management functions of one session that wait for tasks to end; Linux issues one at a time. */
 export const TASK_MANAGEMENT_MAX = 16;
 /** What a receive has room for behind the headers: immediate data and text requests, as LIO has it. */
-export const RECEIVE_DATA_BYTES = 8192;
+export const TARGET_RECEIVE_DATA_BYTES = 8192;
 /**
  * The longest data segment that is ever sent in full feature phase. Linux initiators post 128 bytes whatever they
  * declare, and nobody may declare less than 512, so this is safe for all without asking what was declared.
  */
-export const SEND_DATA_BYTES_MAX = 128;
+export const TARGET_SEND_DATA_BYTES_MAX = 128;
 /** One RDMA Read. LIO reads 1 MiB at a time, so initiators are used to it. */
 export const READ_BYTES_MAX = 1 * MIB;
 /** Reads of one task: the longest transfer. */
-export const READS_PER_TASK = TRANSFER_BYTES_MAX / READ_BYTES_MAX;
+export const READS_PER_TASK = UNIT_TRANSFER_BYTES_MAX / READ_BYTES_MAX;
 /** RDMA Reads that we would like to have outstanding; the initiator's IRD and the device may allow fewer. */
 export const READ_DEPTH = 16;
 /** Buffer memory of one session, so that one that never answers an RDMA Read leaves most of it to the others. */
@@ -71,7 +71,7 @@ export const WATCHDOG_GIVE_UP_TICKS = 6;
 /** How long a closing portal waits for commands that run before it ends their connections. */
 export const CLOSE_DRAIN_MS = 2_000;
 /** An orderly disconnect waits this long for what was sent to leave; a peer that reads nothing gets no more. */
-export const DISCONNECT_TIMEOUT_MS = 5_000;
+export const TARGET_DISCONNECT_TIMEOUT_MS = 5_000;
 
 /** Connections that may wait to be accepted. They are taken on at once, so a burst is all there is to hold. */
 export const LISTEN_BACKLOG = 32;
@@ -81,5 +81,5 @@ export const BUFFER_CLASSES: readonly SizeClass[] = [
   { slotBytes: 32 * KIB, slotsMax: 320, slotsPerSlab: 32 },
   { slotBytes: 256 * KIB, slotsMax: 80, slotsPerSlab: 8 },
   { slotBytes: 1 * MIB, slotsMax: 32, slotsPerSlab: 2 },
-  { slotBytes: TRANSFER_BYTES_MAX, slotsMax: 8, slotsPerSlab: 1 },
+  { slotBytes: UNIT_TRANSFER_BYTES_MAX, slotsMax: 8, slotsPerSlab: 1 },
 ];

@@ -4,13 +4,13 @@ import { LOGIN_RECEIVE_BYTES, encodePlainHeader } from '../../iscsi/iser-header.
 import { WorkStatus } from '../../transport/verbs.js';
 import type { MemoryRegion, WorkCompletion } from '../../transport/verbs.js';
 import type { Channel } from './channel.js';
-import { RxDescriptor, TxDescriptor } from './descriptors.js';
+import { TargetRxDescriptor, TargetTxDescriptor } from './descriptors.js';
 import type { LoginResponder } from './login.js';
 import type { TargetDevice } from './target-device.js';
 
 /** What a login exchange tells its connection. */
 export interface LoginExchangeEvents {
-  onLoginReceived(rx: RxDescriptor, completion: WorkCompletion): void;
+  onLoginReceived(rx: TargetRxDescriptor, completion: WorkCompletion): void;
   onLoginSent(): void;
 }
 
@@ -18,20 +18,20 @@ export interface LoginExchangeEvents {
 export class LoginExchange {
   readonly #slab = new Slab(2 * LOGIN_STRIDE_BYTES);
   readonly #region: MemoryRegion;
-  readonly #rx: RxDescriptor;
-  readonly #tx: TxDescriptor;
+  readonly #rx: TargetRxDescriptor;
+  readonly #tx: TargetTxDescriptor;
 
   constructor(device: TargetDevice, events: LoginExchangeEvents) {
     const slab = this.#slab;
     const region = device.register(slab);
     this.#region = region;
-    this.#rx = new RxDescriptor(
+    this.#rx = new TargetRxDescriptor(
       { slab, region, offset: 0 },
       LOGIN_RECEIVE_BYTES,
       (rx, completion) => events.onLoginReceived(rx, completion),
     );
     const memory = { slab, region, offset: LOGIN_STRIDE_BYTES };
-    this.#tx = new TxDescriptor(memory, (_, { status }) => {
+    this.#tx = new TargetTxDescriptor(memory, (_, { status }) => {
       if (status === WorkStatus.success) events.onLoginSent();
     });
   }

@@ -1,6 +1,6 @@
 import { ChapError } from '../../iscsi/chap.js';
 import type { RandomBytes } from '../../iscsi/chap.js';
-import { LoginStage, LoginStatus, Opcode, opcodeName } from '../../iscsi/codes.js';
+import { LoginStage, LoginStatus, PduOpcode, opcodeName } from '../../iscsi/codes.js';
 import { IscsiLoginError, IscsiProtocolError } from '../../iscsi/errors.js';
 import { iscsiNameKey } from '../../iscsi/iscsi-name.js';
 import { KeyAnswer } from '../../iscsi/keys.js';
@@ -19,7 +19,7 @@ import { LoginResponsePdu } from '../../iscsi/response-wire.js';
 import { TextCollector, encodeText, pairsByKey } from '../../iscsi/text.js';
 import type { TextPair } from '../../iscsi/text.js';
 import { opcodeAt } from '../../iscsi/wire.js';
-import { COMMAND_WINDOW, RECEIVE_DATA_BYTES } from './limits.js';
+import { COMMAND_WINDOW, TARGET_RECEIVE_DATA_BYTES } from './limits.js';
 import type { LoginPolicy } from './login-policy.js';
 import { LoginSecurity, isSecurityKey } from './login-security.js';
 
@@ -32,7 +32,7 @@ const WISHES: KeyWishes = {
   InitialR2T: true,
   ImmediateData: true,
   InitiatorRecvDataSegmentLength: 8192,
-  TargetRecvDataSegmentLength: RECEIVE_DATA_BYTES,
+  TargetRecvDataSegmentLength: TARGET_RECEIVE_DATA_BYTES,
   MaxBurstLength: 262144,
   FirstBurstLength: 65536,
   DefaultTime2Wait: 0,
@@ -71,7 +71,7 @@ export interface LoginIdentity {
  *  - `refused`: the response is to be sent, then the connection ends;
  *  - `dropped`: nothing can be answered; the connection ends.
  */
-export type LoginOutcome = 'continue' | 'accepted' | 'refused' | 'dropped';
+export type TargetLoginOutcome = 'continue' | 'accepted' | 'refused' | 'dropped';
 
 /** Ends the login with a status. Never leaves this file. */
 class LoginRefusal extends Error {
@@ -145,9 +145,14 @@ export class LoginResponder {
   }
 
   /** Takes a request: BHS at `offset`, data segment of `dataLength` bytes at `dataOffset`. */
-  receive(view: DataView, offset: number, dataOffset: number, dataLength: number): LoginOutcome {
+  receive(
+    view: DataView,
+    offset: number,
+    dataOffset: number,
+    dataLength: number,
+  ): TargetLoginOutcome {
     const opcode = opcodeAt(view, offset);
-    if (opcode !== Opcode.loginRequest) {
+    if (opcode !== PduOpcode.loginRequest) {
       this.reason = `${opcodeName(opcode)} before the login is complete`;
       return 'dropped';
     }
@@ -175,7 +180,7 @@ export class LoginResponder {
     this.#refuse(status, reason);
   }
 
-  #handle(view: DataView, dataOffset: number, dataLength: number): LoginOutcome {
+  #handle(view: DataView, dataOffset: number, dataLength: number): TargetLoginOutcome {
     this.#checkRequest();
     this.#collector.append(view, dataOffset, dataLength);
     this.text = new Uint8Array();
@@ -312,7 +317,7 @@ export class LoginResponder {
   }
 
   /** Follows the initiator to the stage that it wants, if all is done that belongs to this one. */
-  #transit(keys: KeyNegotiation): LoginOutcome {
+  #transit(keys: KeyNegotiation): TargetLoginOutcome {
     const { transit, nextStage } = this.#request;
     if (!transit || !this.#requireSecurity().isProved) {
       this.#respond(LoginStatus.success);
@@ -359,7 +364,7 @@ export class LoginResponder {
     this.#statSn = (this.#statSn + 1) >>> 0;
   }
 
-  #refuse(status: LoginStatus, reason: string): LoginOutcome {
+  #refuse(status: LoginStatus, reason: string): TargetLoginOutcome {
     this.reason = reason;
     if (status >> 8 !== 1) this.text = new Uint8Array();
     this.#respond(status);

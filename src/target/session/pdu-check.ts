@@ -5,13 +5,13 @@ import {
   iserHeaderTypeName,
   readIserHeaderType,
 } from '../../iscsi/iser-header.js';
-import type { RxDescriptor } from './descriptors.js';
+import type { TargetRxDescriptor } from './descriptors.js';
 
 /**
  * Compares what a message says about its length with what it has, and sets the descriptor's `dataLength`. Returns
  * what is wrong, or null. Padding may be missing: not every initiator sends it.
  */
-export function checkPdu(rx: RxDescriptor, receivedBytes: number): string | null {
+export function checkPdu(rx: TargetRxDescriptor, receivedBytes: number): string | null {
   const { view, offset, bhsOffset } = rx;
   if (receivedBytes < ISER_HEADERS_BYTES) {
     return `a message of ${receivedBytes} bytes is shorter than its headers`;

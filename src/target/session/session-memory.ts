@@ -1,13 +1,13 @@
 import { Slab } from '../../common/slab.js';
 import { ISER_HEADERS_BYTES } from '../../iscsi/iser-header.js';
 import type { MemoryRegion, WorkCompletion } from '../../transport/verbs.js';
-import { RxDescriptor } from './descriptors.js';
+import { TargetRxDescriptor } from './descriptors.js';
 import type { DescriptorMemory } from './descriptors.js';
 import {
   CONTROL_RESPONSES,
   RECEIVES,
-  RECEIVE_DATA_BYTES,
-  SEND_DATA_BYTES_MAX,
+  TARGET_RECEIVE_DATA_BYTES,
+  TARGET_SEND_DATA_BYTES_MAX,
   TASKS,
 } from './limits.js';
 import type { TargetDevice } from './target-device.js';
@@ -15,10 +15,10 @@ import type { TargetDevice } from './target-device.js';
 const words = (lengthBytes: number): number => (lengthBytes + 7) & ~7;
 
 /** Headers and 8192 bytes of immediate data or text. */
-export const RECEIVE_BYTES = ISER_HEADERS_BYTES + RECEIVE_DATA_BYTES;
+export const RECEIVE_BYTES = ISER_HEADERS_BYTES + TARGET_RECEIVE_DATA_BYTES;
 const RECEIVE_STRIDE_BYTES = words(RECEIVE_BYTES);
 /** Headers and what may be sent behind them in full feature phase. */
-const RESPONSE_STRIDE_BYTES = words(ISER_HEADERS_BYTES + SEND_DATA_BYTES_MAX);
+const RESPONSE_STRIDE_BYTES = words(ISER_HEADERS_BYTES + TARGET_SEND_DATA_BYTES_MAX);
 
 /** The memory of one session's PDUs, registered as a whole: receives, then responses. */
 export class SessionMemory {
@@ -32,12 +32,12 @@ export class SessionMemory {
   }
 
   receives(
-    received: (descriptor: RxDescriptor, completion: WorkCompletion) => void,
-  ): readonly RxDescriptor[] {
+    received: (descriptor: TargetRxDescriptor, completion: WorkCompletion) => void,
+  ): readonly TargetRxDescriptor[] {
     return Array.from(
       { length: RECEIVES },
       (_, index) =>
-        new RxDescriptor(this.#at(index * RECEIVE_STRIDE_BYTES), RECEIVE_BYTES, received),
+        new TargetRxDescriptor(this.#at(index * RECEIVE_STRIDE_BYTES), RECEIVE_BYTES, received),
     );
   }
 

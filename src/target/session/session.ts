@@ -3,7 +3,7 @@ import { Ring } from '../../common/ring.js';
 import {
   LogoutReason,
   LogoutStatus,
-  Opcode,
+  PduOpcode,
   RejectReason,
   TaskManagementFunction,
   TaskManagementStatus,
@@ -30,14 +30,14 @@ import { CommandEngine } from './command-engine.js';
 import type { Aborter, EngineContext, EngineEvents } from './command-engine.js';
 import type { CommandTask } from './command-task.js';
 import { ControlResponses } from './control-responses.js';
-import type { RxDescriptor } from './descriptors.js';
+import type { TargetRxDescriptor } from './descriptors.js';
 import type { InitiatorPort } from '../../scsi/wire.js';
 import type { Nexus } from '../unit/nexus.js';
 import { RECEIVES, TASK_MANAGEMENT_MAX } from './limits.js';
 import type { SessionMemory } from './session-memory.js';
 import { manageTasks } from './task-management.js';
 import type { ManagedSession, ManagedTarget } from './task-management.js';
-import { TextExchange } from './text-exchange.js';
+import { TargetTextExchange } from './text-exchange.js';
 import type { TargetListing } from './text-exchange.js';
 
 /** What a session is set up with. */
@@ -61,18 +61,18 @@ export interface SessionEvents {
 
 /** Opcodes that carry a CmdSN which counts (RFC 7143 4.2.2.1). */
 const NUMBERED: ReadonlySet<number> = new Set([
-  Opcode.nopOut,
-  Opcode.scsiCommand,
-  Opcode.taskManagementRequest,
-  Opcode.textRequest,
-  Opcode.logoutRequest,
+  PduOpcode.nopOut,
+  PduOpcode.scsiCommand,
+  PduOpcode.taskManagementRequest,
+  PduOpcode.textRequest,
+  PduOpcode.logoutRequest,
 ]);
 
 /** What a discovery session may ask for (RFC 7143 4.3). It has often proved nothing, so it must not reach the others. */
 const ALLOWED_IN_DISCOVERY: ReadonlySet<number> = new Set([
-  Opcode.nopOut,
-  Opcode.textRequest,
-  Opcode.logoutRequest,
+  PduOpcode.nopOut,
+  PduOpcode.textRequest,
+  PduOpcode.logoutRequest,
 ]);
 
 /**
@@ -85,9 +85,9 @@ export class TargetSession implements EngineEvents, ManagedSession {
   readonly #nexuses: readonly Nexus[];
   readonly #engine: CommandEngine | null;
   readonly #responses: ControlResponses;
-  readonly #text: TextExchange;
+  readonly #text: TargetTextExchange;
   /** PDUs that came while no task or response was free, in order. */
-  readonly #waiting = new Ring<RxDescriptor>(RECEIVES);
+  readonly #waiting = new Ring<TargetRxDescriptor>(RECEIVES);
   readonly #command = new ScsiCommandPdu();
   readonly #nopOut = new NopOutPdu();
   readonly #taskManagement = new TaskManagementRequestPdu();
@@ -110,7 +110,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
       memory: (index) => memory.controlResponse(index),
       freed: () => this.onTaskFree(),
     });
-    this.#text = new TextExchange(listing, isDiscovery);
+    this.#text = new TargetTextExchange(listing, isDiscovery);
     this.#engine = isDiscovery
       ? null
       : new CommandEngine({ ...context, nexuses: this.#nexuses }, this, (index) =>
@@ -119,7 +119,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
   }
 
   /** Takes a PDU whose length was checked; `rx` is the session's until it is posted again. */
-  receive(rx: RxDescriptor): void {
+  receive(rx: TargetRxDescriptor): void {
     if (this.#isEnding) return;
     if (this.#waiting.length > 0 || !this.#handle(rx)) this.#waiting.push(rx);
   }
@@ -162,7 +162,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     this.#events.onViolation(reason);
   }
 
-  onReceiveDone(rx: RxDescriptor): void {
+  onReceiveDone(rx: TargetRxDescriptor): void {
     this.#context.channel.receive(rx.request);
   }
 
@@ -201,11 +201,11 @@ export class TargetSession implements EngineEvents, ManagedSession {
   }
 
   /** False when the PDU has to wait for a task or a response; nothing has been done about it then. */
-  #handle(rx: RxDescriptor): boolean {
+  #handle(rx: TargetRxDescriptor): boolean {
     const opcode = opcodeAt(rx.view, rx.bhsOffset);
     const isImmediate = isImmediateAt(rx.view, rx.bhsOffset);
     if (!this.#responses.hasIdle) return false;
-    if (opcode === Opcode.scsiCommand && this.#engine?.hasIdleTask === false) return false;
+    if (opcode === PduOpcode.scsiCommand && this.#engine?.hasIdleTask === false) return false;
     if (this.#isLoggedOut) {
       this.onReceiveDone(rx);
       return true;
@@ -216,29 +216,29 @@ export class TargetSession implements EngineEvents, ManagedSession {
       return true;
     }
     switch (opcode) {
-      case Opcode.scsiCommand:
+      case PduOpcode.scsiCommand:
         this.#handleCommand(rx);
         return true;
-      case Opcode.nopOut:
+      case PduOpcode.nopOut:
         this.#handleNopOut(rx);
         break;
-      case Opcode.taskManagementRequest:
+      case PduOpcode.taskManagementRequest:
         this.#handleTaskManagement(rx);
         break;
-      case Opcode.textRequest:
+      case PduOpcode.textRequest:
         this.#handleText(rx);
         break;
-      case Opcode.logoutRequest:
+      case PduOpcode.logoutRequest:
         this.#handleLogout(rx);
         break;
-      case Opcode.dataOut:
+      case PduOpcode.dataOut:
         // InitialR2T=Yes was agreed, so no Data-Out is expected, and solicited ones do not exist on iSER.
         this.#reject(rx, RejectReason.protocolError);
         break;
-      case Opcode.snackRequest:
+      case PduOpcode.snackRequest:
         this.#reject(rx, RejectReason.snackReject);
         break;
-      case Opcode.loginRequest:
+      case PduOpcode.loginRequest:
         this.onViolation('a Login Request in full feature phase');
         return true;
       default:
@@ -249,7 +249,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
   }
 
   /** Checks a PDU's CmdSN. False: it is not to be handled. */
-  #admit(rx: RxDescriptor, isImmediate: boolean): boolean {
+  #admit(rx: TargetRxDescriptor, isImmediate: boolean): boolean {
     const { window, log } = this.#context;
     const cmdSn = rx.view.getUint32(rx.bhsOffset + AT_CMD_SN);
     switch (window.admit(cmdSn, isImmediate)) {
@@ -267,7 +267,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     }
   }
 
-  #handleCommand(rx: RxDescriptor): void {
+  #handleCommand(rx: TargetRxDescriptor): void {
     const pdu = this.#command;
     const engine = this.#engine;
     decodeScsiCommand(rx.view, rx.bhsOffset, pdu);
@@ -282,8 +282,8 @@ export class TargetSession implements EngineEvents, ManagedSession {
     }
   }
 
-  #rejectInDiscovery(rx: RxDescriptor, opcode: number, isImmediate: boolean): void {
-    if (opcode === Opcode.loginRequest) {
+  #rejectInDiscovery(rx: TargetRxDescriptor, opcode: number, isImmediate: boolean): void {
+    if (opcode === PduOpcode.loginRequest) {
       this.onViolation('a Login Request in full feature phase');
       return;
     }
@@ -292,13 +292,13 @@ export class TargetSession implements EngineEvents, ManagedSession {
     this.onReceiveDone(rx);
   }
 
-  #rejectCommand(rx: RxDescriptor, reason: number, isImmediate: boolean): void {
+  #rejectCommand(rx: TargetRxDescriptor, reason: number, isImmediate: boolean): void {
     this.#ended(isImmediate);
     this.#reject(rx, reason);
     this.onReceiveDone(rx);
   }
 
-  #handleNopOut(rx: RxDescriptor): void {
+  #handleNopOut(rx: TargetRxDescriptor): void {
     const pdu = this.#nopOut;
     decodeNopOut(rx.view, rx.bhsOffset, pdu);
     this.#ended(pdu.immediate);
@@ -307,7 +307,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     this.#responses.nopIn(pdu, rx);
   }
 
-  #handleTaskManagement(rx: RxDescriptor): void {
+  #handleTaskManagement(rx: TargetRxDescriptor): void {
     const pdu = this.#taskManagement;
     decodeTaskManagementRequest(rx.view, rx.bhsOffset, pdu);
     const { units, target, log } = this.#context;
@@ -331,7 +331,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     });
   }
 
-  #handleText(rx: RxDescriptor): void {
+  #handleText(rx: TargetRxDescriptor): void {
     const pdu = this.#textRequest;
     decodeTextRequest(rx.view, rx.bhsOffset, pdu);
     this.#ended(pdu.immediate);
@@ -346,7 +346,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     this.#responses.text(pdu, this.#text);
   }
 
-  #handleLogout(rx: RxDescriptor): void {
+  #handleLogout(rx: TargetRxDescriptor): void {
     const pdu = this.#logout;
     decodeLogoutRequest(rx.view, rx.bhsOffset, pdu);
     this.#ended(pdu.immediate);
@@ -368,7 +368,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     }
   }
 
-  #reject(rx: RxDescriptor, reason: number): void {
+  #reject(rx: TargetRxDescriptor, reason: number): void {
     const { log } = this.#context;
     const opcode = opcodeName(opcodeAt(rx.view, rx.bhsOffset));
     log.warn({ opcode, reason: rejectReasonName(reason) }, 'a PDU was rejected');

@@ -5,7 +5,7 @@ import type { ResponseNumbers } from '../../iscsi/wire.js';
  * What is to be done with a command PDU. `drop`: outside of the window, to be ignored silently (RFC 7143 4.2.2.1).
  * `gap`: inside, but an earlier one is missing; on a session's only connection it will never come.
  */
-export type Admission = 'accept' | 'drop' | 'gap';
+export type CommandAdmission = 'accept' | 'drop' | 'gap';
 
 /**
  * The target's side of a session's numbers. The window moves when a command ends, not when it arrives, so that
@@ -34,7 +34,7 @@ export class TargetWindow {
   }
 
   /** Decides about a PDU, and counts it when it is accepted. Immediate ones are outside of the numbering. */
-  admit(cmdSn: number, isImmediate: boolean): Admission {
+  admit(cmdSn: number, isImmediate: boolean): CommandAdmission {
     if (isImmediate) return 'accept';
     if (cmdSn === this.#expCmdSn) {
       if (serialLess(this.#maxCmdSn, cmdSn)) return 'drop';

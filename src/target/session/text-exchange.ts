@@ -7,7 +7,7 @@ import { TextCollector, encodeText } from '../../iscsi/text.js';
 import type { TextPair } from '../../iscsi/text.js';
 import { RESERVED_TAG } from '../../iscsi/wire.js';
 import type { PortalAddress } from '../../transport/verbs.js';
-import { SEND_DATA_BYTES_MAX, TEXT_REQUEST_BYTES_MAX } from './limits.js';
+import { TARGET_SEND_DATA_BYTES_MAX, TEXT_REQUEST_BYTES_MAX } from './limits.js';
 
 /** What initiators of ours take, and room for answers to other keys of the same request. */
 const ANSWER_BYTES_MAX = DISCOVERY_TEXT_BYTES_MAX;
@@ -33,7 +33,7 @@ export interface TextRequest {
  * everything else. The answer leaves in pieces of 128 bytes, each asked for by an empty request, because that is what
  * Linux initiators have room for whatever they declare. Pure.
  */
-export class TextExchange {
+export class TargetTextExchange {
   /** The piece to send next, and what its response says. */
   piece: Uint8Array = new Uint8Array();
   isFinal = true;
@@ -90,7 +90,7 @@ export class TextExchange {
   }
 
   #sendPiece(isRequestFinal: boolean): void {
-    const end = Math.min(this.#answer.length, this.#sentBytes + SEND_DATA_BYTES_MAX);
+    const end = Math.min(this.#answer.length, this.#sentBytes + TARGET_SEND_DATA_BYTES_MAX);
     const piece = this.#answer.subarray(this.#sentBytes, end);
     this.#sentBytes = end;
     const continues = end < this.#answer.length;

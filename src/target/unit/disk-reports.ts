@@ -27,7 +27,7 @@ import type { DiskIdentity } from './disk-identity.js';
 import {
   COMPARE_AND_WRITE_BLOCKS_MAX,
   PARAMETER_DATA_BYTES_MAX,
-  TRANSFER_BYTES_MAX,
+  UNIT_TRANSFER_BYTES_MAX,
   TRANSFER_BYTES_OPTIMAL,
   UNMAP_BYTES_MAX,
   UNMAP_DESCRIPTORS_MAX,
@@ -170,7 +170,7 @@ export class DiskReports {
           writeSameNonZero: true,
           compareAndWriteBlocksMax: COMPARE_AND_WRITE_BLOCKS_MAX,
           transferGranularityBlocks: Math.max(1, 4096 / blockBytes),
-          transferBlocksMax: TRANSFER_BYTES_MAX / blockBytes,
+          transferBlocksMax: UNIT_TRANSFER_BYTES_MAX / blockBytes,
           transferBlocksOptimal: TRANSFER_BYTES_OPTIMAL / blockBytes,
           prefetchBlocksMax: 0,
           unmapBlocksMax: canPunch ? UNMAP_BYTES_MAX / blockBytes : 0,

@@ -1,6 +1,12 @@
 import type { Slab } from '../../common/slab.js';
 import { Asc, SenseKey, encodeDescriptorSense, encodeFixedSense } from '../../scsi/sense.js';
-import { Opcode, ScsiStatus, ServiceAction, decodeCdb, isKnownOpcode } from '../../scsi/wire.js';
+import {
+  OperationCode,
+  ScsiStatus,
+  ServiceAction,
+  decodeCdb,
+  isKnownOpcode,
+} from '../../scsi/wire.js';
 import type { ModeSenseForm } from '../../scsi/wire.js';
 import { DataDirection } from '../../common/data-direction.js';
 import type { DiskCommand } from './disk-command.js';
@@ -13,7 +19,7 @@ import {
   PARAMETER_DATA_BYTES_MAX,
   RESERVATION_DATA_BYTES_MAX,
   RESERVE_OUT_BYTES_MAX,
-  TRANSFER_BYTES_MAX,
+  UNIT_TRANSFER_BYTES_MAX,
   UNMAP_DESCRIPTORS_MAX,
   WRITE_SAME_BYTES_MAX,
 } from './limits.js';
@@ -74,7 +80,7 @@ export class Disk implements LogicalUnit {
     if (nexus !== null && nexus.attention !== 0 && reportsAttention(opcode)) {
       return command.check(SenseKey.unitAttention, nexus.takeAttention());
     }
-    if (!isKnown || (opcode === Opcode.unmap && !this.store.canPunch)) {
+    if (!isKnown || (opcode === OperationCode.unmap && !this.store.canPunch)) {
       return command.refuse(
         isKnown || !isKnownOpcode(opcode) ? Asc.invalidOpcode : Asc.invalidFieldInCdb,
       );
@@ -108,62 +114,62 @@ export class Disk implements LogicalUnit {
   execute(command: DiskCommand): void {
     const { decoded } = command;
     switch (decoded.opcode) {
-      case Opcode.testUnitReady:
-      case Opcode.startStopUnit:
+      case OperationCode.testUnitReady:
+      case OperationCode.startStopUnit:
         command.done(command);
         return;
-      case Opcode.preFetch10:
-      case Opcode.preFetch16:
+      case OperationCode.preFetch10:
+      case OperationCode.preFetch16:
         // All blocks fit into the cache, because a store has none of its own to run out of.
         command.status = ScsiStatus.conditionMet;
         command.done(command);
         return;
-      case Opcode.reserve6:
-      case Opcode.reserve10:
-      case Opcode.release6:
-      case Opcode.release10:
+      case OperationCode.reserve6:
+      case OperationCode.reserve10:
+      case OperationCode.release6:
+      case OperationCode.release10:
         command.done(command);
         return;
-      case Opcode.persistentReserveOut:
+      case OperationCode.persistentReserveOut:
         this.reservations.execute(command);
         return;
-      case Opcode.persistentReserveIn: {
+      case OperationCode.persistentReserveIn: {
         const length = this.reservations.report(command.decoded.serviceAction);
         this.#finishReport(command, this.reservations.data, length);
         return;
       }
-      case Opcode.modeSelect6:
+      case OperationCode.modeSelect6:
         this.#modeSelect(command, 6);
         return;
-      case Opcode.modeSelect10:
+      case OperationCode.modeSelect10:
         this.#modeSelect(command, 10);
         return;
-      case Opcode.logSense:
+      case OperationCode.logSense:
         this.#reportLength(command, this.#functions.logSense(decoded));
         return;
-      case Opcode.requestSense:
+      case OperationCode.requestSense:
         this.#reportLength(command, this.#requestSense(command));
         return;
-      case Opcode.inquiry:
+      case OperationCode.inquiry:
         this.#reportLength(command, this.#reports.inquiry(decoded));
         return;
-      case Opcode.modeSense6:
+      case OperationCode.modeSense6:
         this.#reportLength(command, this.#modes.modeSense(decoded, 6));
         return;
-      case Opcode.modeSense10:
+      case OperationCode.modeSense10:
         this.#reportLength(command, this.#modes.modeSense(decoded, 10));
         return;
-      case Opcode.readCapacity10:
+      case OperationCode.readCapacity10:
         this.#reportLength(command, this.#reports.readCapacity10(decoded));
         return;
-      case Opcode.serviceActionIn16:
+      case OperationCode.serviceActionIn16:
         this.#reportLength(command, this.#serviceActionIn(command));
         return;
-      case Opcode.maintenanceIn:
+      case OperationCode.maintenanceIn:
         this.#reportLength(command, this.#maintenanceIn(command));
         return;
-      case Opcode.synchronizeCache10:
-      case Opcode.synchronizeCache16:
+      case OperationCode.synchronizeCache10:
+      case OperationCode.synchronizeCache16:
         this.#gate.enter(command);
         return;
       default:
@@ -174,59 +180,59 @@ export class Disk implements LogicalUnit {
   #prepareKnown(command: DiskCommand): boolean {
     const { decoded } = command;
     switch (decoded.opcode) {
-      case Opcode.read6:
-      case Opcode.read10:
-      case Opcode.read12:
-      case Opcode.read16:
+      case OperationCode.read6:
+      case OperationCode.read10:
+      case OperationCode.read12:
+      case OperationCode.read16:
         return this.#prepareTransfer(command, DataDirection.in);
-      case Opcode.write6:
-      case Opcode.write10:
-      case Opcode.write12:
-      case Opcode.write16:
+      case OperationCode.write6:
+      case OperationCode.write10:
+      case OperationCode.write12:
+      case OperationCode.write16:
         return this.#isWritable(command) && this.#prepareTransfer(command, DataDirection.out);
-      case Opcode.verify10:
-      case Opcode.verify16:
+      case OperationCode.verify10:
+      case OperationCode.verify16:
         return this.#prepareVerify(command);
-      case Opcode.compareAndWrite:
+      case OperationCode.compareAndWrite:
         return this.#prepareCompareAndWrite(command);
-      case Opcode.writeSame10:
-      case Opcode.writeSame16:
+      case OperationCode.writeSame10:
+      case OperationCode.writeSame16:
         return this.#prepareWriteSame(command);
-      case Opcode.unmap:
+      case OperationCode.unmap:
         return this.#prepareUnmap(command);
-      case Opcode.synchronizeCache10:
-      case Opcode.synchronizeCache16:
-      case Opcode.preFetch10:
-      case Opcode.preFetch16:
+      case OperationCode.synchronizeCache10:
+      case OperationCode.synchronizeCache16:
+      case OperationCode.preFetch10:
+      case OperationCode.preFetch16:
         if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
         return this.#isInRange(command);
-      case Opcode.startStopUnit:
+      case OperationCode.startStopUnit:
         return prepareStartStop(command);
-      case Opcode.testUnitReady:
+      case OperationCode.testUnitReady:
         return true;
-      case Opcode.sendDiagnostic:
+      case OperationCode.sendDiagnostic:
         return prepareSelfTest(command);
-      case Opcode.modeSelect6:
-      case Opcode.modeSelect10:
+      case OperationCode.modeSelect6:
+      case OperationCode.modeSelect10:
         return prepareModeSelect(command);
-      case Opcode.reserve6:
-      case Opcode.reserve10:
+      case OperationCode.reserve6:
+      case OperationCode.reserve10:
         if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
         return this.reservations.reserveOld(command);
-      case Opcode.release6:
-      case Opcode.release10:
+      case OperationCode.release6:
+      case OperationCode.release10:
         if (decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
         return this.reservations.releaseOld(command);
-      case Opcode.persistentReserveOut:
+      case OperationCode.persistentReserveOut:
         return prepareParameterList(command, RESERVE_OUT_BYTES_MAX);
-      case Opcode.persistentReserveIn:
+      case OperationCode.persistentReserveIn:
         command.direction = DataDirection.in;
         command.transferBytes = Math.min(decoded.allocationLength, RESERVATION_DATA_BYTES_MAX);
         return true;
       default:
         command.direction = DataDirection.in;
         command.transferBytes = Math.min(decoded.allocationLength, PARAMETER_DATA_BYTES_MAX);
-        if (decoded.opcode === Opcode.readCapacity10) command.transferBytes = 8;
+        if (decoded.opcode === OperationCode.readCapacity10) command.transferBytes = 8;
         return true;
     }
   }
@@ -236,7 +242,7 @@ export class Disk implements LogicalUnit {
     const transferBytes = decoded.blocks * this.store.blockBytes;
     if (decoded.protect !== 0 || decoded.isUnusual) return command.refuse(Asc.invalidFieldInCdb);
     if (!this.#isInRange(command)) return false;
-    if (transferBytes > TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
+    if (transferBytes > UNIT_TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
     command.direction = transferBytes === 0 ? DataDirection.none : direction;
     command.transferBytes = transferBytes;
     return true;
@@ -250,7 +256,7 @@ export class Disk implements LogicalUnit {
     if (!this.#isInRange(command)) return false;
     const blocksWanted = decoded.byteCheck === 3 ? Math.min(1, decoded.blocks) : decoded.blocks;
     const transferBytes = decoded.byteCheck === 0 ? 0 : blocksWanted * this.store.blockBytes;
-    if (transferBytes > TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
+    if (transferBytes > UNIT_TRANSFER_BYTES_MAX) return command.refuse(Asc.invalidFieldInCdb);
     if (transferBytes === 0) return true;
     command.direction = DataDirection.out;
     command.transferBytes = transferBytes;
@@ -314,8 +320,9 @@ export class Disk implements LogicalUnit {
   #executeMedium(command: DiskCommand): void {
     // What has nothing to transfer and nothing to change has nothing to wait for either.
     const { opcode } = command.decoded;
-    const isWriteSame = opcode === Opcode.writeSame10 || opcode === Opcode.writeSame16;
-    const isSelfTest = opcode === Opcode.sendDiagnostic && command.decoded.selfTest;
+    const isWriteSame =
+      opcode === OperationCode.writeSame10 || opcode === OperationCode.writeSame16;
+    const isSelfTest = opcode === OperationCode.sendDiagnostic && command.decoded.selfTest;
     if (command.transferBytes === 0 && !isWriteSame && !isSelfTest) {
       command.done(command);
       return;
@@ -332,32 +339,32 @@ export class Disk implements LogicalUnit {
       return;
     }
     switch (command.decoded.opcode) {
-      case Opcode.read6:
-      case Opcode.read10:
-      case Opcode.read12:
-      case Opcode.read16:
+      case OperationCode.read6:
+      case OperationCode.read10:
+      case OperationCode.read12:
+      case OperationCode.read16:
         operations.read(command);
         return;
-      case Opcode.synchronizeCache10:
-      case Opcode.synchronizeCache16:
+      case OperationCode.synchronizeCache10:
+      case OperationCode.synchronizeCache16:
         operations.flush(command);
         return;
-      case Opcode.unmap:
+      case OperationCode.unmap:
         operations.unmap(command);
         return;
-      case Opcode.writeSame10:
-      case Opcode.writeSame16:
+      case OperationCode.writeSame10:
+      case OperationCode.writeSame16:
         if (operations.isPattern(command)) operations.writeSamePattern(command);
         else operations.writeSameZeroes(command);
         return;
-      case Opcode.compareAndWrite:
+      case OperationCode.compareAndWrite:
         operations.compareAndWrite(command);
         return;
-      case Opcode.verify10:
-      case Opcode.verify16:
+      case OperationCode.verify10:
+      case OperationCode.verify16:
         operations.verify(command);
         return;
-      case Opcode.sendDiagnostic:
+      case OperationCode.sendDiagnostic:
         operations.selfTest(command);
         return;
       default:
@@ -423,23 +430,23 @@ export class Disk implements LogicalUnit {
 
 /** SAM-5 5.14.1: these three are answered whatever condition is pending. REPORT LUNS never gets here. */
 function reportsAttention(opcode: number): boolean {
-  return opcode !== Opcode.inquiry && opcode !== Opcode.requestSense;
+  return opcode !== OperationCode.inquiry && opcode !== OperationCode.requestSense;
 }
 
 function isRead(opcode: number): boolean {
   return (
-    opcode === Opcode.read16 ||
-    opcode === Opcode.read10 ||
-    opcode === Opcode.read12 ||
-    opcode === Opcode.read6
+    opcode === OperationCode.read16 ||
+    opcode === OperationCode.read10 ||
+    opcode === OperationCode.read12 ||
+    opcode === OperationCode.read6
   );
 }
 
 function isWrite(opcode: number): boolean {
   return (
-    opcode === Opcode.write16 ||
-    opcode === Opcode.write10 ||
-    opcode === Opcode.write12 ||
-    opcode === Opcode.write6
+    opcode === OperationCode.write16 ||
+    opcode === OperationCode.write10 ||
+    opcode === OperationCode.write12 ||
+    opcode === OperationCode.write6
   );
 }

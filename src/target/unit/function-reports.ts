@@ -4,7 +4,7 @@ import {
   ALL_SUBPAGES,
   COMMAND_FORMATS,
   LogPage,
-  Opcode,
+  OperationCode,
   ReportingOptions,
   TaskManagementSupport,
   encodeAllCommands,
@@ -24,12 +24,12 @@ import type { Store } from '../../store/store.js';
 const TIMEOUTS: CommandTimeouts = { nominal: 10, recommended: 30 };
 const LONG_TIMEOUTS: CommandTimeouts = { nominal: 30, recommended: 120 };
 const LONG_COMMANDS: ReadonlySet<number> = new Set([
-  Opcode.synchronizeCache10,
-  Opcode.synchronizeCache16,
-  Opcode.unmap,
-  Opcode.writeSame10,
-  Opcode.writeSame16,
-  Opcode.persistentReserveOut,
+  OperationCode.synchronizeCache10,
+  OperationCode.synchronizeCache16,
+  OperationCode.unmap,
+  OperationCode.writeSame10,
+  OperationCode.writeSame16,
+  OperationCode.persistentReserveOut,
 ]);
 const LOG_PAGES = [LogPage.supported, LogPage.temperature];
 const LOG_SUBPAGES = [
@@ -55,7 +55,7 @@ export class FunctionReports {
   constructor(store: Store, data: Slab) {
     this.#data = data;
     this.#formats = COMMAND_FORMATS.filter(
-      ({ opcode }) => store.canPunch || opcode !== Opcode.unmap,
+      ({ opcode }) => store.canPunch || opcode !== OperationCode.unmap,
     );
   }
 

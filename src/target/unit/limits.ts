@@ -7,7 +7,7 @@ const MIB = 1024 * KIB;
 const GIB = 1024 * MIB;
 
 /** The longest READ or WRITE, and with it the largest data buffer. ib_iser asks for 512 KiB, at most 16 MiB. */
-export const TRANSFER_BYTES_MAX = 4 * MIB;
+export const UNIT_TRANSFER_BYTES_MAX = 4 * MIB;
 /** What the disk does best (VPD page B0): large enough to make the cost per command vanish. */
 export const TRANSFER_BYTES_OPTIMAL = 1 * MIB;
 /** One WRITE SAME, so that none outlasts the 30 s that Linux gives a command even where zeroes must be written. */

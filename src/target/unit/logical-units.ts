@@ -4,7 +4,7 @@ import { decodeLun } from '../../iscsi/wire.js';
 import { Asc, SenseKey, encodeFixedSense } from '../../scsi/sense.js';
 import {
   DeviceType,
-  Opcode,
+  OperationCode,
   Qualifier,
   ScsiStatus,
   decodeCdb,
@@ -60,7 +60,7 @@ export class LogicalUnits {
 
   /** What answers `command` at LUN `index` (-1: none is there). REPORT LUNS is answered at any LUN. */
   unitFor(index: number, command: DiskCommand): LogicalUnit {
-    if (command.cdb[0] === Opcode.reportLuns) return this.#reportLuns;
+    if (command.cdb[0] === OperationCode.reportLuns) return this.#reportLuns;
     return this.disks[index] ?? this.#missing;
   }
 }
@@ -82,10 +82,10 @@ class MissingUnit implements LogicalUnit {
     command.reset();
     const { decoded } = command;
     decodeCdb(command.cdbView, 0, decoded);
-    if (decoded.opcode !== Opcode.inquiry && decoded.opcode !== Opcode.requestSense) {
+    if (decoded.opcode !== OperationCode.inquiry && decoded.opcode !== OperationCode.requestSense) {
       return command.refuse(Asc.logicalUnitNotSupported);
     }
-    if (decoded.opcode === Opcode.inquiry && (decoded.evpd || decoded.pageCode !== 0)) {
+    if (decoded.opcode === OperationCode.inquiry && (decoded.evpd || decoded.pageCode !== 0)) {
       return command.refuse(Asc.logicalUnitNotSupported);
     }
     command.direction = DataDirection.in;
@@ -104,7 +104,7 @@ class MissingUnit implements LogicalUnit {
   execute(command: DiskCommand): void {
     const { view, bytes } = this.#data;
     bytes.fill(0);
-    if (command.decoded.opcode === Opcode.requestSense) {
+    if (command.decoded.opcode === OperationCode.requestSense) {
       const { illegalRequest } = SenseKey;
       const length = encodeFixedSense(view, 0, illegalRequest, Asc.logicalUnitNotSupported);
       finishWith(command, this.#data, length);

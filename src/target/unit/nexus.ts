@@ -27,7 +27,7 @@ const CONDITIONS: readonly {
 ];
 
 /** What a command takes of a logical unit, and what its reservations leave a nexus; each includes those before it. */
-export const Access = {
+export const NexusAccess = {
   /** What every reservation allows. */
   inquiry: 0,
   /** What every persistent reservation allows, but not a RESERVE(6) or (10). */
@@ -36,7 +36,7 @@ export const Access = {
   reading: 2,
   everything: 3,
 } as const;
-export type Access = (typeof Access)[keyof typeof Access];
+export type NexusAccess = (typeof NexusAccess)[keyof typeof NexusAccess];
 
 /** For what has no initiator behind it. */
 const NO_PORT: InitiatorPort = { initiatorName: '', isidHigh: 0, isidLow: 0 };
@@ -48,7 +48,7 @@ const NO_PORT: InitiatorPort = { initiatorName: '', isidHigh: 0, isidLow: 0 };
  */
 export class Nexus {
   attention: number = Attention.powerOn;
-  access: Access = Access.everything;
+  access: NexusAccess = NexusAccess.everything;
   readonly port: InitiatorPort;
   /** The same for all sessions of one initiator port, of which there is one at a time. */
   readonly portKey: string;

@@ -15,7 +15,7 @@ import {
 import type { InitiatorPort, ReservationKey } from '../../scsi/wire.js';
 import type { Registration, Reservation, Reservations } from '../../scsi/reservation-state.js';
 import { REGISTRATIONS_MAX } from '../../store/limits.js';
-import { Access, Attention } from './nexus.js';
+import { NexusAccess, Attention } from './nexus.js';
 import { portKeyOf } from '../../store/reservation-keeper.js';
 
 /** A PERSISTENT RESERVE OUT, CDB and parameter list. */
@@ -83,13 +83,13 @@ export function reserveOut(
 }
 
 /** What the reservation leaves an initiator port (SPC-4 table 65, SBC-3 table 13). */
-export function accessOf(state: Reservations, portKey: string): Access {
+export function accessOf(state: Reservations, portKey: string): NexusAccess {
   const { reservation } = state;
-  if (reservation === null || isHolder(state, portKey)) return Access.everything;
+  if (reservation === null || isHolder(state, portKey)) return NexusAccess.everything;
   if (isForRegistrants(reservation.type) && registrationOf(state, portKey) !== undefined) {
-    return Access.everything;
+    return NexusAccess.everything;
   }
-  return isWriteExclusive(reservation.type) ? Access.reading : Access.status;
+  return isWriteExclusive(reservation.type) ? NexusAccess.reading : NexusAccess.status;
 }
 
 export function registrationOf(state: Reservations, portKey: string): Registration | undefined {

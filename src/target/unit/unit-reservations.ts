@@ -3,7 +3,7 @@ import { ISCSI_NAME_BYTES_MAX } from '../../iscsi/limits.js';
 import { Asc, SenseKey } from '../../scsi/sense.js';
 import {
   NO_KEY,
-  Opcode,
+  OperationCode,
   PersistentReserveIn,
   RESERVE_OUT_LIST_BYTES,
   decodeReserveOutList,
@@ -19,7 +19,7 @@ import { accessNeeded } from './command-access.js';
 import type { DiskCommand } from './disk-command.js';
 import { TARGET_PORT } from './disk-identity.js';
 import { RESERVATION_DATA_BYTES_MAX } from './limits.js';
-import { Access } from './nexus.js';
+import { NexusAccess } from './nexus.js';
 import type { Nexus } from './nexus.js';
 import {
   accessOf,
@@ -92,13 +92,13 @@ export class UnitReservations {
   /** A reservation keeps the command out. */
   keepsOut({ decoded, nexus }: DiskCommand): boolean {
     switch (decoded.opcode) {
-      case Opcode.reserve6:
-      case Opcode.reserve10:
-      case Opcode.release6:
-      case Opcode.release10:
+      case OperationCode.reserve6:
+      case OperationCode.reserve10:
+      case OperationCode.release6:
+      case OperationCode.release10:
         return false;
-      case Opcode.persistentReserveIn:
-      case Opcode.persistentReserveOut:
+      case OperationCode.persistentReserveIn:
+      case OperationCode.persistentReserveOut:
         // SPC-2 5.5.1: the two kinds exclude each other, for their holders as well.
         return this.#oldHolder !== null;
       default:
@@ -268,9 +268,9 @@ export class UnitReservations {
     for (const each of this.#nexuses) each.access = this.#accessOf(each);
   }
 
-  #accessOf(nexus: Nexus): Access {
+  #accessOf(nexus: Nexus): NexusAccess {
     if (this.#oldHolder === null) return accessOf(this.#state, nexus.portKey);
-    return this.#oldHolder === nexus ? Access.everything : Access.inquiry;
+    return this.#oldHolder === nexus ? NexusAccess.everything : NexusAccess.inquiry;
   }
 
   /** SPC-4 5.9.3: RESERVE and RELEASE of those who have what they want already succeed and do nothing. */

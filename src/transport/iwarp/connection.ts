@@ -2,7 +2,7 @@ import { atTurnEnd, nextTurn } from '../../common/later.js';
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket, DataSocketHandler } from '../../socket/data-socket.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
-import { CLOSE_TIMEOUT_MS } from './limits.js';
+import { STREAM_CLOSE_TIMEOUT_MS } from './limits.js';
 import type { MpaAgreement } from './mpa.js';
 import type { IwarpSettings } from './settings.js';
 import { IwarpStream } from './stream.js';
@@ -13,7 +13,7 @@ const scheduler: Scheduler = {
   nextTurn: (action) => nextTurn(action),
 };
 
-export interface ConnectionOptions {
+export interface IwarpConnectionOptions {
   readonly socket: DataSocket;
   readonly settings: IwarpSettings;
   readonly queuePair: SoftQueuePair;
@@ -30,7 +30,7 @@ export interface ConnectionOptions {
  * last (a Terminate, say) has a little time to leave.
  */
 export class IwarpConnection implements DataSocketHandler {
-  readonly #options: ConnectionOptions;
+  readonly #options: IwarpConnectionOptions;
   readonly #socket: DataSocket;
   readonly #stream: IwarpStream;
   #isOver = false;
@@ -38,7 +38,7 @@ export class IwarpConnection implements DataSocketHandler {
   #reason: string | null = null;
   #closeTimer: Timer | null = null;
 
-  constructor(options: ConnectionOptions) {
+  constructor(options: IwarpConnectionOptions) {
     const { socket, settings } = options;
     this.#options = options;
     this.#socket = socket;
@@ -109,7 +109,7 @@ export class IwarpConnection implements DataSocketHandler {
     if (this.#isClosed) return;
     // Reading on until the peer ends, too, keeps TCP from resetting what the peer should still get to see.
     this.#socket.endWriting();
-    this.#closeTimer = this.#options.settings.clock.after(CLOSE_TIMEOUT_MS, () =>
+    this.#closeTimer = this.#options.settings.clock.after(STREAM_CLOSE_TIMEOUT_MS, () =>
       this.#socket.destroy(),
     );
   }

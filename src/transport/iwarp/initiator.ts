@@ -4,7 +4,7 @@ import type { DataSocketHandler } from '../../socket/data-socket.js';
 import { messageOf } from '../../common/errors.js';
 import type { ConnectionEvent, ConnectionParameters } from '../verbs.js';
 import { FpduWriter } from './fpdu-writer.js';
-import { CLOSE_TIMEOUT_MS } from './limits.js';
+import { STREAM_CLOSE_TIMEOUT_MS } from './limits.js';
 import { MpaFrameReader, encodeMpaRequest, readMpaReply } from './mpa.js';
 import type { MpaAgreement } from './mpa.js';
 import type { IwarpSettings } from './settings.js';
@@ -24,7 +24,7 @@ export interface FollowingBytes {
   receive(buffer: Buffer, start: number, end: number): void;
 }
 
-export interface InitiatorOptions {
+export interface MpaInitiatorOptions {
   /** In the order in which they are tried. Not empty. */
   readonly addresses: readonly string[];
   readonly port: number;
@@ -42,7 +42,7 @@ export interface InitiatorOptions {
  * `onAgreed` or `onFailed` is called, once, unless {@link InitiatorSetup.cancel} comes first.
  */
 export class InitiatorSetup implements DataSocketHandler {
-  readonly #options: InitiatorOptions;
+  readonly #options: MpaInitiatorOptions;
   readonly #reader = new MpaFrameReader('reply');
   #socket: DataSocket | null = null;
   #timer: Timer | null = null;
@@ -51,7 +51,7 @@ export class InitiatorSetup implements DataSocketHandler {
   #isOver = false;
   #tcpFailure = 'no address to try';
 
-  constructor(options: InitiatorOptions) {
+  constructor(options: MpaInitiatorOptions) {
     this.#options = options;
   }
 
@@ -182,7 +182,7 @@ export class InitiatorSetup implements DataSocketHandler {
       // What was written may leave, but a peer that does not read cannot hold us.
       socket.endWriting();
       const { clock } = this.#options.settings;
-      this.#timer = clock.after(CLOSE_TIMEOUT_MS, () => socket.destroy());
+      this.#timer = clock.after(STREAM_CLOSE_TIMEOUT_MS, () => socket.destroy());
     } else {
       socket?.destroy();
     }

@@ -15,7 +15,7 @@ export const HALF_OPEN_CONNECTIONS_MAX = 128;
 export const HALF_OPEN_PER_HOST_MAX = 64;
 
 /** Time for our last FPDUs, a Terminate among them, to leave towards a peer that does not read any more. */
-export const CLOSE_TIMEOUT_MS = 2_000;
+export const STREAM_CLOSE_TIMEOUT_MS = 2_000;
 
 /** For TCP to come up, over all addresses of a name. */
 export const TCP_CONNECT_TIMEOUT_MS = 10_000;

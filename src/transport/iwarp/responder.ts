@@ -1,7 +1,7 @@
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket, DataSocketHandler } from '../../socket/data-socket.js';
 import type { ConnectionParameters } from '../verbs.js';
-import { CLOSE_TIMEOUT_MS } from './limits.js';
+import { STREAM_CLOSE_TIMEOUT_MS } from './limits.js';
 import { MpaFrameReader, encodeMpaReject, encodeMpaReply, readMpaRequest } from './mpa.js';
 import type { MpaAcceptance } from './mpa.js';
 import type { IwarpSettings } from './settings.js';
@@ -141,7 +141,7 @@ export class Caller implements DataSocketHandler {
 
   #endSocket(): void {
     this.#socket.endWriting();
-    this.#timer = this.#settings.clock.after(CLOSE_TIMEOUT_MS, () => this.#socket.destroy());
+    this.#timer = this.#settings.clock.after(STREAM_CLOSE_TIMEOUT_MS, () => this.#socket.destroy());
   }
 
   #finish(): void {

@@ -8,7 +8,7 @@ import { FpduReceiver } from './fpdu-receiver.js';
 import type { ByteSink } from './fpdu-writer.js';
 import { Inbound } from './inbound.js';
 import type { InboundEvents } from './inbound.js';
-import { CLOSE_TIMEOUT_MS, NUDGE_FIRST_MS, NUDGES_MAX } from './limits.js';
+import { STREAM_CLOSE_TIMEOUT_MS, NUDGE_FIRST_MS, NUDGES_MAX } from './limits.js';
 import type { MpaAgreement } from './mpa.js';
 import { Outbound } from './outbound.js';
 import type { OutboundEvents } from './outbound.js';
@@ -134,7 +134,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     if (this.#state !== 'open') return;
     this.#state = 'closing';
     this.#queuePair.beginClose();
-    this.#closeTimer = this.#options.clock.after(CLOSE_TIMEOUT_MS, () => this.#end(null));
+    this.#closeTimer = this.#options.clock.after(STREAM_CLOSE_TIMEOUT_MS, () => this.#end(null));
     this.#pump();
   }
 

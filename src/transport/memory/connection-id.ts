@@ -23,8 +23,8 @@ import type {
   QueuePairOptions,
 } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
-import type { MemoryFabric, Listener } from './fabric.js';
-import { CONNECT_TIMEOUT_MS } from './limits.js';
+import type { MemoryFabric, MemoryListener } from './fabric.js';
+import { MEMORY_CONNECT_TIMEOUT_MS } from './limits.js';
 import { LinkEnd } from './link.js';
 
 /**
@@ -76,7 +76,7 @@ export class MemoryConnectionId implements ConnectionId {
   /** Where calls of this id appear to come from. */
   readonly #host: string;
   #address: PortalAddress | null = null;
-  #listener: Listener | null = null;
+  #listener: MemoryListener | null = null;
   #queuePair: SoftQueuePair | null = null;
   /** Active side: what connect() said. */
   #offered: ConnectionParameters | null = null;
@@ -155,7 +155,7 @@ export class MemoryConnectionId implements ConnectionId {
     requireQueuePair(this.#queuePair, 'connect');
     this.#offered = parametersToSend(parameters, this.device.attributes);
     this.#life.enter('connecting');
-    this.#timer = this.#fabric.clock.after(CONNECT_TIMEOUT_MS, () =>
+    this.#timer = this.#fabric.clock.after(MEMORY_CONNECT_TIMEOUT_MS, () =>
       this.#connectFailed({ type: 'unreachable', reason: `${this.#peerName} did not answer` }),
     );
     this.#life.later(() => this.#call());
@@ -226,7 +226,7 @@ export class MemoryConnectionId implements ConnectionId {
   /** Made for a listener that has a caller. */
   static requestedBy(
     caller: MemoryConnectionId,
-    listener: Listener,
+    listener: MemoryListener,
     callerName: string,
   ): MemoryConnectionId {
     const { owner } = listener;

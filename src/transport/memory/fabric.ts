@@ -14,7 +14,7 @@ import { MemoryConnectionId } from './connection-id.js';
 import { DYNAMIC_PORT_MIN } from './limits.js';
 
 /** An id that listens. `waiting` callers have neither been accepted nor rejected yet. */
-export interface Listener {
+export interface MemoryListener {
   readonly address: PortalAddress;
   readonly backlog: number;
   readonly owner: MemoryConnectionId;
@@ -30,7 +30,7 @@ const WILDCARD_HOSTS = ['0.0.0.0', '::'];
  */
 export class MemoryFabric {
   readonly clock: Clock;
-  readonly #listeners = new Map<string, Listener>();
+  readonly #listeners = new Map<string, MemoryListener>();
   #devices = 0;
   #callers = 0;
 
@@ -47,7 +47,7 @@ export class MemoryFabric {
   }
 
   /** @throws VerbsError when the address is taken, or no port is free. */
-  bind(address: PortalAddress, backlog: number, owner: MemoryConnectionId): Listener {
+  bind(address: PortalAddress, backlog: number, owner: MemoryConnectionId): MemoryListener {
     const { host } = address;
     const port = address.port === 0 ? this.#freePort(host) : address.port;
     const key = keyOf(host, port);
@@ -57,7 +57,7 @@ export class MemoryFabric {
         port,
       });
     }
-    const listener: Listener = {
+    const listener: MemoryListener = {
       address: { host, port },
       backlog: Math.max(1, Math.min(backlog, LISTEN_BACKLOG_MAX)),
       owner,
@@ -67,11 +67,11 @@ export class MemoryFabric {
     return listener;
   }
 
-  unbind(listener: Listener): void {
+  unbind(listener: MemoryListener): void {
     this.#listeners.delete(keyOf(listener.address.host, listener.address.port));
   }
 
-  find(address: PortalAddress): Listener | null {
+  find(address: PortalAddress): MemoryListener | null {
     for (const host of [address.host, ...WILDCARD_HOSTS]) {
       const listener = this.#listeners.get(keyOf(host, address.port));
       if (listener !== undefined) return listener;

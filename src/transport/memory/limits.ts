@@ -1,7 +1,7 @@
 /** Limits of the memory transport. */
 
 /** How long a caller waits for accept or reject. Nothing travels, so only a consumer that forgot is this slow. */
-export const CONNECT_TIMEOUT_MS = 15_000;
+export const MEMORY_CONNECT_TIMEOUT_MS = 15_000;
 
 /** Where ports for `port: 0` are looked for: the dynamic range of RFC 6335, as TCP would pick. */
 export const DYNAMIC_PORT_MIN = 49_152;

@@ -1,19 +1,19 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
-import { Admission } from '../../../src/gateway/workers/admission.js';
+import { ClientAdmission } from '../../../src/gateway/workers/admission.js';
 import { ADMISSION_MS } from '../../../src/gateway/workers/limits.js';
 import { HandleDouble } from '../../support/gateway/scripted-workers.js';
 
 let clock: ManualClock;
 let workers: number[];
 let events: string[];
-let admission: Admission;
+let admission: ClientAdmission;
 
 beforeEach(() => {
   clock = new ManualClock();
   workers = [1, 2];
   events = [];
-  admission = new Admission(clock, {
+  admission = new ClientAdmission(clock, {
     serving: () => workers,
     ask: (worker, round) => events.push(`ask ${worker} in ${round}`),
     admit: ({ conn }) => events.push(`admit ${conn}`),

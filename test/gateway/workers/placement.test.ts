@@ -1,11 +1,11 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Placement } from '../../../src/gateway/workers/placement.js';
+import { ClientPlacement } from '../../../src/gateway/workers/placement.js';
 
-let placement: Placement;
+let placement: ClientPlacement;
 let lastConn: number;
 
 beforeEach(() => {
-  placement = new Placement({ connectionsMax: 8, connectionsPerAddressMax: 3 });
+  placement = new ClientPlacement({ connectionsMax: 8, connectionsPerAddressMax: 3 });
   lastConn = 0;
 });
 
@@ -101,7 +101,7 @@ describe('how many clients there may be', () => {
   });
 
   it('leaves places for Unix sockets where there is one', () => {
-    placement = new Placement({ connectionsMax: 16, connectionsPerAddressMax: null });
+    placement = new ClientPlacement({ connectionsMax: 16, connectionsPerAddressMax: null });
     placement.keepForUnix();
     for (let count = 0; count < 14; count++) come('192.0.2.1');
     expect(placement.refusal('192.0.2.2')?.message).toMatch(/2 of them for Unix sockets/);

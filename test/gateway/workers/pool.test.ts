@@ -2,7 +2,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
 import { ConfigError } from '../../../src/common/errors.js';
 import {
-  HANDOVER_MS,
+  CLIENT_HANDOVER_MS,
   ORPHANS_HELD_MS,
   RESTART_DELAY_MAX_MS,
 } from '../../../src/gateway/workers/limits.js';
@@ -172,7 +172,7 @@ describe('clients', () => {
     await started();
     come(6);
     workers.of(2).take(2, 4, 6);
-    clock.advance(HANDOVER_MS);
+    clock.advance(CLIENT_HANDOVER_MS);
     workers.of(2).take(3, 5);
     expect(workers.of(2).clients).toEqual([2, 4, 6, 3, 5]);
     expect(closeCounts()).toEqual([0, 1, 1, 1, 1, 1]);

@@ -1,7 +1,7 @@
 import { ManualClock } from '../../../src/common/clock.js';
 import { Slab } from '../../../src/common/slab.js';
 import type { DatamoverLimits } from '../../../src/iscsi/datamover.js';
-import { Opcode } from '../../../src/iscsi/codes.js';
+import { PduOpcode } from '../../../src/iscsi/codes.js';
 import { ScsiCommandPdu, decodeScsiCommand } from '../../../src/iscsi/request-wire.js';
 import { DEFAULT_TIMEOUTS } from '../../../src/initiator/timeouts.js';
 import type { IscsiTimeouts } from '../../../src/initiator/timeouts.js';
@@ -183,7 +183,7 @@ export function watchLoss(bench: SessionBench): string[] {
 /** Answers the pings of the bench's session from now on. */
 export function answerPings(bench: SessionBench): void {
   bench.datamover.onSent = (pdu) => {
-    if (pdu.opcode === Opcode.nopOut) bench.nopIn({ initiatorTaskTag: pdu.tag });
+    if (pdu.opcode === PduOpcode.nopOut) bench.nopIn({ initiatorTaskTag: pdu.tag });
   };
 }
 

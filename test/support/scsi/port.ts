@@ -5,7 +5,7 @@ import { Asc, SenseKey, encodeFixedSense } from '../../../src/scsi/sense.js';
 import * as wire from '../../../src/scsi/wire.js';
 import { SeededRandom } from '../block/memory-device.js';
 
-const { Opcode, ServiceAction, ScsiStatus } = wire;
+const { OperationCode, ServiceAction, ScsiStatus } = wire;
 
 /** What the disk in the double is like. */
 export interface DoubleOptions {
@@ -174,30 +174,30 @@ export class ScsiPortDouble implements ScsiPort {
 
   #perform(command: ScsiCommand, cdb: wire.DecodedCdb): Ending | undefined {
     switch (cdb.opcode) {
-      case Opcode.testUnitReady:
-      case Opcode.preFetch16:
-      case Opcode.synchronizeCache16:
-      case Opcode.synchronizeCache10:
-        command.status = cdb.opcode === Opcode.preFetch16 ? ScsiStatus.conditionMet : 0;
+      case OperationCode.testUnitReady:
+      case OperationCode.preFetch16:
+      case OperationCode.synchronizeCache16:
+      case OperationCode.synchronizeCache10:
+        command.status = cdb.opcode === OperationCode.preFetch16 ? ScsiStatus.conditionMet : 0;
         return undefined;
-      case Opcode.inquiry:
+      case OperationCode.inquiry:
         return this.#inquiry(command, cdb);
-      case Opcode.modeSense6:
-      case Opcode.modeSense10:
+      case OperationCode.modeSense6:
+      case OperationCode.modeSense10:
         return this.#modeSense(command, cdb);
-      case Opcode.readCapacity10:
+      case OperationCode.readCapacity10:
         return this.#answer(command, cdb, (view) =>
           wire.encodeReadCapacity10(view, 0, this.sizeBlocks - 1, this.blockBytes),
         );
-      case Opcode.serviceActionIn16:
+      case OperationCode.serviceActionIn16:
         return cdb.serviceAction === ServiceAction.getLbaStatus
           ? this.#lbaStatus(command, cdb)
           : this.#readCapacity(command, cdb);
-      case Opcode.reportLuns:
+      case OperationCode.reportLuns:
         return this.#answer(command, cdb, (view) => this.#reportLuns(view));
-      case Opcode.maintenanceIn:
+      case OperationCode.maintenanceIn:
         return this.#supported(command, cdb);
-      case Opcode.unmap:
+      case OperationCode.unmap:
         return this.#unmap(command);
       default:
         return this.#transfer(command, cdb);
@@ -221,12 +221,12 @@ export class ScsiPortDouble implements ScsiPort {
     const disk = this.bytes.subarray(cdb.lba * blockBytes, (cdb.lba + cdb.blocks) * blockBytes);
     const { slab, slabOffset, dataLength } = command;
     const data = slab!.bytes.subarray(slabOffset, slabOffset + dataLength);
-    const isSame = cdb.opcode === Opcode.writeSame16;
-    const isCompare = cdb.opcode === Opcode.compareAndWrite;
+    const isSame = cdb.opcode === OperationCode.writeSame16;
+    const isCompare = cdb.opcode === OperationCode.compareAndWrite;
     if (dataLength !== (isSame ? 1 : isCompare ? 2 * cdb.blocks : cdb.blocks) * blockBytes) {
       return check(SenseKey.abortedCommand, Asc.dataPhaseError);
     }
-    if (cdb.opcode === Opcode.read16 || cdb.opcode === Opcode.read10) {
+    if (cdb.opcode === OperationCode.read16 || cdb.opcode === OperationCode.read10) {
       data.set(disk);
       return undefined;
     }
@@ -294,7 +294,7 @@ export class ScsiPortDouble implements ScsiPort {
 
   #modeSense(command: ScsiCommand, cdb: wire.DecodedCdb): Ending | undefined {
     const { writeProtected = false, dpofua = true, writeCache = true } = this.options;
-    const form = cdb.opcode === Opcode.modeSense6 ? 6 : 10;
+    const form = cdb.opcode === OperationCode.modeSense6 ? 6 : 10;
     const caching = writeCache === null ? null : { writeCache, readCache: true };
     return this.#answer(command, cdb, (view) =>
       wire.encodeModeParameters(view, 0, form, {
@@ -357,7 +357,7 @@ export class ScsiPortDouble implements ScsiPort {
     const encoded = encode(new DataView(bytes.buffer));
     const name = wire.commandNameAt(command.cdbView, 0);
     const length = this.truncateTo?.(name, cdb) ?? encoded;
-    const allocated = cdb.opcode === Opcode.readCapacity10 ? 8 : cdb.allocationLength;
+    const allocated = cdb.opcode === OperationCode.readCapacity10 ? 8 : cdb.allocationLength;
     const sent = Math.min(length, allocated, command.dataLength);
     command.slab!.bytes.set(bytes.subarray(0, sent), command.slabOffset);
     command.residual = command.dataLength - sent;

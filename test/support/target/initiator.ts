@@ -1,5 +1,5 @@
 import { Slab } from '../../../src/common/slab.js';
-import { LoginStage, Opcode } from '../../../src/iscsi/codes.js';
+import { LoginStage, PduOpcode } from '../../../src/iscsi/codes.js';
 import {
   LoginRequestPdu,
   LogoutRequestPdu,
@@ -319,7 +319,7 @@ export class TestInitiator {
 
   async receiveLogin(): Promise<{ pdu: LoginResponsePdu; keys: Map<string, string> }> {
     const received = await this.receive();
-    if (received.opcode !== Opcode.loginResponse) throw new Error(`opcode ${received.opcode}`);
+    if (received.opcode !== PduOpcode.loginResponse) throw new Error(`opcode ${received.opcode}`);
     const pdu = new LoginResponsePdu();
     decodeLoginResponse(received.view, 28, pdu);
     this.expStatSn = pdu.statSn + 1;
@@ -424,7 +424,7 @@ export class TestInitiator {
 
   async receiveResponse() {
     const received = await this.receive();
-    if (received.opcode !== Opcode.scsiResponse) {
+    if (received.opcode !== PduOpcode.scsiResponse) {
       throw new Error(`opcode 0x${received.opcode.toString(16)} instead of a SCSI Response`);
     }
     const response = new ScsiResponsePdu();
@@ -469,7 +469,7 @@ export class TestInitiator {
 
   async receiveTaskManagement(): Promise<number> {
     const received = await this.receive();
-    if (received.opcode !== Opcode.taskManagementResponse) {
+    if (received.opcode !== PduOpcode.taskManagementResponse) {
       throw new Error(`opcode 0x${received.opcode.toString(16)}`);
     }
     const pdu = new TaskManagementResponsePdu();
@@ -496,7 +496,7 @@ export class TestInitiator {
 
   async receiveText(): Promise<{ pdu: TextResponsePdu; data: Uint8Array }> {
     const received = await this.receive();
-    if (received.opcode !== Opcode.textResponse) {
+    if (received.opcode !== PduOpcode.textResponse) {
       throw new Error(`opcode 0x${received.opcode.toString(16)}`);
     }
     const pdu = new TextResponsePdu();

@@ -1,7 +1,7 @@
 import { encodeText, decodeText } from '../../../src/iscsi/text.js';
 import { LoginRequestPdu, encodeLoginRequest } from '../../../src/iscsi/request-wire.js';
 import { LoginResponder } from '../../../src/target/session/login.js';
-import type { LoginOutcome } from '../../../src/target/session/login.js';
+import type { TargetLoginOutcome } from '../../../src/target/session/login.js';
 import type { LoginPolicy } from '../../../src/target/session/login-policy.js';
 
 export const LAB = 'iqn.2026-11.io.example:lab';
@@ -22,7 +22,7 @@ export function countingBytes(length: number): Uint8Array {
 }
 
 export interface Answer {
-  readonly outcome: LoginOutcome;
+  readonly outcome: TargetLoginOutcome;
   readonly keys: Map<string, string>;
   readonly status: number;
 }

@@ -9,7 +9,7 @@ import {
   DISCOVERY_SESSIONS_PER_HOST_MAX,
   LOGINS_PENDING_MAX,
   LOGINS_PENDING_PER_HOST_MAX,
-  LOGIN_TIMEOUT_MS,
+  TARGET_LOGIN_TIMEOUT_MS,
   REINSTATE_TIMEOUT_MS,
   SESSIONS_MAX,
   SESSIONS_PER_HOST_MAX,
@@ -95,7 +95,7 @@ describe('a login over the wire', () => {
       { currentStage: 1 },
       { InitiatorName: 'iqn.a', SessionType: 'Discovery' },
     );
-    bed.clock.advance(LOGIN_TIMEOUT_MS - 1);
+    bed.clock.advance(TARGET_LOGIN_TIMEOUT_MS - 1);
     await initiator.loginStep({ currentStage: 1 }, {});
     bed.clock.advance(1);
     await initiator.disconnected;
@@ -137,7 +137,7 @@ describe('places', () => {
     await silent[0]!.disconnected;
     await isAlive(initiator);
     await isAlive(late);
-    bed.clock.advance(LOGIN_TIMEOUT_MS);
+    bed.clock.advance(TARGET_LOGIN_TIMEOUT_MS);
     await until(() => bed!.portal.connectionCount === 2);
   });
 

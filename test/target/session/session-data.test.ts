@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { Asc, SenseKey } from '../../../src/scsi/sense.js';
 import { ScsiStatus } from '../../../src/scsi/wire.js';
 import { SESSION_BUFFER_BYTES_MAX } from '../../../src/target/session/limits.js';
-import { TRANSFER_BYTES_MAX } from '../../../src/target/unit/limits.js';
+import { UNIT_TRANSFER_BYTES_MAX } from '../../../src/target/unit/limits.js';
 import {
   BLOCK,
   inquiry,
@@ -43,8 +43,8 @@ describe('data', () => {
     [65_536, 8192],
     [1 << 20, 0],
     [(1 << 20) + 512, 0],
-    [TRANSFER_BYTES_MAX, 0],
-    [TRANSFER_BYTES_MAX, 8192],
+    [UNIT_TRANSFER_BYTES_MAX, 0],
+    [UNIT_TRANSFER_BYTES_MAX, 8192],
   ])('of a write of %i bytes, %i of them immediate, arrives', async (length, immediateBytes) => {
     bed = await TargetBed.start();
     const initiator = await bed.initiator();
@@ -161,7 +161,7 @@ describe('buffers', () => {
     bed = await TargetBed.start({
       bufferClasses: [
         { slotBytes: 4096, slotsMax: 2, slotsPerSlab: 2 },
-        { slotBytes: TRANSFER_BYTES_MAX, slotsMax: 1, slotsPerSlab: 1 },
+        { slotBytes: UNIT_TRANSFER_BYTES_MAX, slotsMax: 1, slotsPerSlab: 1 },
       ],
     });
     const one = await bed.initiator(1);
@@ -195,14 +195,14 @@ describe('buffers', () => {
     const modest = await bed.initiator(2);
     store.isHolding = true;
     for (let index = 0; index < 8; index++) {
-      greedy.sendCommand({ cdb: read16(0, 8192), read: TRANSFER_BYTES_MAX });
+      greedy.sendCommand({ cdb: read16(0, 8192), read: UNIT_TRANSFER_BYTES_MAX });
     }
     greedy.nopOut();
     await greedy.receive();
-    expect(store.held).toHaveLength(SESSION_BUFFER_BYTES_MAX / TRANSFER_BYTES_MAX);
+    expect(store.held).toHaveLength(SESSION_BUFFER_BYTES_MAX / UNIT_TRANSFER_BYTES_MAX);
     const held = store.held.splice(0);
     store.isHolding = false;
-    const { response } = await read(modest, 0, TRANSFER_BYTES_MAX);
+    const { response } = await read(modest, 0, UNIT_TRANSFER_BYTES_MAX);
     expect(response.status).toBe(0);
     for (const request of held) store.submit(request);
     for (let index = 0; index < 8; index++) {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import { LogoutStatus, Opcode, RejectReason } from '../../../src/iscsi/codes.js';
+import { LogoutStatus, PduOpcode, RejectReason } from '../../../src/iscsi/codes.js';
 import { DataOutPdu, SnackRequestPdu } from '../../../src/iscsi/request-wire.js';
 import { encodeDataOut, encodeSnackRequest } from '../../../src/iscsi/request-wire.js';
 import {
@@ -28,7 +28,7 @@ afterEach(() => bed.close());
 
 async function receiveReject(): Promise<RejectPdu> {
   const received = await initiator.receive();
-  expect(received.opcode).toBe(Opcode.reject);
+  expect(received.opcode).toBe(PduOpcode.reject);
   expect(received.data).toHaveLength(48);
   const pdu = new RejectPdu();
   decodeReject(received.view, 28, pdu);
@@ -100,7 +100,7 @@ describe('a session', () => {
       }
       initiator.sendCommand({ cdb: testUnitReady(), cmdSn: burst });
       initiator.nopOut();
-      expect((await initiator.receive()).opcode).toBe(Opcode.nopIn);
+      expect((await initiator.receive()).opcode).toBe(PduOpcode.nopIn);
     }
     bed.faults.release();
     for (let count = 0; count < COMMAND_WINDOW; count++) await initiator.receiveResponse();
@@ -130,7 +130,7 @@ describe('a session', () => {
 
   it('takes pings that are not immediate, and pings that want no answer', async () => {
     initiator.nopOut(undefined, { immediate: false });
-    expect((await initiator.receive()).opcode).toBe(Opcode.nopIn);
+    expect((await initiator.receive()).opcode).toBe(PduOpcode.nopIn);
     for (let count = 0; count < 500; count++) {
       initiator.nopOut(undefined, { initiatorTaskTag: RESERVED_TAG });
       if (count % 50 === 0) await isAlive();
@@ -157,7 +157,7 @@ describe('a session rejects', () => {
   });
 
   it('PDUs of the target, and requests for what was lost', async () => {
-    initiator.sendPdu((view, offset) => startBhs(view, offset, Opcode.nopIn, 0x80, 0));
+    initiator.sendPdu((view, offset) => startBhs(view, offset, PduOpcode.nopIn, 0x80, 0));
     expect((await receiveReject()).reason).toBe(RejectReason.commandNotSupported);
     const snack = new SnackRequestPdu();
     initiator.sendPdu((view, offset) => encodeSnackRequest(view, offset, snack));
@@ -261,7 +261,7 @@ describe('a session ends at once for', () => {
       'additional headers',
       () =>
         initiator.sendPdu((view, offset) => {
-          startBhs(view, offset, Opcode.nopOut, 0x80, 0);
+          startBhs(view, offset, PduOpcode.nopOut, 0x80, 0);
           view.setUint8(offset + 4, 1);
         }),
     ],
@@ -269,7 +269,7 @@ describe('a session ends at once for', () => {
       'a data segment that is not there',
       () =>
         initiator.sendPdu(
-          (view, offset) => startBhs(view, offset, Opcode.nopOut, 0x80, 1),
+          (view, offset) => startBhs(view, offset, PduOpcode.nopOut, 0x80, 1),
           undefined,
         ),
     ],
@@ -303,7 +303,7 @@ describe('a session ends at once for', () => {
 describe('a logout', () => {
   async function receiveLogout(): Promise<LogoutResponsePdu> {
     const received = await initiator.receive();
-    expect(received.opcode).toBe(Opcode.logoutResponse);
+    expect(received.opcode).toBe(PduOpcode.logoutResponse);
     const pdu = new LogoutResponsePdu();
     decodeLogoutResponse(received.view, 28, pdu);
     return pdu;

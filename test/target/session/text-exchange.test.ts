@@ -4,8 +4,8 @@ import { IscsiProtocolError } from '../../../src/iscsi/errors.js';
 import { DISCOVERY_TEXT_BYTES_MAX } from '../../../src/iscsi/limits.js';
 import { decodeText } from '../../../src/iscsi/text.js';
 import { RESERVED_TAG } from '../../../src/iscsi/wire.js';
-import { SEND_DATA_BYTES_MAX } from '../../../src/target/session/limits.js';
-import { TextExchange } from '../../../src/target/session/text-exchange.js';
+import { TARGET_SEND_DATA_BYTES_MAX } from '../../../src/target/session/limits.js';
+import { TargetTextExchange } from '../../../src/target/session/text-exchange.js';
 
 const listing = {
   targetName: 'iqn.2026-11.io.example:lab',
@@ -15,13 +15,13 @@ const listing = {
 
 const first = { final: true, continues: false, targetTransferTag: RESERVED_TAG };
 
-function send(exchange: TextExchange, request: typeof first, text = ''): void {
+function send(exchange: TargetTextExchange, request: typeof first, text = ''): void {
   const bytes = new TextEncoder().encode(text);
   exchange.receive(request, new DataView(bytes.buffer), 0, bytes.length);
 }
 
 /** Fetches the rest of an answer as an initiator does. */
-function answer(exchange: TextExchange) {
+function answer(exchange: TargetTextExchange) {
   const pieces = [Buffer.from(exchange.piece)];
   while (!exchange.isFinal) {
     expect(exchange.continues).toBe(true);
@@ -35,11 +35,11 @@ function answer(exchange: TextExchange) {
 
 describe('SendTargets', () => {
   it('tells the target and all its addresses, in pieces that Linux has room for', () => {
-    const exchange = new TextExchange(listing, true);
+    const exchange = new TargetTextExchange(listing, true);
     send(exchange, first, 'SendTargets=All\0');
     const { pieces, pairs } = answer(exchange);
     expect(pieces.length).toBeGreaterThan(3);
-    expect(Math.max(...pieces.map(({ length }) => length))).toBe(SEND_DATA_BYTES_MAX);
+    expect(Math.max(...pieces.map(({ length }) => length))).toBe(TARGET_SEND_DATA_BYTES_MAX);
     expect(pairs[0]).toEqual({ key: 'TargetName', value: listing.targetName });
     expect(pairs.slice(1).map(({ value }) => value)).toEqual(
       listing.addresses.map(({ host }) => `${host}:3260,1`),
@@ -51,7 +51,7 @@ describe('SendTargets', () => {
       host: `2001:db8:1111:2222:3333:4444:5555:${index.toString(16)}`,
       port: 3260,
     }));
-    const exchange = new TextExchange({ ...listing, addresses }, true);
+    const exchange = new TargetTextExchange({ ...listing, addresses }, true);
     send(exchange, first, 'SendTargets=All\0');
     let bytes = exchange.piece.length;
     while (!exchange.isFinal) {
@@ -64,7 +64,7 @@ describe('SendTargets', () => {
 
   it('does not tell its own names of links', () => {
     const addresses = [{ host: 'fe80::1%eth0', port: 3260 }];
-    const exchange = new TextExchange({ ...listing, addresses }, true);
+    const exchange = new TargetTextExchange({ ...listing, addresses }, true);
     send(exchange, first, 'SendTargets=All\0');
     expect(answer(exchange).pairs[1]).toEqual({
       key: 'TargetAddress',
@@ -74,7 +74,7 @@ describe('SendTargets', () => {
 
   it('knows its own name, and no other', () => {
     const ask = (value: string, isDiscovery: boolean) => {
-      const exchange = new TextExchange({ ...listing, addresses: [] }, isDiscovery);
+      const exchange = new TargetTextExchange({ ...listing, addresses: [] }, isDiscovery);
       send(exchange, first, `SendTargets=${value}\0`);
       return answer(exchange).pairs;
     };
@@ -91,7 +91,7 @@ describe('SendTargets', () => {
 
 describe('a text exchange', () => {
   it('does not understand other keys', () => {
-    const exchange = new TextExchange(listing, false);
+    const exchange = new TargetTextExchange(listing, false);
     send(exchange, first, 'X-a=1\0MaxBurstLength=5\0');
     expect(answer(exchange).pairs).toEqual([
       { key: 'X-a', value: 'NotUnderstood' },
@@ -100,7 +100,7 @@ describe('a text exchange', () => {
   });
 
   it('takes a request in several PDUs', () => {
-    const exchange = new TextExchange({ ...listing, addresses: [] }, true);
+    const exchange = new TargetTextExchange({ ...listing, addresses: [] }, true);
     send(exchange, { ...first, final: false, continues: true }, 'SendTar');
     expect(exchange).toMatchObject({ isFinal: false, continues: false });
     expect(exchange.piece).toHaveLength(0);
@@ -110,7 +110,7 @@ describe('a text exchange', () => {
   });
 
   it('does not end before the initiator does', () => {
-    const exchange = new TextExchange({ ...listing, addresses: [] }, true);
+    const exchange = new TargetTextExchange({ ...listing, addresses: [] }, true);
     send(exchange, { ...first, final: false }, 'SendTargets=All\0');
     expect(exchange).toMatchObject({ isFinal: false, continues: false });
     expect(exchange.piece.length).toBeGreaterThan(0);
@@ -120,7 +120,7 @@ describe('a text exchange', () => {
   });
 
   it('starts anew without a transfer tag, and refuses one that is not its own', () => {
-    const exchange = new TextExchange(listing, true);
+    const exchange = new TargetTextExchange(listing, true);
     send(exchange, first, 'SendTargets=All\0');
     const { targetTransferTag } = exchange;
     send(exchange, first, 'X-a=1\0');
@@ -140,7 +140,7 @@ describe('a text exchange', () => {
     });
     fc.assert(
       fc.property(fc.array(step), (steps) => {
-        const exchange = new TextExchange(listing, true);
+        const exchange = new TargetTextExchange(listing, true);
         for (const { final, continues, isOwnTag, bytes } of steps) {
           const targetTransferTag = isOwnTag ? exchange.targetTransferTag : RESERVED_TAG;
           const request = { final, continues, targetTransferTag };
@@ -150,7 +150,7 @@ describe('a text exchange', () => {
           } catch (error) {
             expect(error).toBeInstanceOf(IscsiProtocolError);
           }
-          expect(exchange.piece.length).toBeLessThanOrEqual(SEND_DATA_BYTES_MAX);
+          expect(exchange.piece.length).toBeLessThanOrEqual(TARGET_SEND_DATA_BYTES_MAX);
         }
       }),
     );

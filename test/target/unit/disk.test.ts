@@ -17,7 +17,7 @@ import {
 } from '../../../src/scsi/wire.js';
 import {
   COMPARE_AND_WRITE_BLOCKS_MAX,
-  TRANSFER_BYTES_MAX,
+  UNIT_TRANSFER_BYTES_MAX,
 } from '../../../src/target/unit/limits.js';
 import { LogicalUnits } from '../../../src/target/unit/logical-units.js';
 import { MemoryStore } from '../../../src/store/memory-store.js';
@@ -128,7 +128,7 @@ describe('a disk, about itself,', () => {
   it('tells its limits and that it is thin', async () => {
     const limits = ok(await execute(units, [0x12, 1, 0xb0, 0, 255, 0])).data;
     expect(decodeBlockLimits(view(limits), 0, limits.length)).toMatchObject({
-      transferBlocksMax: TRANSFER_BYTES_MAX / BLOCK,
+      transferBlocksMax: UNIT_TRANSFER_BYTES_MAX / BLOCK,
       compareAndWriteBlocksMax: COMPARE_AND_WRITE_BLOCKS_MAX,
       unmapGranularityBlocks: 8,
       writeSameNonZero: true,
@@ -427,7 +427,7 @@ describe('a disk, reading and writing,', () => {
   it('refuses transfers above its limit, protection and NACA', async () => {
     const large = new LogicalUnits(NAME, [new MemoryStore({ sizeBytes: 64 << 20 })]);
     const { invalidFieldInCdb } = Asc;
-    const blocks = TRANSFER_BYTES_MAX / BLOCK;
+    const blocks = UNIT_TRANSFER_BYTES_MAX / BLOCK;
     refused(await execute(large, cdb16(0x88, 0, 0, blocks + 1)), invalidFieldInCdb);
     ok(await execute(large, cdb16(0x88, 0, 0, blocks)));
     refused(await execute(units, cdb16(0x88, 0x20, 0, 1)), invalidFieldInCdb);

@@ -4,7 +4,7 @@ import { Asc } from '../../../src/scsi/sense.js';
 import { NO_KEY, PersistentReserveOut, ReservationType } from '../../../src/scsi/wire.js';
 import type { InitiatorPort } from '../../../src/scsi/wire.js';
 import { REGISTRATIONS_MAX } from '../../../src/store/limits.js';
-import { Access, Attention } from '../../../src/target/unit/nexus.js';
+import { NexusAccess, Attention } from '../../../src/target/unit/nexus.js';
 import { portKeyOf } from '../../../src/store/reservation-keeper.js';
 import {
   accessOf,
@@ -441,7 +441,7 @@ describe('what a reservation leaves', () => {
     const bench = benchOf('a', 'b');
     const access = () =>
       ['a', 'b', 'c'].map((name) => accessOf(bench.state, portKeyOf(portOf(name))));
-    const { everything, reading, status } = Access;
+    const { everything, reading, status } = NexusAccess;
     expect(access()).toEqual([everything, everything, everything]);
     bench.do('a', reserve, { type });
     const isWriteExclusive = [

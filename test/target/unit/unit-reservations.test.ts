@@ -3,7 +3,7 @@ import { Asc, SenseKey } from '../../../src/scsi/sense.js';
 import {
   COMMAND_FORMATS,
   NO_KEY,
-  Opcode,
+  OperationCode,
   PersistentReserveIn,
   PersistentReserveOut,
   ReservationType,
@@ -180,7 +180,7 @@ const TABLE: Readonly<Record<string, readonly [boolean, boolean]>> = {
 const COMMANDS = COMMAND_FORMATS.filter(({ name }) => !/RESERVE|RELEASE/.test(name)).map(
   ({ name, opcode, serviceAction }): readonly [string, readonly number[]] => [
     name,
-    opcode === Opcode.startStopUnit
+    opcode === OperationCode.startStopUnit
       ? [opcode, 0, 0, 0, 1, 0]
       : [opcode, Math.max(0, serviceAction)],
   ],

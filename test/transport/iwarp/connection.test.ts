@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { ManualClock } from '../../../src/common/clock.js';
-import { CLOSE_TIMEOUT_MS } from '../../../src/transport/iwarp/limits.js';
+import { STREAM_CLOSE_TIMEOUT_MS } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import type { IwarpOptions } from '../../../src/transport/iwarp/transport.js';
 import type { ConnectionId } from '../../../src/transport/verbs.js';
@@ -107,8 +107,8 @@ describe('an established iWARP connection', () => {
     endpoint.post(work);
     endpoint.id.disconnect();
     // The stream gives up first, then what it left in the socket does.
-    clock.advance(CLOSE_TIMEOUT_MS);
-    clock.advance(CLOSE_TIMEOUT_MS);
+    clock.advance(STREAM_CLOSE_TIMEOUT_MS);
+    clock.advance(STREAM_CLOSE_TIMEOUT_MS);
     expect((await endpoint.events.next('disconnected')).reason).toBeNull();
     expect((await work.completion).status).toBe('flushed');
   });

@@ -1,6 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { Access } from '../../../src/transport/verbs.js';
-import { CLOSE_TIMEOUT_MS, TRANSMIT_BYTES_MAX } from '../../../src/transport/iwarp/limits.js';
+import {
+  STREAM_CLOSE_TIMEOUT_MS,
+  TRANSMIT_BYTES_MAX,
+} from '../../../src/transport/iwarp/limits.js';
 import { readRequest, tagged, untagged } from '../../support/iwarp/frames.js';
 import type { ReadFrame } from '../../support/iwarp/frames.js';
 import { StreamHarness, addressOf } from '../../support/iwarp/stream.js';
@@ -421,7 +424,7 @@ describe('an iWARP stream, sending', () => {
       harness.stream.close();
       await harness.settle();
       expect(harness.over).toEqual([]);
-      harness.clock.advance(CLOSE_TIMEOUT_MS);
+      harness.clock.advance(STREAM_CLOSE_TIMEOUT_MS);
       expect(harness.over).toEqual([null]);
       expect((await read.completion).status).toBe('flushed');
       expect(harness.clock.armedCount).toBe(0);
