@@ -1,4 +1,5 @@
-import { assert } from '../common/assert.js';
+import { StateMachine } from '../common/state-machine.js';
+import type { Edges } from '../common/state-machine.js';
 import type { Clock, Timer } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
 import type { ScsiLog } from './control.js';
@@ -20,7 +21,7 @@ import { LOOKS_IN_A_ROW_MAX, LOOK_PERIOD_MS, LOOK_SPACING_MS, REGAIN_PERIOD_MS }
  */
 export type UnitTrust = 'trusted' | 'checking' | 'doubtful' | 'foreign' | 'lost';
 
-const EDGES: Readonly<Record<UnitTrust, readonly UnitTrust[]>> = {
+const EDGES: Edges<UnitTrust> = {
   trusted: ['checking', 'doubtful', 'foreign', 'lost'],
   checking: ['trusted', 'doubtful', 'foreign', 'lost'],
   doubtful: ['checking', 'lost'],
@@ -50,7 +51,7 @@ export interface UnitWatchHost {
 export class UnitWatch {
   readonly identity: UnitIdentity;
   readonly #host: UnitWatchHost;
-  #trust: UnitTrust = 'trusted';
+  readonly #machine = new StateMachine('the trust in a unit', EDGES, 'trusted');
   /** Why the unit cannot be used; for people. */
   #reason = '';
   #looking: Promise<void> | null = null;
@@ -68,12 +69,12 @@ export class UnitWatch {
   }
 
   get trust(): UnitTrust {
-    return this.#trust;
+    return this.#machine.state;
   }
 
   /** Another disk may be there now: nothing is to be sent, nor believed, until that is known. */
   attend(): void {
-    if (this.#trust === 'trusted') this.#enter('checking');
+    if (this.#machine.state === 'trusted') this.#enter('checking');
     this.#looksAgain = true;
     void this.#look();
   }
@@ -84,7 +85,7 @@ export class UnitWatch {
       this.attend();
       return;
     }
-    if (this.#trust !== 'trusted') return;
+    if (this.#machine.state !== 'trusted') return;
     this.#reason = reason;
     this.#enter('doubtful');
     this.#arm(LOOK_SPACING_MS);
@@ -92,7 +93,7 @@ export class UnitWatch {
 
   /** Requests wait for a doubtful unit: looks at once, or when the last look is long enough ago. */
   demand(): void {
-    if (this.#trust === 'doubtful' && this.#looking === null) this.#arm(this.#spacingMs);
+    if (this.#machine.state === 'doubtful' && this.#looking === null) this.#arm(this.#spacingMs);
   }
 
   /** Something about the unit has changed, but not which one it is. */
@@ -105,17 +106,17 @@ export class UnitWatch {
    * Looks unless the last look is recent. @throws ScsiError when the unit cannot be used
    */
   async refresh(): Promise<void> {
-    if (this.#trust !== 'lost' && (this.#looking !== null || this.#spacingMs === 0)) {
+    if (this.#machine.state !== 'lost' && (this.#looking !== null || this.#spacingMs === 0)) {
       await this.#look();
     }
-    if (this.#trust === 'trusted') return;
+    if (this.#machine.state === 'trusted') return;
     const { name } = this.#host;
     throw new ScsiError('scsi-unit-unusable', `${name}: ${this.#reason}`, { lun: name });
   }
 
   /** The path is gone. */
   lose(reason: string): void {
-    if (this.#trust === 'lost') return;
+    if (this.#machine.state === 'lost') return;
     this.#reason = reason;
     this.#timer?.cancel();
     this.#enter('lost');
@@ -135,7 +136,7 @@ export class UnitWatch {
 
   #arm(delayMs: number): void {
     this.#timer?.cancel();
-    if (this.#isClosed || this.#trust === 'lost') return;
+    if (this.#isClosed || this.#machine.state === 'lost') return;
     this.#timer = this.#host.clock.after(delayMs, () => void this.#look());
   }
 
@@ -144,19 +145,19 @@ export class UnitWatch {
       this.#looking = null;
       this.#lookedAtMs = this.#host.clock.nowMs();
       // An attention that came when this look was as good as over.
-      if (this.#looksAgain && this.#trust !== 'lost') void this.#look();
-      else this.#arm(this.#trust === 'trusted' ? LOOK_PERIOD_MS : REGAIN_PERIOD_MS);
+      if (this.#looksAgain && this.#machine.state !== 'lost') void this.#look();
+      else this.#arm(this.#machine.state === 'trusted' ? LOOK_PERIOD_MS : REGAIN_PERIOD_MS);
     });
     return this.#looking;
   }
 
   /** An attention that comes while it looks makes it look once more. Never rejects. */
   async #lookUntilSettled(): Promise<void> {
-    if (this.#trust === 'doubtful') this.#enter('checking');
+    if (this.#machine.state === 'doubtful') this.#enter('checking');
     for (let count = 1; ; count++) {
       this.#looksAgain = false;
       const found = await this.#inspect();
-      if (this.#trust === 'lost') return;
+      if (this.#machine.state === 'lost') return;
       if (!this.#looksAgain) {
         this.#judge(found);
         return;
@@ -186,9 +187,9 @@ export class UnitWatch {
   }
 
   #isSame(): void {
-    if (this.#trust === 'trusted') return;
+    if (this.#machine.state === 'trusted') return;
     const { name, log } = this.#host;
-    if (this.#trust === 'foreign') log.warn({ lun: name }, 'the right disk is back');
+    if (this.#machine.state === 'foreign') log.warn({ lun: name }, 'the right disk is back');
     this.#enter('trusted');
   }
 
@@ -202,14 +203,14 @@ export class UnitWatch {
   /** Says so once for each reason, however often it looks. */
   #becomeForeign(reason: string): void {
     const { name, log } = this.#host;
-    if (this.#trust === 'foreign' && reason === this.#reason) return;
+    if (this.#machine.state === 'foreign' && reason === this.#reason) return;
     this.#reason = reason;
     const facts = { lun: name, reason };
     log.error(
       facts,
       'the disk is not the one that was exported; every request fails until it is back',
     );
-    if (this.#trust !== 'foreign') this.#enter('foreign');
+    if (this.#machine.state !== 'foreign') this.#enter('foreign');
   }
 
   /** A look that found nothing out. Whoever was trusted before it is trusted still, if only the answer took too long. */
@@ -218,14 +219,13 @@ export class UnitWatch {
     const isSilence = error instanceof ScsiError && SILENCE.includes(error.code);
     log.warn({ lun: name, reason: error.message }, 'the disk could not be looked at');
     this.#reason = error.message;
-    if (this.#trust === 'checking' || (this.#trust === 'trusted' && !isSilence)) {
+    if (this.#machine.state === 'checking' || (this.#machine.state === 'trusted' && !isSilence)) {
       this.#enter('doubtful');
     }
   }
 
   #enter(next: UnitTrust): void {
-    assert(EDGES[this.#trust].includes(next), `unit trust from ${this.#trust} to ${next}`);
-    this.#trust = next;
+    this.#machine.enter(next);
     this.#host.trustChanged(next);
   }
 }

@@ -1,3 +1,5 @@
+import { StateMachine } from '../common/state-machine.js';
+import type { Edges } from '../common/state-machine.js';
 import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
 import { IserNbdError } from '../common/errors.js';
@@ -63,6 +65,16 @@ export interface IscsiConnectionOptions {
   readonly log: Logger;
 }
 
+type ConnectionState = 'up' | 'draining' | 'logging out' | 'terminating' | 'ended';
+
+const EDGES: Edges<ConnectionState> = {
+  up: ['draining', 'terminating', 'ended'],
+  draining: ['logging out', 'terminating', 'ended'],
+  'logging out': ['terminating', 'ended'],
+  terminating: ['ended'],
+  ended: [],
+};
+
 /**
  * A connection in full feature phase:
  *
@@ -88,7 +100,7 @@ export class IscsiConnection implements DatamoverHandler {
   /** Shrinks by the receives that aborted commands have cost the target. */
   #commandsMax: number;
   #commands = 0;
-  #state: 'up' | 'draining' | 'logging out' | 'terminating' | 'ended' = 'up';
+  readonly #machine = new StateMachine('an iSCSI connection', EDGES, 'up');
   #error: IserNbdError | null = null;
   #drainDeadlineTick = 0;
   /** Data of the read and of the write commands outstanding. */
@@ -141,11 +153,11 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   get isUp(): boolean {
-    return this.#state === 'up';
+    return this.#machine.state === 'up';
   }
 
   get canSend(): boolean {
-    return this.#state === 'up' && this.#commands < this.#commandsMax && this.window.isOpen;
+    return this.#machine.state === 'up' && this.#commands < this.#commandsMax && this.window.isOpen;
   }
 
   /** This command may be sent now: there is room for it, and for its data. One with more data than that goes alone. */
@@ -178,8 +190,8 @@ export class IscsiConnection implements DatamoverHandler {
 
   /** Stops sending commands, gives those outstanding up to `withinMs`, then logs out. `reason`: why, for the owner. */
   drain(reason: IserNbdError | null, withinMs: number): void {
-    if (this.#state !== 'up') return;
-    this.#state = 'draining';
+    if (this.#machine.state !== 'up') return;
+    this.#machine.enter('draining');
     this.#error = reason;
     this.#drainDeadlineTick = this.#nowTick + ticksFor(withinMs);
     if (this.#commands === 0) this.#logout();
@@ -187,14 +199,14 @@ export class IscsiConnection implements DatamoverHandler {
 
   /** Ends the connection because of `error`; commands end when the datamover has let go of their buffers. */
   fail(error: IserNbdError): void {
-    if (this.#state === 'terminating' || this.#state === 'ended') return;
+    if (this.#machine.state === 'terminating' || this.#machine.state === 'ended') return;
     this.#log.warn({ err: error, code: error.code }, 'connection failed');
     this.#error = error;
     this.#terminate();
   }
 
   controlNotify(view: DataView, bhsOffset: number, dataOffset: number, dataLength: number): void {
-    if (this.#state === 'terminating' || this.#state === 'ended') return;
+    if (this.#machine.state === 'terminating' || this.#machine.state === 'ended') return;
     this.#liveness.heard();
     try {
       this.#dispatch(view, bhsOffset, dataOffset, dataLength);
@@ -209,8 +221,9 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   terminateNotify(error: Error | null): void {
-    if (this.#state === 'ended') return;
-    const isExpected = this.#state === 'terminating' || this.#state === 'logging out';
+    if (this.#machine.state === 'ended') return;
+    const isExpected =
+      this.#machine.state === 'terminating' || this.#machine.state === 'logging out';
     if (!isExpected) {
       const reason = error === null ? 'the target closed the connection' : error.message;
       this.#error = new IscsiSessionError('iscsi-connection-lost', reason, {}, error ?? undefined);
@@ -325,8 +338,8 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   #commandEnded(): void {
-    if (this.#state === 'up') this.#options.owner.capacityFreed();
-    else if (this.#state === 'draining' && this.#commands === 0) this.#logout();
+    if (this.#machine.state === 'up') this.#options.owner.capacityFreed();
+    else if (this.#machine.state === 'draining' && this.#commands === 0) this.#logout();
   }
 
   #onTargetPing(view: DataView, bhs: number): void {
@@ -341,7 +354,7 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   #logout(): void {
-    this.#state = 'logging out';
+    this.#machine.enter('logging out');
     this.#drainDeadlineTick = this.#nowTick + ticksFor(this.#options.timeouts.logoutMs);
     this.control.logout({ onAnswer: () => this.#loggedOut() });
   }
@@ -359,8 +372,9 @@ export class IscsiConnection implements DatamoverHandler {
   #tick(): void {
     this.#nowTick++;
     this.#armTick();
-    if (this.#state === 'draining' && this.#nowTick >= this.#drainDeadlineTick) this.#logout();
-    if (this.#state === 'logging out') {
+    if (this.#machine.state === 'draining' && this.#nowTick >= this.#drainDeadlineTick)
+      this.#logout();
+    if (this.#machine.state === 'logging out') {
       if (this.#nowTick < this.#drainDeadlineTick) return;
       this.#log.warn('the target did not answer the logout');
       this.#terminate();
@@ -383,7 +397,7 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   #terminate(): void {
-    this.#state = 'terminating';
+    this.#machine.enter('terminating');
     this.control.close();
     this.#timer?.cancel();
     this.#timer = this.#options.clock.after(this.#options.timeouts.closeMs, () => {
@@ -396,7 +410,7 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   #end(): void {
-    this.#state = 'ended';
+    this.#machine.enter('ended');
     this.#timer?.cancel();
     this.control.close();
     this.taskManager.close();

@@ -1,3 +1,5 @@
+import type { Edges } from '../common/state-machine.js';
+import { StateMachine } from '../common/state-machine.js';
 import { ChapError, ChapInitiator } from '../iscsi/chap.js';
 import type { ChapCredentials, RandomBytes } from '../iscsi/chap.js';
 import { IscsiLoginError, IscsiProtocolError } from '../iscsi/errors.js';
@@ -28,6 +30,13 @@ export function isSecurityKey(key: string): boolean {
   return SECURITY_KEYS.has(key);
 }
 
+const EDGES: Edges<'method' | 'challenge' | 'proof' | 'done'> = {
+  method: ['challenge', 'done'],
+  challenge: ['proof'],
+  proof: ['done'],
+  done: [],
+};
+
 /**
  * The initiator's security stage (RFC 7143 section 12):
  *
@@ -35,7 +44,7 @@ export function isSecurityKey(key: string): boolean {
  *        └────CHAP──▶ challenge ──CHAP_C──▶ proof ───▶ done
  */
 export class InitiatorAuthentication {
-  #state: 'method' | 'challenge' | 'proof' | 'done' = 'method';
+  readonly #machine = new StateMachine('an authentication', EDGES, 'method');
   readonly #chap: ChapInitiator | null;
   readonly #methods: readonly AuthMethod[];
   #chosen: AuthMethod = 'None';
@@ -53,12 +62,12 @@ export class InitiatorAuthentication {
 
   /** What the target was offered and has not answered yet; null when nothing is open. */
   get openOffer(): string | null {
-    return this.#state === 'challenge' && this.#chap !== null ? this.#chap.offer : null;
+    return this.#machine.state === 'challenge' && this.#chap !== null ? this.#chap.offer : null;
   }
 
   /** True when nothing is missing that we or the target demanded. */
   get isDone(): boolean {
-    return this.#state === 'done';
+    return this.#machine.state === 'done';
   }
 
   start(): AuthenticationStep {
@@ -79,19 +88,19 @@ export class InitiatorAuthentication {
   }
 
   #advance(keys: ReadonlyMap<string, string>, transits: boolean): AuthenticationStep {
-    switch (this.#state) {
+    switch (this.#machine.state) {
       case 'method':
         return this.#takeMethod(keys, transits);
       case 'challenge': {
         refuseTransit(transits);
         const pairs = this.#exchange().respond(keys);
-        this.#state = 'proof';
+        this.#machine.enter('proof');
         return { pairs, isDone: true };
       }
       case 'proof':
         if (this.#exchange().wantsProof) this.#exchange().checkProof(keys);
         else refuseKeys(keys);
-        this.#state = 'done';
+        this.#machine.enter('done');
         return NOTHING_MORE;
       case 'done':
         refuseKeys(keys);
@@ -116,11 +125,11 @@ export class InitiatorAuthentication {
     }
     this.#chosen = chosen;
     if (chosen === 'None') {
-      this.#state = 'done';
+      this.#machine.enter('done');
       return NOTHING_MORE;
     }
     refuseTransit(transits);
-    this.#state = 'challenge';
+    this.#machine.enter('challenge');
     return { pairs: this.#exchange().start(), isDone: false };
   }
 

@@ -1,4 +1,5 @@
-import { assert } from '../common/assert.js';
+import { StateMachine } from '../common/state-machine.js';
+import type { Edges } from '../common/state-machine.js';
 
 /**
  * `enum iser_conn_state`:
@@ -14,7 +15,7 @@ import { assert } from '../common/assert.js';
  */
 export type IserConnectionState = 'init' | 'pending' | 'up' | 'terminating' | 'down';
 
-export const transitions: Readonly<Record<IserConnectionState, readonly IserConnectionState[]>> = {
+export const transitions: Edges<IserConnectionState> = {
   init: ['pending', 'down'],
   pending: ['up', 'terminating'],
   up: ['terminating'],
@@ -23,7 +24,7 @@ export const transitions: Readonly<Record<IserConnectionState, readonly IserConn
 };
 
 export class IserStateMachine {
-  #state: IserConnectionState = 'init';
+  readonly #machine = new StateMachine('an iSER connection', transitions, 'init');
   readonly #entered: (state: IserConnectionState) => void;
 
   constructor(entered: (state: IserConnectionState) => void = () => undefined) {
@@ -31,15 +32,11 @@ export class IserStateMachine {
   }
 
   get state(): IserConnectionState {
-    return this.#state;
+    return this.#machine.state;
   }
 
   enter(next: IserConnectionState): void {
-    assert(
-      transitions[this.#state].includes(next),
-      `iSER connection from ${this.#state} to ${next}`,
-    );
-    this.#state = next;
+    this.#machine.enter(next);
     this.#entered(next);
   }
 }

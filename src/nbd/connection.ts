@@ -1,3 +1,5 @@
+import type { Edges } from '../common/state-machine.js';
+import { StateMachine } from '../common/state-machine.js';
 import { assert } from '../common/assert.js';
 import type { Clock, Timer } from '../common/clock.js';
 import type { DataSocket, DataSocketHandler, Flushable } from '../socket/data-socket.js';
@@ -48,6 +50,14 @@ export interface ConnectionServices {
  */
 type State = 'handshake' | 'securing' | 'transmission' | 'ending' | 'closed';
 
+const EDGES: Edges<State> = {
+  handshake: ['securing', 'transmission', 'ending', 'closed'],
+  securing: ['handshake', 'ending', 'closed'],
+  transmission: ['ending', 'closed'],
+  ending: ['closed'],
+  closed: [],
+};
+
 /**
  * One client: the shell around {@link Negotiation} and {@link Transmission}, which owns the socket, the timers and
  * the log. Whatever a client does, it ends its own connection at most.
@@ -59,7 +69,7 @@ export class Connection
   #log: Logger;
   #socket: DataSocket | null = null;
   #inode: number | null = null;
-  #state: State = 'handshake';
+  readonly #machine = new StateMachine('an NBD connection', EDGES, 'handshake');
   /** What is known of the client; names come with TLS. */
   #peer: Peer;
   #negotiation: Negotiation;
@@ -108,7 +118,7 @@ export class Connection
 
   /** The socket is closed. */
   get isClosed(): boolean {
-    return this.#state === 'closed';
+    return this.#machine.state === 'closed';
   }
 
   /** The socket is closed, and no device has a request of this connection. */
@@ -118,8 +128,8 @@ export class Connection
 
   /** The server stops: lets the client finish what is in flight, and ends. */
   drain(): void {
-    if (this.#state === 'transmission') this.#transmission?.drain();
-    else if (this.#state === 'handshake' || this.#state === 'securing') {
+    if (this.#machine.state === 'transmission') this.#transmission?.drain();
+    else if (this.#machine.state === 'handshake' || this.#machine.state === 'securing') {
       this.#negotiation.shutDown();
       this.#arm(this.#services.limits.handshakeDrainMs, () => this.#socket?.destroy());
     }
@@ -154,8 +164,9 @@ export class Connection
   /** Takes `buffer[start .. end)`: all of it, or as much as can be taken while a device is being looked at. */
   #receive(buffer: Buffer, start: number, end: number): void {
     let position = start;
-    if (this.#state === 'handshake') position = this.#negotiation.receive(buffer, start, end);
-    if (this.#state === 'handshake' && this.#negotiation.isRefreshing) {
+    if (this.#machine.state === 'handshake')
+      position = this.#negotiation.receive(buffer, start, end);
+    if (this.#machine.state === 'handshake' && this.#negotiation.isRefreshing) {
       // A socket that is paused delivers nothing more, so that one receive buffer is all there is to carry.
       const fits = this.#carry.append(buffer, position, end);
       assert(fits, 'a paused socket delivered more than a receive buffer');
@@ -163,18 +174,18 @@ export class Connection
     }
     if (position === end) return;
     // The handshake may have ended in these bytes, and the transmission begun.
-    if (this.#state === 'transmission') this.#transmission?.receive(buffer, position, end);
-    else if (this.#state === 'securing') this.#injected(end - position);
+    if (this.#machine.state === 'transmission') this.#transmission?.receive(buffer, position, end);
+    else if (this.#machine.state === 'securing') this.#injected(end - position);
   }
 
   onEnd(): void {
-    if (this.#state === 'transmission') this.#transmission?.peerEnded();
+    if (this.#machine.state === 'transmission') this.#transmission?.peerEnded();
     else this.#end();
   }
 
   onClose(error: Error | null): void {
-    const state = this.#state;
-    this.#state = 'closed';
+    const state = this.#machine.state;
+    this.#machine.enter('closed');
     this.#timer?.cancel();
     this.#refreshTimer?.cancel();
     const { handshakesFailed } = this.#services.serverCounters;
@@ -201,7 +212,7 @@ export class Connection
       if (isAnswered) return;
       isAnswered = true;
       this.#refreshTimer?.cancel();
-      if (this.#state !== 'handshake') return;
+      if (this.#machine.state !== 'handshake') return;
       if (error !== null) {
         this.#log.warn({ export: item.name, reason: messageOf(error) }, 'export cannot be used');
       }
@@ -228,7 +239,7 @@ export class Connection
   chosen(item: NbdExport, terms: ExportTerms): void {
     const { limits, counters } = this.#services;
     this.#log = this.#log.child({ export: item.name });
-    this.#state = 'transmission';
+    this.#machine.enter('transmission');
     this.#share.serve(item.device, !item.device.info.readsAreVerified);
     this.#transmission = new Transmission({
       device: item.device,
@@ -245,10 +256,10 @@ export class Connection
 
   startTls(): void {
     const { tls } = this.#services;
-    this.#state = 'securing';
+    this.#machine.enter('securing');
     this.#socket?.upgrade((plain, secured) =>
       tls?.secure(plain, (stream, identity) => {
-        if (this.#state !== 'securing') {
+        if (this.#machine.state !== 'securing') {
           stream.destroy();
           return;
         }
@@ -288,7 +299,7 @@ export class Connection
   }
 
   idle(): void {
-    if (this.#state === 'closed') this.#services.connectionChanged(this);
+    if (this.#machine.state === 'closed') this.#services.connectionChanged(this);
     else {
       this.#log.info('client detached');
       this.#end();
@@ -305,7 +316,7 @@ export class Connection
     this.#log.debug('TLS is up');
     this.#services.serverCounters.secured.add();
     const plain = this.#negotiation;
-    this.#state = 'handshake';
+    this.#machine.enter('handshake');
     this.#negotiation = this.#negotiationWith('secured');
     this.#negotiation.continueSecured(plain);
   }
@@ -337,8 +348,8 @@ export class Connection
 
   /** Sends what is queued, says goodbye, and gives the client a moment to do the same. */
   #end(): void {
-    if (this.#state === 'ending' || this.#state === 'closed') return;
-    this.#state = 'ending';
+    if (this.#machine.state === 'ending' || this.#machine.state === 'closed') return;
+    this.#machine.enter('ending');
     this.#socket?.endWriting();
     this.#socket?.resume();
     this.#arm(this.#services.limits.lingerMs, () => this.#socket?.destroy());

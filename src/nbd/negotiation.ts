@@ -1,4 +1,5 @@
-import { assert } from '../common/assert.js';
+import type { Edges } from '../common/state-machine.js';
+import { StateMachine } from '../common/state-machine.js';
 import { Agreement } from './agreement.js';
 import { NbdProtocolError } from './errors.js';
 import { termsOf } from './export.js';
@@ -58,7 +59,7 @@ export interface NegotiationOptions {
 
 type State = 'clientFlags' | 'optionHeader' | 'optionData' | 'refreshing' | 'skip' | 'over';
 
-const TRANSITIONS: Readonly<Record<State, readonly State[]>> = {
+const EDGES: Edges<State> = {
   clientFlags: ['optionHeader', 'over'],
   optionHeader: ['optionData', 'skip', 'over'],
   optionData: ['optionHeader', 'refreshing', 'over'],
@@ -90,7 +91,7 @@ export class Negotiation implements OptionContext {
   readonly #handler: NegotiationHandler;
   readonly #payloadBytesMax: number;
   readonly #refusal: string | null;
-  #state: State = 'clientFlags';
+  readonly #machine = new StateMachine('a negotiation', EDGES, 'clientFlags');
   #noZeroes = false;
   #shuttingDown = false;
   #optionCount = 0;
@@ -112,12 +113,12 @@ export class Negotiation implements OptionContext {
   }
 
   get isOver(): boolean {
-    return this.#state === 'over';
+    return this.#machine.state === 'over';
   }
 
   /** Waits for a device that is being looked at, and takes no bytes. */
   get isRefreshing(): boolean {
-    return this.#state === 'refreshing';
+    return this.#machine.state === 'refreshing';
   }
 
   /** Sends the greeting. Once, before anything is received. */
@@ -148,8 +149,12 @@ export class Negotiation implements OptionContext {
    */
   receive(bytes: Buffer, start: number, end: number): number {
     let position = start;
-    while (position < end && this.#state !== 'over' && this.#state !== 'refreshing') {
-      if (this.#state === 'skip') {
+    while (
+      position < end &&
+      this.#machine.state !== 'over' &&
+      this.#machine.state !== 'refreshing'
+    ) {
+      if (this.#machine.state === 'skip') {
         const skipped = Math.min(this.#skipBytes, end - position);
         this.#skipBytes -= skipped;
         position += skipped;
@@ -182,9 +187,9 @@ export class Negotiation implements OptionContext {
   }
 
   refresh(item: NbdExport, next: (isUsable: boolean) => void): void {
-    this.#enter('refreshing');
+    this.#machine.enter('refreshing');
     this.#handler.refresh(item, (isUsable) => {
-      if (this.#state !== 'refreshing') return;
+      if (this.#machine.state !== 'refreshing') return;
       if (this.#shuttingDown) this.#refuseShutDown();
       else next(isUsable);
       if (!this.isOver) this.#expectOption();
@@ -209,26 +214,26 @@ export class Negotiation implements OptionContext {
   }
 
   choose(item: NbdExport, terms: ExportTerms): void {
-    this.#enter('over');
+    this.#machine.enter('over');
     this.#handler.chosen(item, terms);
   }
 
   startTls(): void {
     this.reply(OptionReply.ACK);
-    this.#enter('over');
+    this.#machine.enter('over');
     this.#handler.startTls();
   }
 
   end(error: NbdProtocolError | null): void {
-    this.#enter('over');
+    this.#machine.enter('over');
     this.#handler.ended(error);
   }
 
   // The handshake's course.
 
   #gathered(item: Buffer): void {
-    if (this.#state === 'clientFlags') this.#clientFlags(viewOf(item).getUint32(0));
-    else if (this.#state === 'optionHeader') this.#optionHeader(viewOf(item));
+    if (this.#machine.state === 'clientFlags') this.#clientFlags(viewOf(item).getUint32(0));
+    else if (this.#machine.state === 'optionHeader') this.#optionHeader(viewOf(item));
     else this.#optionData(item);
   }
 
@@ -271,9 +276,9 @@ export class Negotiation implements OptionContext {
       this.end(new NbdProtocolError('nbd-option-length', 'the option data is too long', facts));
     } else if (dataBytes > this.#limits.optionBytesMax) {
       this.#skipBytes = dataBytes;
-      this.#enter('skip');
+      this.#machine.enter('skip');
     } else {
-      this.#enter('optionData');
+      this.#machine.enter('optionData');
       this.#gather(dataBytes);
       if (dataBytes === 0) this.#optionData(EMPTY);
     }
@@ -294,7 +299,8 @@ export class Negotiation implements OptionContext {
 
   /** Goes on with the next option, unless the last one is not answered yet. */
   #answered(): void {
-    if (this.#state === 'optionData' || this.#state === 'skip') this.#expectOption();
+    if (this.#machine.state === 'optionData' || this.#machine.state === 'skip')
+      this.#expectOption();
   }
 
   /** Whatever the option is, ABORT and STARTTLS aside, it may be refused before it is looked at. True when it was. */
@@ -344,18 +350,13 @@ export class Negotiation implements OptionContext {
   }
 
   #expectOption(): void {
-    this.#enter('optionHeader');
+    this.#machine.enter('optionHeader');
     this.#gather(OPTION_HEADER_BYTES);
   }
 
   #gather(bytes: number): void {
     this.#item = bytes === 0 ? EMPTY : Buffer.allocUnsafeSlow(bytes);
     this.#itemFill = 0;
-  }
-
-  #enter(next: State): void {
-    assert(TRANSITIONS[this.#state].includes(next), `negotiation from ${this.#state} to ${next}`);
-    this.#state = next;
   }
 }
 

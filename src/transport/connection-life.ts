@@ -1,5 +1,6 @@
 import { soon } from '../common/later.js';
-import { assert } from '../common/assert.js';
+import { StateMachine } from '../common/state-machine.js';
+import type { Edges } from '../common/state-machine.js';
 import { PORT_MAX, PRIVATE_DATA_BYTES_MAX } from './limits.js';
 import type {
   ConnectionEvent,
@@ -9,41 +10,38 @@ import type {
 } from './verbs.js';
 import { VerbsError } from './verbs.js';
 
-/** From every state to those that may follow it. */
-export type Transitions<State extends string> = Readonly<Record<State, readonly State[]>>;
-
 /** The state of a connection-manager id, and the events that it gives its owner until it is destroyed. */
 export class ConnectionLife<State extends string> {
-  #state: State;
-  readonly #transitions: Transitions<State>;
+  readonly #machine: StateMachine<State>;
   readonly #owner: { readonly onEvent: ConnectionEventHandler };
 
   constructor(
     owner: { readonly onEvent: ConnectionEventHandler },
     initial: State,
-    transitions: Transitions<State>,
+    edges: Edges<State>,
   ) {
     this.#owner = owner;
-    this.#state = initial;
-    this.#transitions = transitions;
+    this.#machine = new StateMachine('a connection id', edges, initial);
   }
 
   get state(): State {
-    return this.#state;
+    return this.#machine.state;
   }
 
   /** @throws VerbsError when `call` is not one of the current state. */
   require(call: string, ...allowed: readonly State[]): void {
-    if (allowed.includes(this.#state)) return;
-    throw new VerbsError('connection-state', `${call} on a connection that is ${this.#state}.`, {
-      state: this.#state,
-    });
+    if (allowed.includes(this.#machine.state)) return;
+    throw new VerbsError(
+      'connection-state',
+      `${call} on a connection that is ${this.#machine.state}.`,
+      {
+        state: this.#machine.state,
+      },
+    );
   }
 
   enter(next: State): void {
-    const isAllowed = this.#transitions[this.#state].includes(next);
-    assert(isAllowed, `connection id ${this.#state} -> ${next}`);
-    this.#state = next;
+    this.#machine.enter(next);
   }
 
   /** Events never come from inside of a call, so that the caller need not be ready for them. */
@@ -53,7 +51,7 @@ export class ConnectionLife<State extends string> {
 
   later(action: () => void): void {
     soon(() => {
-      if (this.#state !== 'destroyed') action();
+      if (this.#machine.state !== 'destroyed') action();
     });
   }
 }

@@ -1,10 +1,11 @@
-import { assert } from '../../common/assert.js';
+import type { Edges } from '../../common/state-machine.js';
+import { StateMachine } from '../../common/state-machine.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import { RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS, STABLE_MS } from './limits.js';
 
 export type SupervisionState = 'idle' | 'starting' | 'serving' | 'waiting' | 'stopping' | 'stopped';
 
-const TRANSITIONS: Readonly<Record<SupervisionState, readonly SupervisionState[]>> = {
+const EDGES: Edges<SupervisionState> = {
   idle: ['starting', 'stopped'],
   starting: ['serving', 'waiting', 'stopping'],
   serving: ['waiting', 'stopping'],
@@ -25,7 +26,7 @@ const TRANSITIONS: Readonly<Record<SupervisionState, readonly SupervisionState[]
 export class Supervision {
   readonly #clock: Clock;
   readonly #start: () => void;
-  #state: SupervisionState = 'idle';
+  readonly #machine = new StateMachine('a worker', EDGES, 'idle');
   /** Processes in a row that ended early. */
   #endings = 0;
   #servingSinceMs = 0;
@@ -38,34 +39,34 @@ export class Supervision {
   }
 
   get state(): SupervisionState {
-    return this.#state;
+    return this.#machine.state;
   }
 
   begin(): void {
-    this.#enter('starting');
+    this.#machine.enter('starting');
     this.#start();
   }
 
   ready(): void {
-    this.#enter('serving');
+    this.#machine.enter('serving');
     this.#servingSinceMs = this.#clock.nowMs();
   }
 
   /** The process has ended, or there is none. Returns how long it is until the next one; null for never. */
   ended(): number | null {
-    if (this.#state === 'stopping') {
-      this.#enter('stopped');
+    if (this.#machine.state === 'stopping') {
+      this.#machine.enter('stopped');
       return null;
     }
     const isStable =
-      this.#state === 'serving' && this.#clock.nowMs() - this.#servingSinceMs >= STABLE_MS;
+      this.#machine.state === 'serving' && this.#clock.nowMs() - this.#servingSinceMs >= STABLE_MS;
     if (isStable) this.#endings = 0;
     const delayMs =
       this.#endings === 0
         ? 0
         : Math.min(RESTART_DELAY_MAX_MS, RESTART_DELAY_MIN_MS * 2 ** (this.#endings - 1));
     this.#endings++;
-    this.#enter('waiting');
+    this.#machine.enter('waiting');
     this.#timer = this.#clock.after(delayMs, () => this.begin());
     return delayMs;
   }
@@ -76,12 +77,7 @@ export class Supervision {
     const { state } = this;
     if (state === 'stopping' || state === 'stopped') return state === 'stopping';
     const isRunning = state === 'starting' || state === 'serving';
-    this.#enter(isRunning ? 'stopping' : 'stopped');
+    this.#machine.enter(isRunning ? 'stopping' : 'stopped');
     return isRunning;
-  }
-
-  #enter(next: SupervisionState): void {
-    assert(TRANSITIONS[this.#state].includes(next), 'a worker changed its state as it never may');
-    this.#state = next;
   }
 }

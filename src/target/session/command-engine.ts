@@ -129,7 +129,7 @@ export class CommandEngine implements TaskEvents {
     command.nexus = nexuses[task.lun] ?? null;
     command.isAborted = false;
     command.isOrdered = pdu.attribute === TaskAttribute.ordered;
-    task.state = 'executing';
+    task.enter('executing');
     this.#tags.add(task);
     const fault = faults === null ? null : faults.faultFor(command.cdb, task.lun);
     if (fault !== null) this.#befall(task, fault, pdu.final);
@@ -234,7 +234,7 @@ export class CommandEngine implements TaskEvents {
         this.#prepare(task, isFinal);
         return;
       case 'hold':
-        task.state = 'held';
+        task.enter('held');
         fault.hold(() => {
           if (task.state === 'held') this.#prepare(task, isFinal);
         });
@@ -246,7 +246,7 @@ export class CommandEngine implements TaskEvents {
     const { command } = task;
     const unit = this.#context.units.unitFor(task.lun, command);
     task.unit = unit;
-    task.state = 'executing';
+    task.enter('executing');
     const violation = violationOf(task, this.#context.immediateBytesMax);
     if (violation !== null) {
       this.#violated(task, violation);
@@ -293,7 +293,7 @@ export class CommandEngine implements TaskEvents {
   }
 
   #acquireBuffer(task: CommandTask): void {
-    task.state = 'waitingBuffer';
+    task.enter('waitingBuffer');
     const slot = this.#buffers.acquire(task);
     if (slot === null) return;
     const { command } = task;
@@ -356,7 +356,7 @@ export class CommandEngine implements TaskEvents {
   }
 
   #execute(task: CommandTask): void {
-    task.state = 'executing';
+    task.enter('executing');
     assert(task.unit !== null, 'a task without its unit');
     task.unit.execute(task.command);
   }
@@ -364,7 +364,7 @@ export class CommandEngine implements TaskEvents {
   #respond(task: CommandTask): void {
     const { channel, device, window, mayInvalidate, counters } = this.#context;
     const { header, slot, write, tx } = task;
-    task.state = 'responding';
+    task.enter('responding');
     this.#dropReceive(task);
     this.#tags.remove(task);
     if (!task.isImmediate) window.ended();
@@ -410,7 +410,7 @@ export class CommandEngine implements TaskEvents {
     if (slot === null) task.forgetChunks();
     command.pinned.release();
     command.lent.release();
-    task.state = 'idle';
+    task.enter('idle');
     task.unit = null;
     task.slot = null;
     task.abortWaiters = null;

@@ -1,3 +1,5 @@
+import { StateMachine } from '../../common/state-machine.js';
+import type { Edges } from '../../common/state-machine.js';
 import type { BufferSlot } from '../../common/slab.js';
 import { IserControlHeader } from '../../iscsi/iser-header.js';
 import { SendWorkRequest, WorkOpcode } from '../../transport/verbs.js';
@@ -10,11 +12,23 @@ import { PINNED_PIECES_MAX } from '../../store/limits.js';
 import type { LogicalUnit } from '../unit/logical-unit.js';
 
 /**
- *     idle -> held (by a fault) -> waitingBuffer -> [waitingRead -> reading] -> executing -> responding -> idle
- *        `-----------------------> (any of these may be left out; an aborted task goes to idle without responding)
+ *     idle -> executing -> held (by a fault) -> executing
+ *                executing -> waitingBuffer -> [waitingRead -> reading] -> executing -> responding -> idle
+ *
+ * Any of the waits may be left out. A task that comes to nothing goes to idle without responding.
  */
 export type TaskState =
   'idle' | 'held' | 'waitingBuffer' | 'waitingRead' | 'reading' | 'executing' | 'responding';
+
+const EDGES: Edges<TaskState> = {
+  idle: ['executing'],
+  executing: ['responding', 'waitingBuffer', 'waitingRead', 'held', 'idle'],
+  held: ['executing', 'responding', 'idle'],
+  waitingBuffer: ['executing', 'waitingRead', 'responding', 'idle'],
+  waitingRead: ['reading', 'responding', 'idle'],
+  reading: ['executing', 'responding', 'idle'],
+  responding: ['idle'],
+};
 
 /** What a task tells its engine. */
 export interface TaskEvents {
@@ -27,7 +41,7 @@ export interface TaskEvents {
 
 /** A SCSI command of one session, from its PDU to its response: pooled, with all the work requests it may need. */
 export class CommandTask {
-  state: TaskState = 'idle';
+  readonly #machine = new StateMachine('a command task', EDGES, 'idle');
   initiatorTaskTag = 0;
   lun = -1;
   isImmediate = false;
@@ -79,6 +93,15 @@ export class CommandTask {
       return read;
     });
     this.bufferAvailable = () => events.onBufferAvailable(this);
+  }
+
+  get state(): TaskState {
+    return this.#machine.state;
+  }
+
+  /** Goes on to another state; stays, where it is in that one. */
+  enter(next: TaskState): void {
+    if (this.#machine.state !== next) this.#machine.enter(next);
   }
 
   /** Work requests that are over keep no chunk alive which the store has dropped. */

@@ -1,3 +1,5 @@
+import type { Edges } from '../../common/state-machine.js';
+import { StateMachine } from '../../common/state-machine.js';
 import { assert } from '../../common/assert.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import { messageOf } from '../../common/errors.js';
@@ -91,6 +93,15 @@ export interface ConnectionContext {
  */
 type ConnectionState = 'accepting' | 'login' | 'admitting' | 'fullFeature' | 'closing' | 'closed';
 
+const EDGES: Edges<ConnectionState> = {
+  accepting: ['login', 'closing'],
+  login: ['admitting', 'closing'],
+  admitting: ['fullFeature', 'closing'],
+  fullFeature: ['closing'],
+  closing: ['closed'],
+  closed: [],
+};
+
 /** One initiator's connection, from its request to the last flushed work request. The only place that waits. */
 export class TargetConnection implements LoginExchangeEvents, SessionEvents, PlaceHolder {
   readonly peerHost: string;
@@ -107,7 +118,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   readonly #login: LoginExchange;
   /** For the end of the login, and after a logout for the initiator to close. */
   #endTimer: Timer;
-  #state: ConnectionState = 'accepting';
+  readonly #machine = new StateMachine('a connection of the target', EDGES, 'accepting');
   #isEstablished = false;
   #isRefused = false;
   #isDiscovery = false;
@@ -167,12 +178,12 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
 
   /** The session, once it is in full feature phase. */
   get session(): TargetSession | null {
-    return this.#state === 'fullFeature' ? this.#session : null;
+    return this.#machine.state === 'fullFeature' ? this.#session : null;
   }
 
   /** The session for as long as commands of it may run: longer than {@link session}, until all is closed. */
   get managedSession(): TargetSession | null {
-    return this.#state === 'closed' ? null : this.#session;
+    return this.#machine.state === 'closed' ? null : this.#session;
   }
 
   get isDiscovery(): boolean {
@@ -207,8 +218,8 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   onLoginReceived(rx: TargetRxDescriptor, completion: WorkCompletion): void {
     if (!this.#isReceived(rx, completion)) return;
     this.#context.heard(this);
-    if (this.#state === 'accepting') this.#state = 'login';
-    if (this.#state !== 'login') {
+    if (this.#machine.state === 'accepting') this.#machine.enter('login');
+    if (this.#machine.state !== 'login') {
       this.#end('a Login Request before the last one was answered', false);
       return;
     }
@@ -220,7 +231,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
         return;
       case 'accepted':
         this.#isDiscovery = responder.identity.sessionType === 'Discovery';
-        this.#state = 'admitting';
+        this.#machine.enter('admitting');
         void this.#admit();
         return;
       case 'refused':
@@ -238,12 +249,12 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   // Of the session.
 
   onViolation(reason: string): void {
-    if (this.#state !== 'closing') this.#context.counters.violations.add();
+    if (this.#machine.state !== 'closing') this.#context.counters.violations.add();
     this.#end(reason, false);
   }
 
   onLogout(): void {
-    if (this.#state === 'closing') return;
+    if (this.#machine.state === 'closing') return;
     this.#session?.quiesce();
     this.#endTimer = this.#context.clock.after(TARGET_LOGOUT_CLOSE_MS, () => this.#end(null, true));
   }
@@ -290,7 +301,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     const { admit, counters } = this.#context;
     const responder = this.#responder;
     const admission = await admit(this, responder.identity);
-    if (this.#state !== 'admitting') return;
+    if (this.#machine.state !== 'admitting') return;
     if ('status' in admission) {
       responder.refuse(admission.status, admission.reason);
       this.#refuse();
@@ -312,7 +323,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     const memory = new SessionMemory(context.device);
     this.#memory = memory;
     this.#endTimer.cancel();
-    this.#state = 'fullFeature';
+    this.#machine.enter('fullFeature');
     const session = new TargetSession(
       {
         ...context,
@@ -352,7 +363,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
 
   /** True when a message is there that can be taken apart. */
   #isReceived(rx: TargetRxDescriptor, { status, byteLength }: WorkCompletion): boolean {
-    if (this.#state === 'closing' || status === WorkStatus.flushed) return false;
+    if (this.#machine.state === 'closing' || status === WorkStatus.flushed) return false;
     if (status !== WorkStatus.success) {
       this.#end(`a receive failed: ${workStatusName(status)}`, false);
       return false;
@@ -386,8 +397,8 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   }
 
   #end(reason: string | null, isOrderly: boolean): void {
-    if (this.#state === 'closing' || this.#state === 'closed') return;
-    this.#state = 'closing';
+    if (this.#machine.state === 'closing' || this.#machine.state === 'closed') return;
+    this.#machine.enter('closing');
     this.#endTimer.cancel();
     this.#watchdog?.stop();
     this.#session?.quiesce();
@@ -395,7 +406,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     else this.#log.warn({ reason }, 'connection ended');
     this.#release(isOrderly).catch((error: unknown) => {
       this.#log.error({ err: error }, 'a connection could not be released');
-      this.#state = 'closed';
+      this.#machine.enter('closed');
       this.#resolveClosed();
     });
   }
@@ -420,8 +431,8 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     this.#queuePair.destroy();
     this.#completionQueue.destroy();
     this.#id.destroy();
-    assert(this.#state === 'closing', 'connection released twice');
-    this.#state = 'closed';
+    assert(this.#machine.state === 'closing', 'connection released twice');
+    this.#machine.enter('closed');
     this.#resolveClosed();
   }
 

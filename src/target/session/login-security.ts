@@ -1,3 +1,5 @@
+import type { Edges } from '../../common/state-machine.js';
+import { StateMachine } from '../../common/state-machine.js';
 import { ChapError, ChapTarget } from '../../iscsi/chap.js';
 import type { RandomBytes } from '../../iscsi/chap.js';
 import type { TextPair } from '../../iscsi/text.js';
@@ -27,11 +29,18 @@ export function isSecurityKey(key: string): boolean {
  */
 type SecurityState = 'unproved' | 'method' | 'challenged' | 'proved';
 
+const EDGES: Edges<SecurityState> = {
+  unproved: ['method'],
+  method: ['challenged'],
+  challenged: ['proved'],
+  proved: ['method'],
+};
+
 /** The security stage of a login, as its responder sees it. Pure. */
 export class LoginSecurity {
   readonly #chap: ChapTarget | null;
   readonly #isRequired: boolean;
-  #state: SecurityState;
+  readonly #machine: StateMachine<SecurityState>;
   /** The CHAP user that proved itself. */
   user: string | null = null;
 
@@ -39,7 +48,11 @@ export class LoginSecurity {
     const { chap } = policy;
     // Discovery tells names only; whoever wants to prove itself for that may, unless everybody has to.
     this.#isRequired = chap !== null && (sessionType === 'Normal' || policy.discoveryAuth);
-    this.#state = this.#isRequired ? 'unproved' : 'proved';
+    this.#machine = new StateMachine(
+      'the security of a login',
+      EDGES,
+      this.#isRequired ? 'unproved' : 'proved',
+    );
     this.#chap =
       chap === null
         ? null
@@ -53,7 +66,7 @@ export class LoginSecurity {
 
   /** Nothing (more) has to be proved: the login may leave the security stage. */
   get isProved(): boolean {
-    return this.#state === 'proved';
+    return this.#machine.state === 'proved';
   }
 
   /** Takes the security keys of one request; returns the answers. @throws ChapError */
@@ -64,26 +77,28 @@ export class LoginSecurity {
     if (keys.has('CHAP_A')) {
       this.#require('method', 'CHAP_A');
       answers.push(...this.#requireChap().challenge(keys));
-      this.#state = 'challenged';
+      this.#machine.enter('challenged');
     }
     if (keys.has('CHAP_N') || keys.has('CHAP_R')) {
       this.#require('challenged', 'CHAP_N and CHAP_R');
       const { user, proof } = this.#requireChap().verify(keys);
       answers.push(...proof);
       this.user = user;
-      this.#state = 'proved';
+      this.#machine.enter('proved');
     }
     return answers;
   }
 
   #chooseMethod(offered: readonly string[]): TextPair {
-    const mayStay = this.#state === 'unproved' || (this.#state === 'proved' && this.user === null);
+    const mayStay =
+      this.#machine.state === 'unproved' ||
+      (this.#machine.state === 'proved' && this.user === null);
     if (!mayStay) throw new ChapError('chap-malformed', 'AuthMethod came out of turn');
     if (!this.#isRequired && offered.includes('None')) {
       return { key: 'AuthMethod', value: 'None' };
     }
     if (this.#chap !== null && offered.includes('CHAP')) {
-      this.#state = 'method';
+      this.#machine.enter('method');
       return { key: 'AuthMethod', value: 'CHAP' };
     }
     throw new ChapError(
@@ -95,7 +110,8 @@ export class LoginSecurity {
   }
 
   #require(state: SecurityState, what: string): void {
-    if (this.#state !== state) throw new ChapError('chap-malformed', `${what} came out of turn`);
+    if (this.#machine.state !== state)
+      throw new ChapError('chap-malformed', `${what} came out of turn`);
   }
 
   #requireChap(): ChapTarget {

@@ -37,7 +37,7 @@ export class ReadScheduler {
 
   /** Fetches what did not come as immediate data. */
   enqueue(task: CommandTask): void {
-    task.state = 'waitingRead';
+    task.enter('waitingRead');
     task.readIssuedBytes = 0;
     this.#waiting.push(task);
     this.#issue();
@@ -98,7 +98,7 @@ export class ReadScheduler {
       const region = this.#device.regionOf(slot.slab);
       read.sges[0]?.set(region, slot.offset + immediateBytes + readIssuedBytes, length);
     }
-    task.state = 'reading';
+    task.enter('reading');
     task.readsInFlight += 1;
     task.readIssuedBytes += length;
     this.#inFlight += 1;

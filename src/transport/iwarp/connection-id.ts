@@ -1,3 +1,4 @@
+import type { Edges } from '../../common/state-machine.js';
 import { lookup } from 'node:dns';
 import { isIP } from 'node:net';
 import { formatAddress } from '../../common/address.js';
@@ -13,7 +14,6 @@ import {
   requirePrivateData,
   requireQueuePair,
 } from '../connection-life.js';
-import type { Transitions } from '../connection-life.js';
 import type { SoftDevice } from '../rnic/device.js';
 import { Fault } from '../rnic/fault.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
@@ -54,7 +54,7 @@ type IdState =
   | 'closed'
   | 'destroyed';
 
-const transitions: Transitions<IdState> = {
+const EDGES: Edges<IdState> = {
   idle: ['resolvingAddress', 'listening', 'destroyed'],
   resolvingAddress: ['addressResolved', 'closed', 'destroyed'],
   addressResolved: ['resolvingRoute', 'destroyed'],
@@ -94,7 +94,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     onEvent: ConnectionEventHandler,
     initial: 'idle' | 'requested' = 'idle',
   ) {
-    this.#life = new ConnectionLife<IdState>(this, initial, transitions);
+    this.#life = new ConnectionLife<IdState>(this, initial, EDGES);
     this.#settings = settings;
     this.device = device;
     this.onEvent = onEvent;

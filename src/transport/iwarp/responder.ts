@@ -1,3 +1,5 @@
+import type { Edges } from '../../common/state-machine.js';
+import { StateMachine } from '../../common/state-machine.js';
 import type { Timer } from '../../common/clock.js';
 import type { DataSocket, DataSocketHandler } from '../../socket/data-socket.js';
 import type { ConnectionParameters } from '../verbs.js';
@@ -13,6 +15,12 @@ export interface CallerOwner {
   /** There will be no connection: before the request for a reason of the peer's, after it because the peer left. */
   onGone(caller: Caller, reason: string): void;
 }
+
+const EDGES: Edges<'reading' | 'requested' | 'over'> = {
+  reading: ['requested', 'over'],
+  requested: ['over'],
+  over: [],
+};
 
 /**
  * The passive side's way to a connection: a TCP connection that came in, and MPA's request and reply on it.
@@ -31,7 +39,7 @@ export class Caller implements DataSocketHandler {
   readonly #settings: IwarpSettings;
   readonly #reader = new MpaFrameReader('request');
   #owner: CallerOwner;
-  #state: 'reading' | 'requested' | 'over' = 'reading';
+  readonly #machine = new StateMachine('an MPA responder', EDGES, 'reading');
   #parameters: ConnectionParameters | null = null;
   #timer: Timer;
 
@@ -65,7 +73,7 @@ export class Caller implements DataSocketHandler {
   /** The reply that {@link reply} would send. Null when the peer has left meanwhile. */
   prepareReply(ours: ConnectionParameters): MpaAcceptance | null {
     const peer = this.#parameters;
-    if (this.#state !== 'requested' || peer === null) return null;
+    if (this.#machine.state !== 'requested' || peer === null) return null;
     return encodeMpaReply(this.#reader, peer, ours, this.#settings.crc);
   }
 
@@ -80,7 +88,7 @@ export class Caller implements DataSocketHandler {
   }
 
   reject(privateData: Uint8Array): void {
-    if (this.#state === 'over') return;
+    if (this.#machine.state === 'over') return;
     this.#finish();
     this.#socket.write(encodeMpaReject(this.#reader, privateData));
     this.#endSocket();
@@ -98,8 +106,8 @@ export class Caller implements DataSocketHandler {
   }
 
   onBytes(buffer: Buffer, length: number): void {
-    if (this.#state === 'requested') this.#drop('it sent more before the MPA reply');
-    if (this.#state !== 'reading') return;
+    if (this.#machine.state === 'requested') this.#drop('it sent more before the MPA reply');
+    if (this.#machine.state !== 'reading') return;
     const reader = this.#reader;
     const used = reader.receive(buffer, 0, length);
     if (reader.failure !== null) this.#drop(`it is not an iWARP peer: ${reader.failure}`);
@@ -127,13 +135,13 @@ export class Caller implements DataSocketHandler {
       return;
     }
     this.#timer.cancel();
-    this.#state = 'requested';
+    this.#machine.enter('requested');
     this.#parameters = outcome.peer;
     this.#owner.onRequest(this, outcome.peer);
   }
 
   #drop(reason: string): void {
-    if (this.#state === 'over') return;
+    if (this.#machine.state === 'over') return;
     this.#finish();
     this.#socket.destroy();
     this.#owner.onGone(this, reason);
@@ -145,7 +153,7 @@ export class Caller implements DataSocketHandler {
   }
 
   #finish(): void {
-    this.#state = 'over';
+    if (!this.#machine.is('over')) this.#machine.enter('over');
     this.#timer.cancel();
   }
 }

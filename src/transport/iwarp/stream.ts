@@ -1,3 +1,5 @@
+import type { Edges } from '../../common/state-machine.js';
+import { StateMachine } from '../../common/state-machine.js';
 import type { Clock, Timer } from '../../common/clock.js';
 import type { Logger } from '../../observe/log.js';
 import { Fault, faultReason } from '../rnic/fault.js';
@@ -44,6 +46,12 @@ export interface StreamOptions {
   readonly onOver: (reason: string | null) => void;
 }
 
+const EDGES: Edges<'open' | 'closing' | 'over'> = {
+  open: ['closing', 'over'],
+  closing: ['over'],
+  over: [],
+};
+
 /**
  * An established iWARP stream: the wire under a queue pair. Bytes go in by {@link receive}, bytes come out at the
  * sink; it knows nothing of sockets.
@@ -59,7 +67,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   readonly #receiver: FpduReceiver;
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
-  #state: 'open' | 'closing' | 'over' = 'open';
+  readonly #machine = new StateMachine('an iWARP stream', EDGES, 'open');
   /** The last {@link Outbound.produce} waits for bytes to leave. */
   #isFull = false;
   #pumpScheduled = false;
@@ -105,7 +113,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
 
   /** Takes `bytes[start .. end)`; `bytes` is borrowed until the call returns. */
   receive(bytes: Buffer, start: number, end: number): void {
-    if (this.#state === 'over') return;
+    if (this.#machine.state === 'over') return;
     if (this.#awaitsFirst) this.#stopNudging();
     this.#receiver.receive(bytes, start, end);
     const failure = this.#receiver.failure;
@@ -131,8 +139,8 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
 
   /** Orderly end: what is posted leaves, and the peer's reads are answered, before the stream is over. */
   close(): void {
-    if (this.#state !== 'open') return;
-    this.#state = 'closing';
+    if (this.#machine.state !== 'open') return;
+    this.#machine.enter('closing');
     this.#queuePair.beginClose();
     this.#closeTimer = this.#options.clock.after(STREAM_CLOSE_TIMEOUT_MS, () => this.#end(null));
     this.#pump();
@@ -167,11 +175,11 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   }
 
   onReadResponse(): void {
-    if (this.#state === 'closing') this.#wantsPump = true;
+    if (this.#machine.state === 'closing') this.#wantsPump = true;
   }
 
   onTerminate(bytes: Buffer, length: number): void {
-    if (this.#state === 'over') return;
+    if (this.#machine.state === 'over') return;
     const readings = decodeTerminate(bytes, 0, length);
     const reason = `the peer sent Terminate: ${describeTerminate(readings)}`;
     this.#options.log.warn({ terminate: bytes.toString('hex', 0, length) }, reason);
@@ -180,7 +188,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     const isProtection = readings.some(
       (reading) => reading.known?.layer === 0 && reading.type === 1,
     );
-    this.#state = 'over';
+    this.#machine.enter('over');
     if (read !== null && isProtection) {
       this.#queuePair.failSend(read, WorkStatus.remoteAccessError, Fault.access);
     }
@@ -191,7 +199,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     if (this.#isFull) {
       this.#isFull = false;
       this.#schedule('nextTurn');
-    } else if (this.#state === 'closing') {
+    } else if (this.#machine.state === 'closing') {
       this.#finishClose();
     }
   }
@@ -217,11 +225,11 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   }
 
   #pump(): void {
-    if (this.#state === 'over') return;
+    if (this.#machine.state === 'over') return;
     const production = this.#outbound.produce();
     switch (production) {
       case 'idle':
-        if (this.#state === 'closing') this.#finishClose();
+        if (this.#machine.state === 'closing') this.#finishClose();
         break;
       case 'full':
         this.#isFull = true;
@@ -252,7 +260,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     const detail = this.#inbound.faultReason;
     const reason = `protocol violation by the peer: ${code.meaning}${detail === null ? '' : ` (${detail})`}`;
     const opcode = rdmapOpcodeName((receiver.headerBytes[3] ?? 0) & 0x0f);
-    if (this.#state !== 'over') this.#options.log.warn({ opcode }, reason);
+    if (this.#machine.state !== 'over') this.#options.log.warn({ opcode }, reason);
     // An error of MPA's own is about the bytes, which then are no segment to be quoted.
     const segment: TerminatedSegment | null =
       code.layer === Terminate.llpCrc.layer
@@ -271,8 +279,8 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     segment: TerminatedSegment | null = null,
     fault: Fault = Fault.none,
   ): void {
-    if (this.#state === 'over') return;
-    this.#state = 'over';
+    if (this.#machine.state === 'over') return;
+    this.#machine.enter('over');
     this.#finish(reason, code, segment, fault);
   }
 

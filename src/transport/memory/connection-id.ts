@@ -1,3 +1,4 @@
+import type { Edges } from '../../common/state-machine.js';
 import { soon } from '../../common/later.js';
 import { formatAddress } from '../../common/address.js';
 import { assert } from '../../common/assert.js';
@@ -10,7 +11,6 @@ import {
   requirePrivateData,
   requireQueuePair,
 } from '../connection-life.js';
-import type { Transitions } from '../connection-life.js';
 import { Fault } from '../rnic/fault.js';
 import type { SoftDevice } from '../rnic/device.js';
 import type { SoftQueuePair } from '../rnic/queue-pair.js';
@@ -48,7 +48,7 @@ type IdState =
   | 'closed'
   | 'destroyed';
 
-const transitions: Transitions<IdState> = {
+const EDGES: Edges<IdState> = {
   idle: ['resolvingAddress', 'listening', 'destroyed'],
   resolvingAddress: ['addressResolved', 'closed', 'destroyed'],
   addressResolved: ['resolvingRoute', 'destroyed'],
@@ -92,7 +92,7 @@ export class MemoryConnectionId implements ConnectionId {
     onEvent: ConnectionEventHandler,
     initial: 'idle' | 'requested' = 'idle',
   ) {
-    this.#life = new ConnectionLife<IdState>(this, initial, transitions);
+    this.#life = new ConnectionLife<IdState>(this, initial, EDGES);
     this.#fabric = fabric;
     this.#host = host;
     this.device = device;

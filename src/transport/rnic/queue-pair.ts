@@ -1,3 +1,5 @@
+import type { Edges } from '../../common/state-machine.js';
+import { StateMachine } from '../../common/state-machine.js';
 import { assert } from '../../common/assert.js';
 import { soon } from '../../common/later.js';
 import { Ring } from '../../common/ring.js';
@@ -26,6 +28,15 @@ import { localRegion, readSinkKey, requireQueueSize, requireWellFormed } from '.
 
 type QueuePairState = 'init' | 'ready' | 'closing' | 'error' | 'destroyed';
 
+/** As in InfiniBand, where `closing` is SQD: what is posted is still sent, what comes later is not. */
+const EDGES: Edges<QueuePairState> = {
+  init: ['ready', 'error'],
+  ready: ['closing', 'error'],
+  closing: ['error'],
+  error: ['destroyed'],
+  destroyed: [],
+};
+
 /** The queue pair of the soft RNIC; wire-driver.ts says how a driver uses it. */
 export class SoftQueuePair implements QueuePair, AccessScope {
   readonly protectionDomain: QueuePairOptions['protectionDomain'];
@@ -38,7 +49,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   readonly #released: () => void;
   readonly #drain: DrainWaiters;
   #driver: WireDriver | null = null;
-  #state: QueuePairState = 'init';
+  readonly #machine = new StateMachine('a queue pair', EDGES, 'init');
   #readDepthInitiator = 0;
   #readDepthResponder = 0;
   #inboundReads = 0;
@@ -67,21 +78,24 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   // ---- what the consumer calls ----
 
   postSend(first: SendWorkRequest): void {
-    if (this.#state === 'init' || this.#state === 'destroyed') {
-      throw new VerbsError('queue-pair-state', `postSend on a queue pair in state ${this.#state}.`);
+    if (this.#machine.state === 'init' || this.#machine.state === 'destroyed') {
+      throw new VerbsError(
+        'queue-pair-state',
+        `postSend on a queue pair in state ${this.#machine.state}.`,
+      );
     }
     requireWellFormed(first);
     this.#sendQueue.post(first);
-    if (this.#state === 'error') this.#sendQueue.flush();
+    if (this.#machine.state === 'error') this.#sendQueue.flush();
     else this.#ringDoorbell();
   }
 
   postReceive(first: ReceiveWorkRequest): void {
-    if (this.#state === 'destroyed') {
+    if (this.#machine.state === 'destroyed') {
       throw new VerbsError('queue-pair-state', 'postReceive on a destroyed queue pair.');
     }
     this.#receiveQueue.post(first);
-    if (this.#state === 'error') this.#flushReceives();
+    if (this.#machine.state === 'error') this.#flushReceives();
   }
 
   setError(): void {
@@ -95,7 +109,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
 
   /** @throws VerbsError while work requests are posted. */
   destroy(): void {
-    if (this.#state === 'destroyed') return;
+    if (this.#machine.state === 'destroyed') return;
     const posted = this.#sendQueue.postedCount + this.#receiveQueue.postedCount;
     if (posted > 0) {
       throw new VerbsError(
@@ -105,7 +119,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
       );
     }
     this.setError();
-    this.#state = 'destroyed';
+    this.#machine.enter('destroyed');
     this.#completionQueue.detachQueuePair();
     this.#released();
   }
@@ -114,34 +128,34 @@ export class SoftQueuePair implements QueuePair, AccessScope {
 
   /** Connects the queue pair to its wire. False when its owner has already put it into the error state. */
   activate(driver: WireDriver, depths: ReadDepths): boolean {
-    if (this.#state !== 'init') return false;
+    if (this.#machine.state !== 'init') return false;
     assert(depths.initiator <= READ_DEPTH_MAX, `ORD ${depths.initiator}`);
     assert(depths.responder <= READ_DEPTH_MAX, `IRD ${depths.responder}`);
     this.#driver = driver;
     this.#readDepthInitiator = depths.initiator;
     this.#readDepthResponder = depths.responder;
-    this.#state = 'ready';
+    this.#machine.enter('ready');
     return true;
   }
 
   get isConnected(): boolean {
-    return this.#state === 'ready' || this.#state === 'closing';
+    return this.#machine.state === 'ready' || this.#machine.state === 'closing';
   }
 
   get isInError(): boolean {
-    return this.#state === 'error' || this.#state === 'destroyed';
+    return this.#machine.state === 'error' || this.#machine.state === 'destroyed';
   }
 
   /** Orderly end: what is posted by now may still be taken; what comes later is flushed. The driver calls fail(). */
   beginClose(): void {
-    if (this.#state !== 'ready') return;
-    this.#state = 'closing';
+    if (this.#machine.state !== 'ready') return;
+    this.#machine.enter('closing');
     this.#closeAt = this.#sendQueue.tail;
   }
 
   /** Nothing is left to take (outside of what a close holds back), and the driver holds no slot. */
   get isSendIdle(): boolean {
-    const held = this.#state === 'closing' ? (this.#sendQueue.tail - this.#closeAt) | 0 : 0;
+    const held = this.#machine.state === 'closing' ? (this.#sendQueue.tail - this.#closeAt) | 0 : 0;
     return this.#sendQueue.waitingCount - held <= 0 && this.#sendQueue.unreportedCount === 0;
   }
 
@@ -155,7 +169,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   /** The next request for the wire, or null when there is none, or none that may go now. */
   takeSend(): SendSlot | null {
     while (this.isConnected) {
-      if (this.#state === 'closing' && this.#sendQueue.hasTaken(this.#closeAt)) return null;
+      if (this.#machine.state === 'closing' && this.#sendQueue.hasTaken(this.#closeAt)) return null;
       const slot = this.#sendQueue.peek();
       if (slot === null) return null;
       const request = slot.posted;
@@ -427,7 +441,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
 
   #enterError(reason: string | null, fault: Fault): void {
     if (this.isInError) return;
-    this.#state = 'error';
+    this.#machine.enter('error');
     this.#inbound.clear();
     while (this.#reads.shift() !== undefined);
     this.#sendQueue.flush();
