@@ -42,7 +42,8 @@ import {
   ISER_RECEIVE_DATA_BYTES,
   ISER_SEND_DATA_BYTES_MAX,
 } from './limits.js';
-import type { IserModule } from './module.js';
+import type { ConnectionHost } from './connection-host.js';
+import type { IserModule, ModuleConnection } from './module.js';
 import type { RdmaConnectionListener } from './rdma-connection.js';
 import { RdmaConnection } from './rdma-connection.js';
 import { ReceivePath } from './receive.js';
@@ -92,7 +93,9 @@ const NO_LIMITS: DatamoverLimits = {
  * connect), established. It goes down from any cause in one way, which is in teardown.ts:
  * disconnect, drain, all tasks inactive, iSCSI told, everything released in the kernel's order.
  */
-export class IserConnection implements DatamoverConnection, RdmaConnectionListener {
+export class IserConnection
+  implements DatamoverConnection, RdmaConnectionListener, ConnectionHost, ModuleConnection
+{
   readonly peerName: string;
   /** Send with Invalidate was agreed on (`snd_w_inv`). */
   sendWithInvalidate = false;
@@ -345,7 +348,11 @@ export class IserConnection implements DatamoverConnection, RdmaConnectionListen
     await happened(this.#teardown.released);
   }
 
-  // ---- what the two paths call ----
+  // ---- what the two paths and the tasks call ----
+
+  placedBytes(task: IserTask): number {
+    return this.device.registrationOps.placedBytes(task);
+  }
 
   /** Ends the connection because of `error`. The first one counts. */
   fail(error: IserConnectionError): void {

@@ -2,7 +2,6 @@ import { assert } from '../common/assert.js';
 import type { Slab } from '../common/slab.js';
 import type { CompletionHandler, MemoryRegion, WorkCompletion } from '../transport/verbs.js';
 import { ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../transport/verbs.js';
-import type { IserTask } from './task.js';
 import {
   ISER_HEADER_BYTES,
   ISER_HEADERS_BYTES,
@@ -38,6 +37,12 @@ const SGES = 3;
 /** Work requests that registration can put before the Send (`ISER_MAX_WRS` less the Send). */
 const REGISTRATION_REQUESTS_MAX = 1;
 
+/** A task of whose data a Send gathers. */
+export interface GatherTask {
+  /** Sends on their way that gather from the data buffer. */
+  pendingGathers: number;
+}
+
 /**
  * `iser_tx_desc`: a PDU to send. In the slab, at `offset`: iSER header (28 bytes), BHS (48), and for control PDUs
  * the data segment. From posting until a completion covers it, it is the queue pair's; then the connection takes
@@ -58,9 +63,9 @@ export class TxDescriptor {
   /** Posted, and not covered by a completion yet. */
   isPosted = false;
   /** Commands: the task whose command is, or will be, in here; null while it belongs to none. */
-  owner: IserTask | null = null;
+  owner: object | null = null;
   /** The task whose data buffer the Send gathers from, while it may. */
-  gatherTask: IserTask | null = null;
+  gatherTask: GatherTask | null = null;
 
   /**
    * `region` registers the slab. `sent` is called with the Send's completion, `registered` when a request before it
@@ -111,7 +116,7 @@ export class TxDescriptor {
   }
 
   /** Appends `length` bytes of a task's data to the headers, without copying them, and pads them to 4. */
-  gather(task: IserTask, region: MemoryRegion, offset: number, length: number): void {
+  gather(task: GatherTask, region: MemoryRegion, offset: number, length: number): void {
     const { sges } = this.sendRequest;
     sges[1]?.set(region, offset, length);
     this.sendRequest.sgeCount = 2;
@@ -148,7 +153,7 @@ export class RxDescriptor {
   /** The checks have passed; it may still have to wait. */
   isChecked = false;
   /** The task that it answers, and which of the task's commands that was. */
-  task: IserTask | null = null;
+  task: object | null = null;
   taskSerial = 0;
 
   constructor(

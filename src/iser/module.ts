@@ -1,7 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { assert } from '../common/assert.js';
 import type { RdmaDevice } from '../transport/verbs.js';
-import type { IserConnection } from './connection.js';
 import type { RegistrationScheme } from './device.js';
 import { IserDevice } from './device.js';
 
@@ -12,11 +11,18 @@ export interface IserModuleOptions {
   readonly onlineCpus?: number;
 }
 
+/** What the module knows of a connection. */
+export interface ModuleConnection {
+  readonly device: IserDevice;
+  /** Resolves when nothing of it is left. */
+  terminate(): Promise<void>;
+}
+
 /** `iser_global`: the devices and connections of the process. One per process; tests make their own. */
 export class IserModule {
   /** By node GUID. */
   readonly #devices = new Map<string, IserDevice>();
-  readonly #connections = new Set<IserConnection>();
+  readonly #connections = new Set<ModuleConnection>();
   readonly #registration: RegistrationScheme;
   readonly #onlineCpus: number;
 
@@ -29,7 +35,7 @@ export class IserModule {
     return this.#devices.size;
   }
 
-  get connections(): ReadonlySet<IserConnection> {
+  get connections(): ReadonlySet<ModuleConnection> {
     return this.#connections;
   }
 
@@ -60,11 +66,11 @@ export class IserModule {
     device.free();
   }
 
-  addConnection(connection: IserConnection): void {
+  addConnection(connection: ModuleConnection): void {
     this.#connections.add(connection);
   }
 
-  removeConnection(connection: IserConnection): void {
+  removeConnection(connection: ModuleConnection): void {
     this.#connections.delete(connection);
   }
 

@@ -1,5 +1,5 @@
 import type { FastRegion } from '../transport/verbs.js';
-import { RegistrationResources } from './registration.js';
+import { RegistrationResources } from './registration-resources.js';
 
 /**
  * `iser_pi_context`, T10 protection information: the registration of a command's protection buffer, and the signature

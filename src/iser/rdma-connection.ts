@@ -13,7 +13,8 @@ import { TxType } from './descriptors.js';
 import type { IserDevice } from './device.js';
 import type { QueueSizes } from './limits.js';
 import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, SIGNAL_COUNT } from './limits.js';
-import type { RegistrationPool } from './registration.js';
+import type { RegistrationPool } from './memory-registration.js';
+import type { RegistrationHost } from './registration-host.js';
 
 /** What the connection above hears. Set once. */
 export interface RdmaConnectionListener {
@@ -32,7 +33,7 @@ export interface RdmaConnectionListener {
  * a command's data, since the data may be reused only when they have gone; and the Send that uses the last place
  * in the send queue, so that there is always one to wait for.
  */
-export class RdmaConnection {
+export class RdmaConnection implements RegistrationHost {
   readonly device: IserDevice;
   readonly sizes: QueueSizes;
   id: ConnectionId;

@@ -4,7 +4,7 @@ import { PduOpcode } from '../iscsi/codes.js';
 import { dataSegmentLengthAt, opcodeAt, taskTagAt } from '../iscsi/wire.js';
 import { Access } from '../transport/verbs.js';
 import type { MemoryRegion, WorkCompletion } from '../transport/verbs.js';
-import type { IserConnection } from './connection.js';
+import type { ConnectionHost } from './connection-host.js';
 import type { LoginDescriptor } from './descriptors.js';
 import { RxDescriptor, rxDescriptorBytes } from './descriptors.js';
 import { protocolBroken } from './errors.js';
@@ -25,7 +25,7 @@ import { ISER_HEADER_BYTES, ISER_HEADERS_BYTES } from '../iscsi/iser-header.js';
  *                                 ▲ next to go up                 ▲ head         from head on
  */
 export class ReceivePath {
-  readonly #connection: IserConnection;
+  readonly #connection: ConnectionHost;
   readonly #login: LoginDescriptor;
   #ring: RxDescriptor[] = [];
   /** Where the next batch is posted from (`rx_desc_head`). */
@@ -36,7 +36,7 @@ export class ReceivePath {
   #isRingPosted = false;
   #isGoingUp = false;
 
-  constructor(connection: IserConnection, login: LoginDescriptor) {
+  constructor(connection: ConnectionHost, login: LoginDescriptor) {
     this.#connection = connection;
     this.#login = login;
     this.#arrived = new Ring(1);
@@ -138,7 +138,7 @@ export class ReceivePath {
       descriptor.isChecked = true;
     }
     if (descriptor === this.#login.response) return !this.#login.request.isPosted;
-    const { task } = descriptor;
+    const task = taskOf(descriptor);
     // The command may have been given up, and the task used again, while its response waited.
     if (task === null || !task.isActive || task.serial !== descriptor.taskSerial) return true;
     return this.#connection.device.registrationOps.isRevoked(task) && task.pendingGathers === 0;
@@ -161,7 +161,7 @@ export class ReceivePath {
     if (!withInvalidate) return null;
     const notAllowed = problemWithInvalidate(view, offset, this.#connection.sendWithInvalidate);
     if (notAllowed !== null) return notAllowed;
-    return this.#checkInvalidatedKey(descriptor.task, invalidatedKey);
+    return this.#checkInvalidatedKey(taskOf(descriptor), invalidatedKey);
   }
 
   /** `iser_check_remote_inv`: the target may revoke only what the command that it answers advertised. */
@@ -187,4 +187,9 @@ export class ReceivePath {
 
 function assertNever(): never {
   assert(false, 'receive without a region');
+}
+
+function taskOf({ task }: RxDescriptor): IserTask | null {
+  assert(task === null || task instanceof IserTask, 'a task of another datamover');
+  return task;
 }

@@ -3,9 +3,9 @@ import type { ProtectionDomain, WorkCompletion } from '../transport/verbs.js';
 import { Access, SendWorkRequest, WorkOpcode, WorkStatus } from '../transport/verbs.js';
 import { ISER_TRANSFER_BYTES_MAX } from './limits.js';
 import { ProtectionContext } from './protection.js';
-import type { RdmaConnection } from './rdma-connection.js';
+import type { RegistrationHost } from './registration-host.js';
 import type { RegistrationOps } from './registration.js';
-import { RegistrationDescriptor, RegistrationPool } from './registration.js';
+import { RegistrationDescriptor, RegistrationPool } from './memory-registration.js';
 import type { DataIndex, IserTask } from './task.js';
 import { DATA_IN } from './task.js';
 
@@ -38,14 +38,14 @@ export class FastRegistration implements RegistrationOps {
     this.bytesMax = Math.min(ISER_TRANSFER_BYTES_MAX, fastRegistrationBytesMax);
   }
 
-  allocate(connection: RdmaConnection, commandsMax: number): void {
+  allocate(connection: RegistrationHost, commandsMax: number): void {
     const pool = new RegistrationPool();
     pool.bytesMax = this.bytesMax;
     connection.registrationPool = pool;
     for (let count = 0; count < commandsMax; count++) this.#addDescriptor(connection, pool);
   }
 
-  free(connection: RdmaConnection): void {
+  free(connection: RegistrationHost): void {
     const pool = connection.registrationPool;
     if (pool === null) return;
     for (const descriptor of pool.all) descriptor.resources.region?.deregister();
@@ -121,18 +121,18 @@ export class FastRegistration implements RegistrationOps {
     for (const buffer of task.data) buffer.mappedCount = 0;
   }
 
-  getDescriptor(connection: RdmaConnection): RegistrationDescriptor {
+  getDescriptor(connection: RegistrationHost): RegistrationDescriptor {
     const descriptor = connection.registrationPool?.free.pop();
     assert(descriptor !== undefined, 'more registrations than commands');
     return descriptor;
   }
 
-  putDescriptor(connection: RdmaConnection, descriptor: RegistrationDescriptor): void {
+  putDescriptor(connection: RegistrationHost, descriptor: RegistrationDescriptor): void {
     connection.registrationPool?.free.push(descriptor);
   }
 
   /** Ends a key that nobody has invalidated. The region, and a LOCAL_INV that is posted for it, are not used again. */
-  #replace(connection: RdmaConnection, descriptor: RegistrationDescriptor): void {
+  #replace(connection: RegistrationHost, descriptor: RegistrationDescriptor): void {
     descriptor.resources.region?.deregister();
     const pool = connection.registrationPool;
     if (pool === null) return;
@@ -141,7 +141,7 @@ export class FastRegistration implements RegistrationOps {
     if (connection.isUsable) this.#addDescriptor(connection, pool);
   }
 
-  #addDescriptor(connection: RdmaConnection, pool: RegistrationPool): void {
+  #addDescriptor(connection: RegistrationHost, pool: RegistrationPool): void {
     const request = new SendWorkRequest((completion) => invalidated(completion), 0);
     const descriptor = new RegistrationDescriptor(request);
     request.opcode = WorkOpcode.localInvalidate;

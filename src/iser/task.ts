@@ -1,9 +1,9 @@
 import type { Slab } from '../common/slab.js';
 import type { DatamoverTask } from '../iscsi/datamover.js';
 import { DataDirection } from '../common/data-direction.js';
-import type { IserConnection } from './connection.js';
 import type { TxDescriptor } from './descriptors.js';
-import { DataBuffer, MemoryRegistration } from './registration.js';
+import { DataBuffer, MemoryRegistration } from './memory-registration.js';
+import type { RegistrationHost } from './registration-host.js';
 
 /** `enum iser_data_dir`: the index of a direction in a task's buffers and registrations. */
 export const DATA_IN = 0;
@@ -19,9 +19,16 @@ export type DataIndex = typeof DATA_IN | typeof DATA_OUT;
  */
 export type IserTaskStatus = 'idle' | 'started' | 'sent';
 
+/** What a task needs of its connection. */
+export interface TaskConnection {
+  readonly rdma: RegistrationHost;
+  /** See `RegistrationOps`. */
+  placedBytes(task: IserTask): number;
+}
+
 /** `iscsi_iser_task`: one command's place, used again and again. */
 export class IserTask implements DatamoverTask {
-  readonly connection: IserConnection;
+  readonly connection: TaskConnection;
   /** Changes when a command is finished whose Send is not covered by a completion yet. */
   descriptor: TxDescriptor;
   status: IserTaskStatus = 'idle';
@@ -46,7 +53,7 @@ export class IserTask implements DatamoverTask {
   waitingBefore: IserTask | null = null;
   waitingAfter: IserTask | null = null;
 
-  constructor(connection: IserConnection, descriptor: TxDescriptor) {
+  constructor(connection: TaskConnection, descriptor: TxDescriptor) {
     this.connection = connection;
     this.descriptor = descriptor;
     descriptor.owner = this;
@@ -61,7 +68,7 @@ export class IserTask implements DatamoverTask {
   }
 
   get placedBytes(): number {
-    return this.connection.device.registrationOps.placedBytes(this);
+    return this.connection.placedBytes(this);
   }
 
   get isActive(): boolean {

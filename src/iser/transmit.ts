@@ -5,7 +5,7 @@ import { opcodeAt, paddedLength } from '../iscsi/wire.js';
 import { PduOpcode } from '../iscsi/codes.js';
 import { Access } from '../transport/verbs.js';
 import type { WorkCompletion } from '../transport/verbs.js';
-import type { IserConnection } from './connection.js';
+import type { ConnectionHost } from './connection-host.js';
 import type { LoginDescriptor } from './descriptors.js';
 import { TxDescriptor, txDescriptorBytes, TxType } from './descriptors.js';
 import { controlOverrun, registrationRefused } from './errors.js';
@@ -24,7 +24,7 @@ import { encodeControlHeader, encodePlainHeader, IserControlHeader } from '../is
  */
 export class TransmitPath {
   readonly tasks: IserTask[] = [];
-  readonly #connection: IserConnection;
+  readonly #connection: ConnectionHost;
   readonly #login: LoginDescriptor;
   readonly #freeCommand: TxDescriptor[] = [];
   readonly #freeControl: TxDescriptor[] = [];
@@ -34,7 +34,7 @@ export class TransmitPath {
   #firstWaiting: IserTask | null = null;
   #lastWaiting: IserTask | null = null;
 
-  constructor(connection: IserConnection, login: LoginDescriptor) {
+  constructor(connection: ConnectionHost, login: LoginDescriptor) {
     this.#connection = connection;
     this.#login = login;
   }

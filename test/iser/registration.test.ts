@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Slab } from '../../src/common/slab.js';
 import { IserDevice } from '../../src/iser/device.js';
-import { MemoryRegistration } from '../../src/iser/registration.js';
+import { MemoryRegistration } from '../../src/iser/memory-registration.js';
 import { SlabRegions } from '../../src/iser/slab-regions.js';
 import { SoftDevice } from '../../src/transport/rnic/device.js';
 import type { MemoryRegion } from '../../src/transport/verbs.js';
