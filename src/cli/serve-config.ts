@@ -6,7 +6,7 @@ import { DEFAULT_POLL_US, readConfigFile } from '../gateway/config.js';
 import type { ConfigFile } from '../gateway/config.js';
 import { checkSecretFiles, credentialsFor } from '../gateway/credentials.js';
 import type { CredentialSources, SecretStores } from '../gateway/credentials.js';
-import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway.js';
+import type { ExportConfig, GatewayConfig, ListenConfig } from '../gateway/gateway-config.js';
 import { defaultInitiatorName } from '../gateway/initiator-context.js';
 import { warnOfReaders } from '../gateway/secret-file.js';
 import { unixSocketAddress } from '../gateway/unix-socket.js';

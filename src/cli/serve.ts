@@ -3,7 +3,7 @@ import type { ArgumentsCamelCase, Argv, CommandModule } from 'yargs';
 import { systemClock } from '../common/clock.js';
 import { DEFAULT_POLL_US } from '../gateway/config.js';
 import { Gateway } from '../gateway/gateway.js';
-import type { GatewayConfig } from '../gateway/gateway.js';
+import type { GatewayConfig } from '../gateway/gateway-config.js';
 import type { Serving } from '../gateway/serving.js';
 import { processSpawner } from '../gateway/workers/worker-process.js';
 import { PrimaryGateway } from '../gateway/workers/primary-gateway.js';

@@ -1,7 +1,7 @@
 import type { Argv } from 'yargs';
 import { UsageError } from '../common/errors.js';
 import type { TlsConfig } from '../gateway/config.js';
-import type { TlsSettings } from '../gateway/gateway.js';
+import type { TlsSettings } from '../gateway/gateway-config.js';
 import { once } from './options.js';
 
 /** How a server does TLS. */

@@ -1,18 +1,15 @@
 import { busyPoller } from '../socket/busy-poll.js';
 import type { Clock } from '../common/clock.js';
 import { messageOf } from '../common/errors.js';
-import type { AccessRule } from '../nbd/access.js';
-import type { ChapCredentials } from '../iscsi/chap.js';
 import { NbdExport } from '../nbd/export.js';
 import { NbdServer } from '../nbd/server.js';
-import type { Client, ListenAddress } from '../nbd/socket.js';
+import type { Client } from '../nbd/socket.js';
 import { TlsGate } from '../nbd/tls.js';
-import type { TlsContents, TlsFiles } from '../nbd/tls.js';
+import type { TlsContents } from '../nbd/tls.js';
 import { nonZero, readingsOf } from '../observe/counter-sums.js';
 import type { CounterSet } from '../observe/counters.js';
 import type { Logger } from '../observe/log.js';
 import { bufferPool, nbdLimits } from './limits-config.js';
-import type { LimitsConfig } from './limits-config.js';
 import { openLun } from './lun.js';
 import type { OpenLun } from './lun.js';
 import { DRAIN_MS, checkExports, urisOf } from './serving.js';
@@ -21,42 +18,10 @@ import { reloadTls } from './tls-reload.js';
 import { createInitiatorContext } from './initiator-context.js';
 import type { InitiatorContext } from './initiator-context.js';
 import { UnitRegistry } from './units.js';
-import type { ExportUrl } from './url.js';
 import type { UnitIdentities } from './workers/messages.js';
 import { RangeNews } from './workers/range-news.js';
 import type { RangeNewsSink } from './workers/range-news.js';
-
-export interface ExportConfig {
-  readonly name: string;
-  readonly url: ExportUrl;
-  readonly description: string;
-  readonly readOnly: boolean;
-  readonly credentials: ChapCredentials | null;
-  /** Who may see it; null for everybody. */
-  readonly allow?: AccessRule | null;
-}
-
-/** TLS for those who ask for it, or for everybody. */
-export interface TlsSettings {
-  readonly required: boolean;
-  readonly files: TlsFiles;
-}
-
-export type ListenConfig = ListenAddress;
-
-export interface GatewayConfig {
-  readonly exports: readonly ExportConfig[];
-  /** What a client gets that names no export; null for the only one, if there is only one. */
-  readonly defaultExport?: string | null;
-  readonly listen: readonly ListenConfig[];
-  readonly tls?: TlsSettings | null;
-  readonly limits?: LimitsConfig;
-  /** Microseconds to poll for more after bytes have arrived; of this thread, not of one gateway. */
-  readonly pollUs?: number;
-  readonly initiatorName: string;
-  /** How many processes serve; 1, or nothing, is this one alone. See workers/. */
-  readonly workers?: number;
-}
+import type { GatewayConfig, ExportConfig } from './gateway-config.js';
 
 /** For a gateway that is one of several processes over the same LUNs: what it has from the others, and tells them. */
 export interface WorkerPlace extends RangeNewsSink {

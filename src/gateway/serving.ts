@@ -3,7 +3,7 @@ import { UsageError } from '../common/errors.js';
 import type { NbdAddress } from '../nbd/socket.js';
 import type { Logger } from '../observe/log.js';
 import { checkRule } from './access-config.js';
-import type { GatewayConfig, TlsSettings } from './gateway.js';
+import type { GatewayConfig, TlsSettings } from './gateway-config.js';
 
 /** What `serve` runs: one process that does everything, or several. */
 export interface Serving {

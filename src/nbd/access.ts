@@ -1,5 +1,3 @@
-import type { ExportTable, NbdExport } from './export.js';
-import type { TlsStance } from './options.js';
 import { isInNetwork } from './network.js';
 import type { Network } from './network.js';
 
@@ -32,24 +30,6 @@ export function mayUse(rule: AccessRule | null, peer: Peer): boolean {
 /** Only clients with TLS can fulfil the rule. */
 export function asksForTls(rule: AccessRule | null): boolean {
   return rule !== null && (rule.certificates !== null || rule.psk !== null);
-}
-
-/**
- * The exports as one client sees them: those that it may not use do not exist for it. The default export is the
- * same for everybody, or nothing.
- */
-export function visibleExports(table: ExportTable, peer: Peer, stance: TlsStance): ExportTable {
-  const isVisible = (item: NbdExport): boolean => mayUse(item.allow, peer);
-  return {
-    lookup: (name) => {
-      const item = table.lookup(name);
-      return item !== null && isVisible(item) ? item : null;
-    },
-    list: () => [...table.list()].filter(isVisible),
-    get hasTlsOnly() {
-      return stance === 'offered' && [...table.list()].some(({ allow }) => asksForTls(allow));
-    },
-  };
 }
 
 function isNamed({ certificates, psk }: AccessRule, peer: Peer): boolean {

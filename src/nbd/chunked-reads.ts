@@ -5,10 +5,9 @@ import type { SlotSource } from '../common/slab.js';
 import type { ExportCounters } from './counters.js';
 import { errnoOf, messageOfStatus } from './errors.js';
 import type { NbdLimits } from './limits.js';
-import { ReadPlan } from './read-plan.js';
 import type { ChunkFormat } from './replies.js';
 import type { ReplyQueue } from './reply-queue.js';
-import { RequestPool } from './request.js';
+import { ReadJob, RequestPool } from './request.js';
 import type { NbdRequest, RequestOwner } from './request.js';
 import { HOLE_BYTES_MAX, NbdErrno } from './wire.js';
 
@@ -26,21 +25,6 @@ export interface ChunkedReadsOptions {
   cut(): void;
   /** Nothing of a READ is left; its request is the caller's again. */
   finished(request: NbdRequest): void;
-}
-
-/** A READ that is answered in several chunks. */
-export class ReadJob {
-  request: NbdRequest | null = null;
-  /** Where the next chunk begins, and how much is left from there. */
-  offset = 0;
-  restBytes = 0;
-  /** Chunks that the device is reading. */
-  chunksOut = 0;
-  isQuerying = false;
-  /** The chunk that says DONE has been sent. */
-  isAnswered = false;
-  errno: NbdErrno = NbdErrno.OK;
-  readonly plan = new ReadPlan();
 }
 
 /**

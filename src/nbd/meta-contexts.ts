@@ -1,5 +1,5 @@
 import type { BlockExtent } from '../block/device.js';
-import type { OptionContext } from './options.js';
+import type { OptionContext } from './option-context.js';
 import { stringOf } from './strings.js';
 import { AllocationState, META_CONTEXT_ID_BYTES, OptionReply, STRING_BYTES_MAX } from './wire.js';
 

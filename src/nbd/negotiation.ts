@@ -6,7 +6,8 @@ import { termsOf } from './export.js';
 import type { ExportTable, ExportTerms, NbdExport } from './export.js';
 import type { NbdLimits } from './limits.js';
 import { OPTIONS } from './options.js';
-import type { OptionContext, OptionEntry, TlsStance } from './options.js';
+import type { OptionEntry } from './options.js';
+import type { OptionContext, TlsStance } from './option-context.js';
 import {
   CLIENT_FLAGS_BYTES,
   EXPORT_NAME_REPLY_BYTES,

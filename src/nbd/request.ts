@@ -2,10 +2,17 @@ import { BlockRequest } from '../block/device.js';
 import type { Flushable } from '../socket/data-socket.js';
 import type { Requester } from '../common/requester.js';
 import type { BufferSlot } from '../common/slab.js';
-import type { ReadJob } from './chunked-reads.js';
+
 import { REFUSAL_BYTES_MAX } from './refusals.js';
 import type { Refusal } from './refusals.js';
-import { CHUNK_OFFSET_BYTES, ERROR_BYTES, EXTENDED_CHUNK_BYTES, NbdCommand } from './wire.js';
+import {
+  CHUNK_OFFSET_BYTES,
+  ERROR_BYTES,
+  EXTENDED_CHUNK_BYTES,
+  NbdCommand,
+  NbdErrno,
+} from './wire.js';
+import { ReadPlan } from './read-plan.js';
 
 /** The longest reply that is put together outside a slot: an error with offset and message. */
 export const REPLY_AREA_BYTES =
@@ -137,4 +144,19 @@ export class RequestPool {
   release(request: NbdRequest): void {
     this.#free.push(request);
   }
+}
+
+/** A READ that is answered in several chunks. */
+export class ReadJob {
+  request: NbdRequest | null = null;
+  /** Where the next chunk begins, and how much is left from there. */
+  offset = 0;
+  restBytes = 0;
+  /** Chunks that the device is reading. */
+  chunksOut = 0;
+  isQuerying = false;
+  /** The chunk that says DONE has been sent. */
+  isAnswered = false;
+  errno: NbdErrno = NbdErrno.OK;
+  readonly plan = new ReadPlan();
 }

@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { mayUse, visibleExports } from '../../src/nbd/access.js';
+import { mayUse } from '../../src/nbd/access.js';
+import { visibleExports } from '../../src/nbd/visible-exports.js';
 import type { AccessRule, Peer } from '../../src/nbd/access.js';
 import { certificateNames } from '../../src/nbd/certificate-names.js';
 import { NbdExport, fixedExports } from '../../src/nbd/export.js';

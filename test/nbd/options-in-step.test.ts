@@ -6,7 +6,7 @@ import { describe, expect, it } from 'vitest';
 import { NbdExport, fixedExports } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { Negotiation } from '../../src/nbd/negotiation.js';
-import type { TlsStance } from '../../src/nbd/options.js';
+import type { TlsStance } from '../../src/nbd/option-context.js';
 import { OPT, infoData, metaData, option, parseOptionReplies, u32 } from '../support/nbd/client.js';
 import { RamDevice } from '../support/nbd/device.js';
 

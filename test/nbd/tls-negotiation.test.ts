@@ -1,12 +1,12 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { visibleExports } from '../../src/nbd/access.js';
+import { visibleExports } from '../../src/nbd/visible-exports.js';
 import type { NbdProtocolError } from '../../src/nbd/errors.js';
 import { NbdExport, fixedExports } from '../../src/nbd/export.js';
 import type { ExportTerms } from '../../src/nbd/export.js';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { Negotiation } from '../../src/nbd/negotiation.js';
-import type { TlsStance } from '../../src/nbd/options.js';
+import type { TlsStance } from '../../src/nbd/option-context.js';
 import { OPT, infoData, option, parseOptionReplies, u32 } from '../support/nbd/client.js';
 import { RamDevice } from '../support/nbd/device.js';
 

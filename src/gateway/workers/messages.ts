@@ -4,7 +4,7 @@ import type { TlsContents } from '../../nbd/tls.js';
 import type { CounterReading } from '../../observe/counter-sums.js';
 import type { LogLevel } from '../../observe/log.js';
 import type { UnitIdentity } from '../../disk/identity.js';
-import type { GatewayConfig } from '../gateway.js';
+import type { GatewayConfig } from '../gateway-config.js';
 
 /** The first message to a worker: everything that it needs. Secrets travel here, never by argv or environment. */
 export interface StartMessage {

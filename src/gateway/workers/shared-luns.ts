@@ -5,7 +5,7 @@ import { TargetPortal } from '../../target/session/portal.js';
 import { IwarpTransport } from '../../transport/iwarp/transport.js';
 import { EMBEDDED_TARGET_NAME } from '../embedded.js';
 import type { TransportServices } from '../transports.js';
-import type { ExportConfig } from '../gateway.js';
+import type { ExportConfig } from '../gateway-config.js';
 
 /** Exports without embedded LUNs: those have become remote ones of a target in this process. */
 export interface SharedLuns {

@@ -23,7 +23,7 @@ import type {
   QueuePairOptions,
 } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
-import type { MemoryFabric, MemoryListener } from './fabric.js';
+import type { MemoryListener, MemoryNetwork } from './network.js';
 import { MEMORY_CONNECT_TIMEOUT_MS } from './limits.js';
 import { LinkEnd } from './link.js';
 
@@ -69,14 +69,14 @@ const GIVEN_UP = 'the connection was given up while the peer accepted it';
 export class MemoryConnectionId implements ConnectionId {
   readonly device: SoftDevice;
   onEvent: ConnectionEventHandler;
-  readonly #fabric: MemoryFabric;
+  readonly #network: MemoryNetwork<MemoryConnectionId>;
   readonly #life: ConnectionLife<IdState>;
   #peerName = 'memory';
   #peerHost = '';
   /** Where calls of this id appear to come from. */
   readonly #host: string;
   #address: PortalAddress | null = null;
-  #listener: MemoryListener | null = null;
+  #listener: MemoryListener<MemoryConnectionId> | null = null;
   #queuePair: SoftQueuePair | null = null;
   /** Active side: what connect() said. */
   #offered: ConnectionParameters | null = null;
@@ -86,14 +86,14 @@ export class MemoryConnectionId implements ConnectionId {
   #timer: Timer | null = null;
 
   constructor(
-    fabric: MemoryFabric,
+    network: MemoryNetwork<MemoryConnectionId>,
     device: SoftDevice,
     host: string,
     onEvent: ConnectionEventHandler,
     initial: 'idle' | 'requested' = 'idle',
   ) {
     this.#life = new ConnectionLife<IdState>(this, initial, EDGES);
-    this.#fabric = fabric;
+    this.#network = network;
     this.#host = host;
     this.device = device;
     this.onEvent = onEvent;
@@ -155,7 +155,7 @@ export class MemoryConnectionId implements ConnectionId {
     requireQueuePair(this.#queuePair, 'connect');
     this.#offered = parametersToSend(parameters, this.device.attributes);
     this.#life.enter('connecting');
-    this.#timer = this.#fabric.clock.after(MEMORY_CONNECT_TIMEOUT_MS, () =>
+    this.#timer = this.#network.clock.after(MEMORY_CONNECT_TIMEOUT_MS, () =>
       this.#connectFailed({ type: 'unreachable', reason: `${this.#peerName} did not answer` }),
     );
     this.#life.later(() => this.#call());
@@ -166,7 +166,7 @@ export class MemoryConnectionId implements ConnectionId {
     if (!isPort(address.port)) {
       throw new VerbsError('address', `${address.port} is not a port.`, { port: address.port });
     }
-    this.#listener = this.#fabric.bind(address, backlog, this);
+    this.#listener = this.#network.bind(address, backlog, this);
     this.#peerName = formatAddress(this.#listener.address);
     this.#life.enter('listening');
     return Promise.resolve(this.#listener.address);
@@ -213,7 +213,7 @@ export class MemoryConnectionId implements ConnectionId {
     const before = this.#life.state;
     this.#life.enter('destroyed');
     this.#timer?.cancel();
-    if (this.#listener !== null && before === 'listening') this.#fabric.unbind(this.#listener);
+    if (this.#listener !== null && before === 'listening') this.#network.unbind(this.#listener);
     if (before === 'requested') this.#refuseCaller('the peer dropped the connection request');
     if (before === 'closing') this.#link?.close();
     else this.#link?.abort('the peer closed the connection without disconnecting');
@@ -226,12 +226,18 @@ export class MemoryConnectionId implements ConnectionId {
   /** Made for a listener that has a caller. */
   static requestedBy(
     caller: MemoryConnectionId,
-    listener: MemoryListener,
+    listener: MemoryListener<MemoryConnectionId>,
     callerName: string,
   ): MemoryConnectionId {
     const { owner } = listener;
     const { device } = owner;
-    const id = new MemoryConnectionId(owner.#fabric, device, owner.#host, ignoreEvent, 'requested');
+    const id = new MemoryConnectionId(
+      owner.#network,
+      device,
+      owner.#host,
+      ignoreEvent,
+      'requested',
+    );
     id.#counterpart = caller;
     id.#listener = listener;
     id.#peerName = callerName;
@@ -243,7 +249,7 @@ export class MemoryConnectionId implements ConnectionId {
     const address = this.#address;
     const offered = this.#offered;
     if (this.#life.state !== 'connecting' || address === null || offered === null) return;
-    const listener = this.#fabric.find(address);
+    const listener = this.#network.find(address);
     if (listener === null || listener.waiting >= listener.backlog) {
       const reason =
         listener === null
@@ -252,7 +258,7 @@ export class MemoryConnectionId implements ConnectionId {
       this.#connectFailed({ type: 'unreachable', reason });
       return;
     }
-    const passive = MemoryConnectionId.requestedBy(this, listener, this.#fabric.nextCallerName());
+    const passive = MemoryConnectionId.requestedBy(this, listener, this.#network.nextCallerName());
     listener.waiting++;
     this.#counterpart = passive;
     listener.owner.onEvent({ type: 'connectRequest', id: passive, parameters: offered });

@@ -1,12 +1,24 @@
 import { assert } from '../../common/assert.js';
 import { soon } from '../../common/later.js';
-import type { CompletionHandler, CompletionQueue, WorkOpcode, WorkStatus } from '../verbs.js';
+import type {
+  CompletionHandler,
+  CompletionQueue,
+  QueuePair,
+  WorkOpcode,
+  WorkStatus,
+} from '../verbs.js';
 import { VerbsError, WorkCompletion } from '../verbs.js';
 import { COMPLETION_QUEUE_DEPTH_MAX } from '../limits.js';
-import type { SoftQueuePair } from './queue-pair.js';
 
 /** Entries that the queue starts with; it doubles up to its depth as they are used. */
 const ENTRIES_INITIAL = 64;
+
+/** The queue pair that a completion is of. */
+export interface CompletionSource extends QueuePair {
+  /** The slots up to this position may be used again. */
+  releaseSlots(isReceive: boolean, position: number): void;
+  afterDelivery(): void;
+}
 
 /** A completion that waits for its handler's turn. Pooled. */
 class CompletionEntry {
@@ -15,7 +27,7 @@ class CompletionEntry {
   byteLength = 0;
   withInvalidate = false;
   invalidatedKey = 0;
-  queuePair: SoftQueuePair | null = null;
+  queuePair: CompletionSource | null = null;
   isReceive = false;
   /** The position in its queue up to which this completion frees the slots. */
   position = 0;
@@ -56,7 +68,7 @@ export class SoftCompletionQueue implements CompletionQueue {
 
   /** Files a completion. Its queue's slots are freed, and `done` is called, in a later turn. */
   push(
-    queuePair: SoftQueuePair,
+    queuePair: CompletionSource,
     isReceive: boolean,
     position: number,
     opcode: WorkOpcode,

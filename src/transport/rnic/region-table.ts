@@ -1,26 +1,20 @@
 import { assert } from '../../common/assert.js';
 import { REGION_KEYS_MAX } from '../limits.js';
-import type { ProtectionDomain } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
 import { Fault } from './fault.js';
 import { KeySource } from './key-source.js';
 import type { RegionSpan } from './placement.js';
-import type { SoftRegion } from './region.js';
+import type { AccessScope, RegionKeys, SoftRegion } from './region.js';
 
 const SLOTS_INITIAL = 256;
 const TWO_32 = 0x1_0000_0000;
-
-/** Who asks for access: a queue pair. Its identity is the stream that a fast-registered key is bound to. */
-export interface AccessScope {
-  readonly protectionDomain: ProtectionDomain;
-}
 
 /**
  * A device's memory keys: every key that is in use or was drawn for a registration to come, and the region it
  * stands for. Open addressing with linear probing; keys are random, so the low bits of a key are its hash, and a
  * removal moves later entries up instead of leaving tombstones. Nothing is allocated once it has grown.
  */
-export class RegionTable {
+export class RegionTable implements RegionKeys {
   #keys = new Uint32Array(SLOTS_INITIAL);
   #regions: (SoftRegion | null)[] = new Array<SoftRegion | null>(SLOTS_INITIAL).fill(null);
   #mask = SLOTS_INITIAL - 1;

@@ -15,9 +15,16 @@ import {
   WINDOW_LOW,
 } from './address.js';
 import { PlacedRanges } from './placed-ranges.js';
-import type { AccessScope, RegionTable } from './region-table.js';
 
 const nothing = new Slab(0);
+
+/** The keys of a device, and the regions that they stand for. */
+export interface RegionKeys {
+  /** Draws a key that is not in use and files `region` under it. @throws VerbsError when the table is full. */
+  draw(region: SoftRegion): number;
+  /** Forgets a key that {@link draw} returned. */
+  remove(key: number): void;
+}
 
 /** What plain and fast regions share. Local and remote key are the same number. */
 export abstract class SoftRegion implements MemoryRegion {
@@ -32,9 +39,9 @@ export abstract class SoftRegion implements MemoryRegion {
   abstract readonly isFast: boolean;
   abstract readonly rkey: number;
   readonly protectionDomain: ProtectionDomain;
-  protected readonly table: RegionTable;
+  protected readonly table: RegionKeys;
 
-  constructor(protectionDomain: ProtectionDomain, table: RegionTable) {
+  constructor(protectionDomain: ProtectionDomain, table: RegionKeys) {
     this.protectionDomain = protectionDomain;
     this.table = table;
   }
@@ -79,7 +86,7 @@ export class SoftMemoryRegion extends SoftRegion {
   /** @throws VerbsError when `source` is not inside of its slab. */
   constructor(
     protectionDomain: ProtectionDomain,
-    table: RegionTable,
+    table: RegionKeys,
     source: MemorySpan,
     access: number,
     deregistered: () => void,
@@ -134,7 +141,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
 
   constructor(
     protectionDomain: ProtectionDomain,
-    table: RegionTable,
+    table: RegionKeys,
     bytesMax: number,
     deregistered: () => void,
   ) {
@@ -225,4 +232,9 @@ function requireInside(slab: Slab, offset: number, length: number): void {
     `Memory registration of ${length} bytes at ${offset} is not inside of its slab of ${slab.length} bytes.`,
     { offset, length, slabBytes: slab.length },
   );
+}
+
+/** Who asks for access: a queue pair. Its identity is the stream that a fast-registered key is bound to. */
+export interface AccessScope {
+  readonly protectionDomain: ProtectionDomain;
 }
