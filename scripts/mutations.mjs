@@ -1,15 +1,15 @@
 // What `npm run mutate` breaks, one at a time, and which tests should notice. A mutation is anchored by text: of all source
 // files with that name, one has `from`, and has it once. `survives` says why it does no harm that these tests do not notice.
-const DISK = ['target/disk.test.ts'];
+const DISK = ['unit/disk.test.ts'];
 const GATEWAY = ['gateway/gateway.test.ts'];
 const ACCESS = ['nbd/access.test.ts', 'nbd/network.test.ts'];
 const COMMANDS = ['nbd/commands.test.ts', 'nbd/transmission.test.ts'];
-const SCSI_DISK = ['scsi/disk.test.ts', 'scsi/disk-loss.test.ts'];
+const SCSI_DISK = ['disk/scsi-disk.test.ts', 'disk/disk-loss.test.ts'];
 const RNIC = ['rnic/region-table.test.ts', 'rnic/queue-pair.test.ts', 'memory/compliance.test.ts'];
-const SESSION = ['iscsi/session.test.ts', 'iscsi/task-management.test.ts'];
+const SESSION = ['initiator/session.test.ts', 'initiator/task-management.test.ts'];
 const FPDU = ['iwarp/fpdu.test.ts', 'iwarp/stream-inbound.test.ts'];
 const EDGE = ['block/align.test.ts'];
-const RESERVATIONS = ['target/reservations.test.ts'];
+const RESERVATIONS = ['unit/reservations.test.ts'];
 
 /** @type {readonly { what: string, file: string, from: string, to: string, tests: readonly string[], survives: string | null }[]} */
 export const MUTATIONS = [
@@ -36,8 +36,8 @@ export const MUTATIONS = [
     DISK,
   ),
   m('a READ with FUA is answered out of memory', 'disk.ts', '|| decoded.fua ||', '||', [
-    'target/in-place.test.ts',
-    'target/disk.test.ts',
+    'session/in-place.test.ts',
+    'unit/disk.test.ts',
   ]),
   m(
     'a request of one store keeps the FUA of the one before',
@@ -52,14 +52,14 @@ export const MUTATIONS = [
     'file-store.ts',
     'operation.syncs = request.forceUnitAccess;',
     'operation.syncs = false;',
-    ['target/file-store.test.ts'],
+    ['store/file-store.test.ts'],
   ),
   m(
     'a file store’s forced punch does not sync',
     'file-store.ts',
     'if (request.forceUnitAccess) parts.push(',
     'if (false) parts.push(',
-    ['target/file-store.test.ts'],
+    ['store/file-store.test.ts'],
   ),
   m(
     'COMPARE AND WRITE writes whatever it finds',
@@ -73,43 +73,43 @@ export const MUTATIONS = [
     'command-checks.ts',
     'if (immediateBytes > expectedBytes) {',
     'if (false) {',
-    ['target/session-data.test.ts', 'target/session.test.ts', 'target/connection.test.ts'],
+    ['session/session-data.test.ts', 'session/session.test.ts', 'session/connection.test.ts'],
   ),
   m(
     'immediate data may be longer than agreed',
     'command-checks.ts',
     'if (immediateBytes > immediateBytesMax) {',
     'if (false) {',
-    ['target/session-data.test.ts', 'target/session.test.ts', 'target/connection.test.ts'],
+    ['session/session-data.test.ts', 'session/session.test.ts', 'session/connection.test.ts'],
   ),
   m(
     'a WRITE takes fewer bytes than its CDB says',
     'command-checks.ts',
     'if (expected < command.transferBytes) return',
     'if (false) return',
-    ['target/session-data.test.ts', 'target/session.test.ts'],
+    ['session/session-data.test.ts', 'session/session.test.ts'],
   ),
   m(
     'a write without memory of the initiator’s goes on',
     'command-checks.ts',
     'if (needsRead && !header.isWriteStagValid) {',
     'if (false) {',
-    ['target/session-data.test.ts', 'target/session.test.ts'],
+    ['session/session-data.test.ts', 'session/session.test.ts'],
     'the RDMA Read of a key that is none fails, and the session ends for that',
   ),
   // Reservations.
   m(
     'a write-exclusive reservation lets others write',
     'reservations.ts',
-    '? Access.reading : Access.status',
-    '? Access.everything : Access.status',
+    '? NexusAccess.reading : NexusAccess.status',
+    '? NexusAccess.everything : NexusAccess.status',
     RESERVATIONS,
   ),
   m(
     'an exclusive reservation lets others read',
     'reservations.ts',
-    '? Access.reading : Access.status',
-    '? Access.reading : Access.reading',
+    '? NexusAccess.reading : NexusAccess.status',
+    '? NexusAccess.reading : NexusAccess.reading',
     RESERVATIONS,
   ),
   m(
@@ -122,9 +122,9 @@ export const MUTATIONS = [
   m(
     'writes count as reads under a reservation',
     'command-access.ts',
-    '    default:\n      return Access.everything;',
-    '    default:\n      return Access.reading;',
-    ['target/unit-reservations.test.ts', 'target/reservations.test.ts', 'target/fencing.test.ts'],
+    '    default:\n      return NexusAccess.everything;',
+    '    default:\n      return NexusAccess.reading;',
+    ['unit/unit-reservations.test.ts', 'unit/reservations.test.ts', 'unit/fencing.test.ts'],
   ),
   // Who is let in by the target.
   m(
@@ -146,14 +146,14 @@ export const MUTATIONS = [
     'login-security.ts',
     "if (!this.#isRequired && offered.includes('None')) {",
     "if (offered.includes('None')) {",
-    ['target/login.test.ts'],
+    ['session/login.test.ts'],
   ),
   m(
     'CHAP_R counts without a challenge',
     'login-security.ts',
     "this.#require('challenged', 'CHAP_N and CHAP_R');",
     '',
-    ['target/login.test.ts'],
+    ['session/login.test.ts'],
     'without a challenge, ChapTarget itself takes no response',
   ),
   // The gateway's configuration.
@@ -197,12 +197,12 @@ export const MUTATIONS = [
     'gateway.ts',
     'for (const disk of lun.unit.disks) disk.loseWrites(reason);',
     '',
-    [...GATEWAY, 'scsi/disk-loss.test.ts'],
+    [...GATEWAY, 'disk/disk-loss.test.ts'],
     'each export has a session, which the target tells of lost writes itself; this is only sooner',
   ),
   m(
     'workers have the memory of all of them, each',
-    'worker-gateway.ts',
+    'primary-gateway.ts',
     'limits: workerLimits }',
     'limits }',
     ['workers/pool.test.ts', 'gateway/config.test.ts'],
@@ -239,14 +239,14 @@ export const MUTATIONS = [
   ),
   m(
     'an export that is not listed can be looked up',
-    'access.ts',
+    'visible-exports.ts',
     'return item !== null && isVisible(item) ? item : null;',
     'return item;',
     ACCESS,
   ),
   m(
     'an export that may not be used is listed',
-    'access.ts',
+    'visible-exports.ts',
     'list: () => [...table.list()].filter(isVisible),',
     'list: () => [...table.list()],',
     ACCESS,
@@ -317,23 +317,16 @@ export const MUTATIONS = [
   ),
   // Parts, edges and order.
   m(
-    'a piece of a split request loses FUA',
-    'split.ts',
-    'piece.forceUnitAccess = request.forceUnitAccess;',
-    'piece.forceUnitAccess = false;',
-    ['block/split.test.ts'],
+    'a part of a request loses FUA',
+    'device.ts',
+    'this.forceUnitAccess = request.forceUnitAccess;',
+    'this.forceUnitAccess = false;',
+    ['block/split.test.ts', ...EDGE],
   ),
   m(
     'an edge loses FUA',
     'edge.ts',
     'part.forceUnitAccess = this.#request.forceUnitAccess;',
-    'part.forceUnitAccess = false;',
-    EDGE,
-  ),
-  m(
-    'the part between the edges loses FUA',
-    'unaligned.ts',
-    'part.forceUnitAccess = request.forceUnitAccess;',
     'part.forceUnitAccess = false;',
     EDGE,
   ),
@@ -392,8 +385,8 @@ export const MUTATIONS = [
   m(
     'MaxOutstandingUnexpectedPDUs is ignored',
     'connection.ts',
-    'declared === 0 ? CONTROL_PDUS_MAX : declared,',
-    'CONTROL_PDUS_MAX,',
+    'declared === 0 ? controlPdusMax : Math.min(declared, controlPdusMax);',
+    'controlPdusMax;',
     SESSION,
   ),
   m(
@@ -422,7 +415,7 @@ export const MUTATIONS = [
     'window.ts',
     'if (serialLess(this.#maxCmdSn, maxCmdSn)) this.#maxCmdSn = maxCmdSn;',
     'this.#maxCmdSn = maxCmdSn;',
-    ['iscsi/window.test.ts'],
+    ['initiator/window.test.ts'],
   ),
   // RDMA.
   m(
