@@ -28,7 +28,7 @@ Measures NBD servers side by side with fio, interleaved, on the same cores.
   --node-arg ARG       an argument more for node; repeatable
   --profile DIR        have our processes write CPU profiles into DIR, and sum them up
   --json FILE          write the results there as well
-  --write              write bench/results.json and docs/performance.md even though the run is not a full one
+  --write              write bench/results.json and docs/performance/results.md even though the run is not a full one
   --soak MINUTES       instead: 64 connections x QD32 for so long, with the memory of our processes over time
   --micro              instead: microbenchmarks of codecs, FPDUs, region checks, CRC, and the chain
                        without sockets, which --baseline compares; --cases selects

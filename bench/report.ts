@@ -1,5 +1,5 @@
-/** bench/results.json, and the generated part of docs/performance.md with its plots. */
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+/** bench/results.json, and docs/performance/results.md with its plots. What people write is in docs/performance.md. */
+import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DEFAULT_POLL_US } from '../src/gateway/config.js';
 import { titleOf } from './cases.js';
@@ -26,41 +26,28 @@ export interface ContestantName {
   readonly isOurs: boolean;
 }
 
-const BEGIN = '<!-- results: written by npm run bench -->';
-const END = '<!-- end of results -->';
+const HEAD = `# Results of the benchmark
+
+\`npm run bench\` writes this page: do not edit it. [performance.md](../performance.md) says what is compared and how, and
+what to make of the figures.`;
 
 /** @returns the files that were written, relative to the root, which a formatter should see. */
 export function writeReport(results: BenchResults, root: string): readonly string[] {
-  const folder = join(root, 'docs', 'performance');
-  mkdirSync(folder, { recursive: true });
+  const folder = join('docs', 'performance');
+  mkdirSync(join(root, folder), { recursive: true });
   const plots = plotsOf(results);
-  for (const { file, svg } of plots) writeFileSync(join(folder, file), svg);
+  for (const { file, svg } of plots) writeFileSync(join(root, folder, file), svg);
   const json = join('bench', 'results.json');
   writeFileSync(join(root, json), `${JSON.stringify(results, null, 1)}\n`);
-  const page = join('docs', 'performance.md');
-  const path = join(root, page);
-  const before = existsSync(path)
-    ? readFileSync(path, 'utf8')
-    : `# Performance\n\n${BEGIN}\n${END}\n`;
-  const generated = markdown(
-    results,
-    plots.map(({ file, title }) => ({ file, title })),
-  );
-  writeFileSync(path, replaceGenerated(before, generated));
+  const page = join(folder, 'results.md');
+  writeFileSync(join(root, page), resultsPage(results, plots));
   return [json, page];
 }
 
-/** What people wrote around the generated part stays. */
-export function replaceGenerated(page: string, generated: string): string {
-  const begin = page.indexOf(BEGIN);
-  const end = page.indexOf(END);
-  if (begin === -1 || end < begin) return `${page.trimEnd()}\n\n${BEGIN}\n${generated}\n${END}\n`;
-  return `${page.slice(0, begin)}${BEGIN}\n\n${generated}\n\n${page.slice(end)}`;
-}
-
-function markdown(
+/** The whole page; its plots stand beside it. */
+export function resultsPage(
   results: BenchResults,
-  plots: readonly { file: string; title: string }[],
+  plots: readonly { readonly file: string; readonly title: string }[],
 ): string {
   const { environment, options, criteria, sessions, minutes } = results;
   const facts = [
@@ -69,10 +56,11 @@ function markdown(
     extraArguments(options),
   ];
   const measured = criteria.filter(({ isMet }) => isMet !== null);
-  return [
+  const parts = [
+    HEAD,
     facts.filter((line) => line !== '').join('\n'),
     noise(results),
-    '### What is required, and what was measured',
+    '## What is required, and what was measured',
     table(
       ['', 'required', 'measured', ''],
       measured.map(({ what, required, measured: value, isMet, isNoisy }) => {
@@ -80,9 +68,10 @@ function markdown(
         return [what, required, value, isNoisy ? `${verdict}, noisy` : verdict];
       }),
     ),
-    ...plots.map(({ file, title }) => `![${title}](performance/${file})`),
+    ...plots.map(({ file, title }) => `![${title}](${file})`),
     ...sessions.flatMap((session) => sessionPart(session)),
-  ].join('\n\n');
+  ];
+  return `${parts.join('\n\n')}\n`;
 }
 
 function extraArguments({ serveArgs, targetArgs, nodeArgs }: BenchOptions): string {
@@ -117,7 +106,7 @@ function sessionPart({ socket, verified, cases }: SessionResult): string[] {
     ([name, why]) => `${name} ${why === null ? 'passed' : `FAILED: ${why}`}`,
   );
   return [
-    `### NBD over ${socket === 'unix' ? 'a Unix socket' : 'TCP on loopback'}`,
+    `## NBD over ${socket === 'unix' ? 'a Unix socket' : 'TCP on loopback'}`,
     `fio --verify before the measurements: ${checked.join(', ') || 'no contestant of ours'}.`,
     ...cases.flatMap((result) => casePart(result)),
   ];

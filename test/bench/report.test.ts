@@ -1,17 +1,47 @@
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { selectCases } from '../../bench/cases.js';
 import { OptionError, parseOptions } from '../../bench/options.js';
 import { barChart } from '../../bench/plot.js';
-import { replaceGenerated } from '../../bench/report.js';
+import { resultsPage, writeReport } from '../../bench/report.js';
+import type { BenchResults } from '../../bench/report.js';
+
+/** The last run that was kept. */
+function recorded(): BenchResults {
+  const path = fileURLToPath(new URL('../../bench/results.json', import.meta.url));
+  return JSON.parse(readFileSync(path, 'utf8')) as BenchResults;
+}
 
 describe('the report', () => {
-  it('replaces what was generated before, and keeps what people wrote around it', () => {
-    const first = replaceGenerated('# Performance\n\nBy hand.\n', 'one');
-    const second = replaceGenerated(`${first}\nMore by hand.\n`, 'two');
-    expect(second).toContain('By hand.');
-    expect(second).toContain('More by hand.');
-    expect(second).toContain('two');
-    expect(second).not.toContain('one');
+  it('goes into pages of its own, and leaves alone what people wrote', () => {
+    const root = mkdtempSync(join(tmpdir(), 'report-'));
+    try {
+      const prose = join(root, 'docs', 'performance.md');
+      mkdirSync(join(root, 'docs'));
+      mkdirSync(join(root, 'bench'));
+      writeFileSync(prose, 'By hand.\n');
+      const written = writeReport(recorded(), root);
+      expect(written).toEqual(['bench/results.json', 'docs/performance/results.md']);
+      expect(readFileSync(prose, 'utf8')).toBe('By hand.\n');
+      const page = readFileSync(join(root, 'docs/performance/results.md'), 'utf8');
+      const plots = [...page.matchAll(/\]\(([\w-]+\.svg)\)/g)].map((match) => match[1] ?? '');
+      expect(plots).not.toEqual([]);
+      for (const plot of plots) expect(existsSync(join(root, 'docs/performance', plot))).toBe(true);
+    } finally {
+      rmSync(root, { recursive: true });
+    }
+  });
+
+  it('has a verdict for each criterion, and a row for each contestant of each case', () => {
+    const results = recorded();
+    const page = resultsPage(results, []);
+    for (const { what } of results.criteria) expect(page).toContain(`| ${what} |`);
+    const rows = results.sessions.flatMap(({ cases }) => cases.flatMap((one) => one.rows));
+    const measured = page.split('\n').filter((line) => line.endsWith(' |') && / % \|/.test(line));
+    expect(measured).toHaveLength(rows.length);
   });
 
   it('draws bars in proportion, and leaves out those without a value', () => {
