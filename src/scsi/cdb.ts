@@ -34,23 +34,22 @@ export const CdbFlag = {
   fua: 0x08,
   /** WRITE SAME. */
   unmap: 0x08,
-  /** WRITE SAME; UNMAP has its own at bit 0. */
+  /** WRITE SAME. The ANCHOR bit of UNMAP is bit 0. */
   anchor: 0x10,
-  /** WRITE SAME(16): no data-out buffer, zeroes are meant. */
+  /** WRITE SAME(16): there is no data-out buffer; the device writes zeroes. */
   noDataOut: 0x01,
-  /** WRITE SAME: the block is written with something else in it each time. Obsolete since SBC-3. */
+  /** WRITE SAME: the device puts each block's address into the data of that block. Obsolete since SBC-3. */
   blockData: 0x06,
   /** SYNCHRONIZE CACHE and PRE-FETCH. */
   immediate: 0x02,
-  /** READ and WRITE: non-volatile memory is enough. Obsolete since SBC-3. */
+  /** READ and WRITE: data in non-volatile memory is safe enough. Obsolete since SBC-3. */
   fuaNonVolatile: 0x02,
-  /** The 10-byte block commands: the address counts from that of the last command. Obsolete since SBC-2. */
+  /** The 10-byte block commands: the address is relative to the address of the last command. Obsolete since SBC-2. */
   relativeAddress: 0x01,
-  /** MODE SENSE: no block descriptors. */
-  disableBlockDescriptors: 0x08,
+  /** MODE SENSE: the device returns no block descriptors. */ disableBlockDescriptors: 0x08,
 } as const;
 
-/** SPC-4 4.2.5.1: the length follows from the opcode's group; 0 for groups that are variable or vendor-specific. */
+/** SPC-4 4.2.5.1: the opcode's group gives the length. 0 for a group of variable length or of a vendor. */
 export function cdbLengthOf(opcode: number): number {
   return [6, 10, 10, 0, 16, 12, 0, 0][opcode >> 5] ?? 0;
 }
@@ -62,9 +61,9 @@ export class DecodedCdb {
   serviceAction = 0;
   /** First logical block; -1 when above 2^53 - 1, which no device has. */
   lba = 0;
-  /** Logical blocks: transfer length, number of blocks, verification length. READ(6) and WRITE(6) say 0 for 256: here it is 256. */
+  /** Logical blocks: transfer length, number of blocks, verification length. 256 where READ(6) or WRITE(6) has 0. */
   blocks = 0;
-  /** Bytes: allocation length of data-in parameter data, parameter list length of data-out. */
+  /** Bytes: the allocation length of data-in parameter data, or the parameter list length of data-out. */
   allocationLength = 0;
   /** RDPROTECT, WRPROTECT or VRPROTECT. */
   protect = 0;
@@ -73,11 +72,11 @@ export class DecodedCdb {
   unmap = false;
   anchor = false;
   noDataOut = false;
-  /** A bit of byte 1 is set that asks for something other than what the command does without it. */
+  /** Byte 1 has a bit that changes what the command does, and this project does not support that bit. */
   isUnusual = false;
   immediate = false;
   byteCheck = 0;
-  /** INQUIRY: pageCode is a VPD page. */
+  /** INQUIRY: `pageCode` names a VPD page. */
   evpd = false;
   pageCode = 0;
   subpageCode = 0;
@@ -91,7 +90,7 @@ export class DecodedCdb {
   returnTimeouts = false;
   requestedOpcode = 0;
   requestedServiceAction = 0;
-  /** REQUEST SENSE: descriptor format wanted. */
+  /** REQUEST SENSE: the initiator wants descriptor format. */
   descriptorSense = false;
   /** START STOP UNIT. */
   start = false;
@@ -114,7 +113,7 @@ export class DecodedCdb {
   extended = false;
   control = 0;
 
-  /** Back to all zero and false; cheaper than a copy, and this runs once per command. */
+  /** Sets every field to zero or false. This runs once per command, and it is cheaper than a copy. */
   reset(): void {
     this.opcode = 0;
     this.serviceAction = 0;
@@ -159,8 +158,8 @@ export class DecodedCdb {
 }
 
 /**
- * Reads the CDB at `offset`, of which 16 bytes exist. Returns false for a command that {@link COMMAND_FORMATS}
- * does not have; `out.opcode` and `out.serviceAction` are set nevertheless.
+ * Reads the CDB at `offset`; the caller guarantees 16 bytes. Returns false for a command that is not in {@link
+ * COMMAND_FORMATS}; `out.opcode` and `out.serviceAction` are set even then.
  */
 export function decodeCdb(view: DataView, offset: number, out: DecodedCdb): boolean {
   out.reset();
@@ -361,7 +360,7 @@ function decodeCdb16(view: DataView, offset: number, out: DecodedCdb): boolean {
   }
 }
 
-/** Byte 1 of the commands that address blocks; which bits mean what depends on the command. */
+/** Byte 1 of the commands that address blocks. The meaning of a bit depends on the command. */
 function decodeBlockFlags(out: DecodedCdb, flags: number): void {
   out.protect = flags >> 5;
   switch (out.opcode) {
@@ -386,12 +385,14 @@ function decodeBlockFlags(out: DecodedCdb, flags: number): void {
       return;
     default:
       out.dpo = (flags & CdbFlag.dpo) !== 0;
-      // What is on the medium is in non-volatile memory, too.
+      // FUA also satisfies FUA_NV: data on the medium is in non-volatile memory.
       out.fua = (flags & (CdbFlag.fua | CdbFlag.fuaNonVolatile)) !== 0;
   }
 }
 
-/** Writes a CDB of the 16-byte block form. Also GET LBA STATUS and READ CAPACITY(16), with `length` in bytes. */
+/**
+ * Writes a CDB of the 16-byte block form. GET LBA STATUS and READ CAPACITY(16) have this form with `length` in bytes.
+ */
 export function encodeCdb16(
   cdb: DataView,
   opcode: number,

@@ -11,7 +11,7 @@ export interface CommandFormat {
   readonly opcode: number;
   /** -1 where the opcode is the whole command. */
   readonly serviceAction: number;
-  /** For REPORT SUPPORTED OPERATION CODES: the opcode, then a one for each bit that is looked at. */
+  /** For REPORT SUPPORTED OPERATION CODES: the opcode, then a one for each bit that the target evaluates. */
   readonly usage: readonly number[];
 }
 
@@ -26,7 +26,7 @@ function format(
   return { name, opcode, serviceAction, usage: [opcode, ...usage, 0] };
 }
 
-/** The bodies behind `flags`, without the control byte, which `format` adds. */
+/** The bytes after the opcode, without the control byte; `format` adds the control byte. */
 const body10 = (flags: number) => [flags, ...FF4, 0, 0xff, 0xff];
 const body12 = (flags: number) => [flags, ...FF4, ...FF4, 0];
 const body16 = (flags: number) => [flags, ...FF4, ...FF4, ...FF4, 0];
@@ -150,12 +150,12 @@ export function commandFormatOf(opcode: number, serviceAction: number): CommandF
   );
 }
 
-/** The operation code is known, whatever becomes of its service action. */
+/** The project knows the operation code. The service action may still be unknown. */
 export function isKnownOpcode(opcode: number): boolean {
   return COMMAND_FORMATS.some((entry) => entry.opcode === opcode);
 }
 
-/** `READ(16)`, or `command 0xc1` for one that has no name here. `offset` is the CDB's first byte. */
+/** `READ(16)`, or `command 0xc1` for an opcode without a name here. `offset` is the CDB's first byte. */
 export function commandNameAt(cdb: DataView, offset: number): string {
   const opcode = cdb.getUint8(offset);
   const known = commandFormatOf(opcode, cdb.getUint8(offset + 1) & 0x1f);

@@ -1,6 +1,6 @@
 /**
- * Fills {@link ScsiCommand}s: CDB, direction and data length. The caller names the memory with {@link setData}; a
- * builder that takes an allocation length reads into it. Nothing here allocates.
+ * Fills {@link ScsiCommand}s: CDB, direction and data length. The caller names the memory with {@link setData}. A
+ * command with an allocation length reads into that memory. Nothing here allocates.
  */
 import type { Slab } from '../common/slab.js';
 import { DataDirection } from '../common/data-direction.js';
@@ -197,14 +197,14 @@ export function buildModeSense10(
   command.cdbView.setUint16(7, allocationLength);
 }
 
-/** REPORT LUNS, select report 0: those that are addressed by logical unit. */
+/** REPORT LUNS, select report 0: the logical units without the well-known ones. */
 export function buildReportLuns(command: ScsiCommand, allocationLength: number): void {
   encodeZeroes(command);
   command.cdbView.setUint8(0, OperationCode.reportLuns);
   command.cdbView.setUint32(6, allocationLength);
 }
 
-/** REPORT SUPPORTED OPERATION CODES; with `reportingOptions` 0 the two that follow are not looked at. */
+/** REPORT SUPPORTED OPERATION CODES. With `reportingOptions` 0 the device ignores the other two fields. */
 export function buildReportSupportedOperationCodes(
   command: ScsiCommand,
   request: { reportingOptions: number; opcode: number; serviceAction: number },

@@ -38,7 +38,10 @@ function hexOf(bytes: Uint8Array): string {
   return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
-/** Printable, as this goes to terminals, and another for other bytes, as disks are told apart by it. */
+/**
+ * Printable, because terminals show the text. Different bytes give different text, because the text identifies a
+ * disk.
+ */
 function textOf(bytes: Uint8Array): string {
   let end = bytes.length;
   while (end > 0 && bytes[end - 1] === 0) end--;

@@ -8,10 +8,10 @@
 
 export const LogPage = { supported: 0x00, temperature: 0x0d } as const;
 
-/** Of {@link LogPage.supported}, the page of pages and subpages. */
+/** The subpage code of the list of pages and subpages, in {@link LogPage.supported}. */
 export const ALL_SUBPAGES = 0xff;
 
-/** SPC-4 7.3.18: there is no temperature to tell. */
+/** SPC-4 7.3.18: the device reports no temperature. */
 const NO_TEMPERATURE = 0xff;
 const TEMPERATURE_PARAMETER_BYTES = 6;
 /** FORMAT AND LINKING 11b: a binary list. */

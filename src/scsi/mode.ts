@@ -16,7 +16,7 @@ export const MODE_HEADER_10_BYTES = 8;
 export const CACHING_PAGE_BYTES = 20;
 export const CONTROL_PAGE_BYTES = 12;
 
-/** What MODE SENSE tells of a disk. Pages that the device did not return are null. */
+/** What MODE SENSE reports about a disk. A page that the device did not return is null. */
 export interface ModeParameters {
   readonly writeProtected: boolean;
   /** DPOFUA: the device honours FUA (and DPO) in READ and WRITE. */
@@ -41,12 +41,12 @@ export interface ControlPage {
 const DEVICE_WRITE_PROTECT = 0x80;
 const DEVICE_DPOFUA = 0x10;
 
-/** Which form of the command: they differ in the header. */
+/** The 6-byte or the 10-byte form of the command. The two forms have different headers. */
 export type ModeSenseForm = 6 | 10;
 
 /**
- * Writes header and pages, without block descriptors; returns the length. The pages come out in order of their
- * codes, those that are null are left out.
+ * Writes the header and the pages, without block descriptors; returns the length. Pages stand in the order of their
+ * codes. A null page is left out.
  */
 export function encodeModeParameters(
   view: DataView,
@@ -87,7 +87,7 @@ function encodeControlPage(view: DataView, offset: number, page: ControlPage): n
   return CONTROL_PAGE_BYTES;
 }
 
-/** null when not even the header came. Pages that are cut short count as absent. */
+/** Null when the data is shorter than the header. A truncated page counts as absent. */
 export function decodeModeParameters(
   view: DataView,
   offset: number,
@@ -136,7 +136,7 @@ function decodeControlPage(view: DataView, offset: number): ControlPage {
   };
 }
 
-/** One mode page of a MODE SELECT list: where it lies, its header included, and which it is. */
+/** One mode page of a MODE SELECT list: its position, header included, and its code. */
 export interface ModePageSpan {
   readonly code: number;
   readonly subpage: number;
@@ -144,7 +144,7 @@ export interface ModePageSpan {
   readonly length: number;
 }
 
-/** What a MODE SELECT wants to set. */
+/** What the initiator wants to set with MODE SELECT. */
 export interface ModeSelectList {
   /** The block descriptor, null without one. -1 blocks stands for FFFFFFFFh. */
   readonly block: { readonly blocks: number; readonly blockBytes: number } | null;
@@ -154,8 +154,8 @@ export interface ModeSelectList {
 const BLOCK_DESCRIPTOR_BYTES = 8;
 
 /**
- * Takes a MODE SELECT list of `length` bytes apart. `cut` when its own lengths say more than is there, `odd` for block
- * descriptors that no disk has.
+ * Decodes a MODE SELECT list of `length` bytes. Returns `cut` when a length field exceeds the list, and `odd` for
+ * block descriptors that no disk has.
  */
 export function decodeModeSelect(
   view: DataView,

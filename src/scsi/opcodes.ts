@@ -1,4 +1,4 @@
-/** Operation codes and service actions (SPC-4 annex E, SBC-3 5.1), and the statuses that commands end with. */
+/** Operation codes and service actions (SPC-4 annex E, SBC-3 5.1), and the status codes of commands. */
 
 /** Operation codes. */
 export const OperationCode = {

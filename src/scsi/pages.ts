@@ -1,7 +1,7 @@
 /**
- * INQUIRY data (SPC-4 6.4.2) and vital product data pages (SPC-4 7.8, SBC-3 6.5).
- * Encoders write whole structures into zeroed memory and return their length; decoders take what the device sent,
- * of any length, and see what is missing as zero, as SPC-4 4.4 (allocation length) wants.
+ * INQUIRY data (SPC-4 6.4.2) and vital product data pages (SPC-4 7.8, SBC-3 6.5). An encoder writes a whole structure
+ * into zeroed memory and returns its length. A decoder accepts data of any length and reads a missing byte as zero,
+ * as SPC-4 4.4 (allocation length) requires.
  *
  *   Standard INQUIRY data, 96 bytes
  *   0  qualifier 7-5, device type 4-0        5  TPGS 5-4, 3PC 3, PROTECT 0
@@ -55,9 +55,9 @@ export function deviceTypeName(deviceType: number): string {
 /** Peripheral qualifiers. */
 export const Qualifier = {
   connected: 0,
-  /** The target could have a device here and has none. */
+  /** The target supports a device at this LUN, but none is connected. */
   notConnected: 1,
-  /** The target cannot have a device here. */
+  /** The target does not support a device at this LUN. */
   notCapable: 3,
 } as const;
 
@@ -116,7 +116,7 @@ export function encodeInquiry(view: DataView, offset: number, data: InquiryData)
   return INQUIRY_BYTES;
 }
 
-/** null when not even the 36 bytes are there that every device has (SPC-4 6.4.2). */
+/** Null when the data is shorter than the 36 bytes that every device sends (SPC-4 6.4.2). */
 export function decodeInquiry(view: DataView, offset: number, length: number): InquiryData | null {
   if (length < 36) return null;
   const versionDescriptors: number[] = [];
@@ -156,7 +156,10 @@ export function encodeVpdHeader(
   return 4 + pageLength;
 }
 
-/** Where a page's body ends, counted from the page's start: what its length field and `length` both allow; 0 for another page. */
+/**
+ * The end of a page's body, counted from the page's start: the smaller of its length field and `length`. 0 for
+ * another page.
+ */
 export function vpdPageEnd(
   view: DataView,
   offset: number,
@@ -232,7 +235,7 @@ export function encodeDesignators(
   return encodeVpdHeader(view, offset, VpdPage.deviceIdentification, at - 4);
 }
 
-/** The designators that are wholly there, with copies of their bytes. */
+/** The designators that are complete, with copies of their bytes. */
 export function decodeDesignators(view: DataView, offset: number, length: number): Designator[] {
   const end = vpdPageEnd(view, offset, length, VpdPage.deviceIdentification);
   const designators: Designator[] = [];
@@ -251,12 +254,12 @@ export function decodeDesignators(view: DataView, offset: number, length: number
   return designators;
 }
 
-/** VPD page 86, as far as it says anything here. */
+/** The fields of VPD page 86 that this project uses. */
 export interface ExtendedInquiry {
   readonly headOfQueue: boolean;
   readonly ordered: boolean;
   readonly simple: boolean;
-  /** There is a cache that loses its contents with the power. */
+  /** The device has a cache that loses its contents when power fails. */
   readonly volatileCache: boolean;
   readonly senseBytesMax: number;
 }
@@ -279,7 +282,7 @@ export function encodeExtendedInquiry(
 
 /** VPD page B0. Lengths in logical blocks; 0 means that the device reports no limit (or no preference). */
 export interface BlockLimits {
-  /** WRITE SAME with a length of 0 (to the end of the medium) is refused. */
+  /** The device refuses WRITE SAME with a length of 0, which means up to the end of the medium. */
   readonly writeSameNonZero: boolean;
   readonly compareAndWriteBlocksMax: number;
   readonly transferGranularityBlocks: number;
@@ -314,7 +317,7 @@ export function encodeBlockLimits(view: DataView, offset: number, limits: BlockL
   return encodeVpdHeader(view, offset, VpdPage.blockLimits, BLOCK_LIMITS_BYTES - 4);
 }
 
-/** null when it is not this page. A shorter page (SBC-2 has 16 bytes) has zeroes for the rest. */
+/** Null when the data is another page. A shorter page (SBC-2: 16 bytes) has zeroes for the rest. */
 export function decodeBlockLimits(
   view: DataView,
   offset: number,
@@ -425,7 +428,7 @@ export function decodeBlockProvisioning(
   };
 }
 
-/** Fills `length` bytes with ASCII text, cut or padded with spaces; anything unprintable becomes '?'. */
+/** Fills `length` bytes with ASCII text, truncated or padded with spaces. An unprintable character becomes '?'. */
 function writeAscii(view: DataView, offset: number, length: number, text: string): void {
   for (let index = 0; index < length; index++) {
     const code = index < text.length ? text.charCodeAt(index) : 0x20;
@@ -434,8 +437,8 @@ function writeAscii(view: DataView, offset: number, length: number, text: string
 }
 
 /**
- * Text up to a NUL, without surrounding spaces. What is not ASCII is escaped, as this goes to logs and terminals; other
- * bytes give other text, as disks are told apart by it.
+ * Text up to a NUL, without surrounding spaces. Bytes that are not ASCII are escaped, because logs and terminals show
+ * the text. Different bytes give different text, because the text identifies a disk.
  */
 function readAscii(view: DataView, offset: number, length: number): string {
   let text = '';

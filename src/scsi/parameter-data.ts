@@ -1,6 +1,6 @@
 /**
- * Parameter data of the block commands (SBC-3 5) and of REPORT LUNS (SPC-4 6.33).
- * Everything is big-endian; the caller has checked that the bytes exist, except where a `length` is taken.
+ * Parameter data of the block commands (SBC-3 5) and of REPORT LUNS (SPC-4 6.33). Everything is big-endian. The
+ * caller has checked that the bytes exist, except where a function has a `length` argument.
  *
  *   READ CAPACITY(10), 8 bytes     0-3 last LBA (0xffffffff: ask with 16), 4-7 block length
  *   READ CAPACITY(16), 32 bytes    0-7 last LBA, 8-11 block length, 12 P_TYPE 3-1 PROT_EN 0,
@@ -26,7 +26,7 @@ export interface ReadCapacity {
   /** Logical blocks per physical block, as a power of two. */
   physicalBlockExponent: number;
   lowestAlignedLba: number;
-  /** LBPME: the unit is provisioned by block, so UNMAP means something. */
+  /** LBPME: the unit manages provisioning by block, so UNMAP has an effect. */
   provisioned: boolean;
   /** LBPRZ: unmapped blocks read as zeroes. */
   readZeroes: boolean;
@@ -43,7 +43,7 @@ export function encodeReadCapacity10(
   return READ_CAPACITY_10_BYTES;
 }
 
-/** Of READ CAPACITY(10): size and block length, the rest is not known. */
+/** Decodes READ CAPACITY(10): size and block length. The other fields are unknown. */
 export function decodeReadCapacity10(view: DataView, offset: number): ReadCapacity {
   return {
     ...emptyReadCapacity(),
@@ -79,7 +79,7 @@ export function encodeReadCapacity16(view: DataView, offset: number, data: ReadC
   return READ_CAPACITY_16_BYTES;
 }
 
-/** Needs the first 16 bytes, which is what the oldest devices send; the rest is reserved. */
+/** Reads the first 16 bytes only. The oldest devices send no more, and the rest is reserved. */
 export function decodeReadCapacity16(view: DataView, offset: number, out: ReadCapacity): void {
   const protection = view.getUint8(offset + 12);
   const provisioning = view.getUint16(offset + 14);
@@ -125,8 +125,8 @@ export function encodeUnmapDescriptor(
 }
 
 /**
- * How many whole descriptors a list of `length` bytes has. -1 when its own lengths say more than was sent, which
- * SBC-3 5.28.2 answers with PARAMETER LIST LENGTH ERROR.
+ * The number of complete descriptors in a list of `length` bytes. -1 when a length field exceeds the list; SBC-3
+ * 5.28.2 then requires PARAMETER LIST LENGTH ERROR.
  */
 export function unmapDescriptorCount(view: DataView, offset: number, length: number): number {
   if (length === 0) return 0;
@@ -156,11 +156,11 @@ export const LBA_STATUS_DESCRIPTOR_BYTES = 16;
 export const ProvisioningStatus = { mapped: 0, deallocated: 1, anchored: 2 } as const;
 
 export interface LbaStatus extends BlockRange {
-  /** {@link ProvisioningStatus}; anything else is to be taken as mapped. */
+  /** {@link ProvisioningStatus}. Treat any other value as mapped. */
   status: number;
 }
 
-/** Writes the header for `descriptors` descriptors; returns the length of all. */
+/** Writes the header for `descriptors` descriptors; returns the length of header and descriptors. */
 export function encodeLbaStatusHeader(view: DataView, offset: number, descriptors: number): number {
   const lengthBytes = LBA_STATUS_HEADER_BYTES + descriptors * LBA_STATUS_DESCRIPTOR_BYTES;
   view.setUint32(offset, lengthBytes - 4);
@@ -180,7 +180,7 @@ export function encodeLbaStatus(
   view.setUint32(at + 12, data.status << 24);
 }
 
-/** Whole descriptors in `length` received bytes. */
+/** The number of complete descriptors in `length` received bytes. */
 export function lbaStatusCount(view: DataView, offset: number, length: number): number {
   if (length < LBA_STATUS_HEADER_BYTES) return 0;
   const dataBytes = Math.min(length, view.getUint32(offset) + 4) - LBA_STATUS_HEADER_BYTES;
@@ -201,7 +201,7 @@ export function decodeLbaStatus(
 
 export const REPORT_LUNS_HEADER_BYTES = 8;
 export const LUN_BYTES = 8;
-/** What the single-level addressing methods can express (SAM-5 4.7.7). */
+/** The highest LUN of the single-level addressing methods (SAM-5 4.7.7). */
 export const LUN_MAX = 0x3fff;
 
 /** Writes a LUN's eight bytes: peripheral addressing below 256, flat space above (SAM-5 4.7.7.1, 4.7.7.2). */
@@ -211,13 +211,13 @@ export function encodeLun(view: DataView, offset: number, lun: number): void {
   view.setUint32(offset + 4, 0);
 }
 
-/** A single-level LUN's number; -1 for anything deeper, well-known or extended. */
+/** The number of a single-level LUN; -1 for a LUN with more levels, a well-known LUN or an extended LUN. */
 export function decodeLun(view: DataView, offset: number): number {
   const first = view.getUint16(offset);
   if (view.getUint16(offset + 2) !== 0 || view.getUint32(offset + 4) !== 0) return -1;
   if (first >= 0x8000) return -1;
   if (first >= 0x4000) return first & 0x3fff;
-  // Peripheral addressing: the bus identifier must be zero, anything else is a level further down.
+  // Peripheral addressing: the bus identifier must be zero. Another bus identifier addresses a lower level.
   return first < 0x100 ? first : -1;
 }
 
@@ -230,14 +230,16 @@ export function encodeReportLuns(view: DataView, offset: number, luns: readonly 
   return REPORT_LUNS_HEADER_BYTES + luns.length * LUN_BYTES;
 }
 
-/** A logical unit as its target lists it. A number can be written in two ways; commands go to the one that was listed. */
+/**
+ * A logical unit as its target lists it. A LUN below 256 has two encodings; commands use the encoding from the list.
+ */
 export interface ReportedLun {
   readonly lun: number;
-  /** The upper four of its eight bytes; the lower are zero, as there is one level. */
+  /** The upper four of the LUN's eight bytes. The lower four are zero, because the LUN has one level. */
   readonly lunHigh: number;
 }
 
-/** The single-level LUNs in `length` received bytes. `listBytes` of the header may say that there are more. */
+/** The single-level LUNs in `length` received bytes. The list length in the header may be greater. */
 export function decodeReportLuns(view: DataView, offset: number, length: number): ReportedLun[] {
   const luns: ReportedLun[] = [];
   if (length < REPORT_LUNS_HEADER_BYTES) return luns;

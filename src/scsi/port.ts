@@ -3,30 +3,36 @@ import { NOBODY } from '../common/requester.js';
 import type { Requester } from '../common/requester.js';
 import type { Slab } from '../common/slab.js';
 
-/** How the service delivery subsystem did (SAM-5 4.5); `status` and `sense` mean something only at `delivered`. */
+/** The result of the service delivery subsystem (SAM-5 4.5). `status` and `sense` are valid only with `delivered`. */
 export const DeliveryOutcome = {
   delivered: 0,
-  /** The session is gone or going; whether the device executed the command is unknown. */
+  /** The session has ended or is ending. Nobody knows whether the device executed the command. */
   connectionLost: 1,
-  /** No answer in time, and then aborted: the target has confirmed that it does not execute the command any more. */
+  /**
+   * The command had no answer in time and was aborted. The target has confirmed that it no longer executes the
+   * command.
+   */
   timedOut: 2,
-  /** Aborted at our request or by a reset, which the target has confirmed; or never sent, as nobody waits for it. */
+  /**
+   * The target has confirmed an abort or a reset that ended the command, or the port never sent the command because
+   * its requester is gone.
+   */
   aborted: 3,
-  /** The device says GOOD and that it sent data, which never came; `residual` says how much is missing. */
+  /** The device reports GOOD, but not all data arrived. `residual` is the number of missing bytes. */
   dataMissing: 4,
 } as const;
 export type DeliveryOutcome = (typeof DeliveryOutcome)[keyof typeof DeliveryOutcome];
 
-/** SPC-4 4.5.1: no more sense data than this is kept. */
+/** SPC-4 4.5.1: the longest sense data. */
 export const SENSE_BYTES_MAX = 252;
 export const CDB_BYTES = 16;
 
 /**
- * One SCSI command (SAM-5 5.1, "Execute Command"). Made once by its owner and used again and again; from execute
- * to `done` it and its data belong to the port.
+ * One SCSI command (SAM-5 5.1, "Execute Command"). Its owner makes the object once and reuses it. From `execute` to
+ * `done` the command and its data belong to the port.
  */
 export class ScsiCommand {
-  /** 16 bytes, zero behind the CDB proper. */
+  /** 16 bytes; the bytes after a shorter CDB are zero. */
   readonly cdb = new Uint8Array(CDB_BYTES);
   readonly cdbView = new DataView(this.cdb.buffer);
   direction: DataDirection = DataDirection.none;
@@ -34,22 +40,25 @@ export class ScsiCommand {
   slab: Slab | null = null;
   slabOffset = 0;
   dataLength = 0;
-  /** 0 takes the port's default. */
+  /** 0 selects the port's default. */
   timeoutMs = 0;
-  /** Who waits for the end; the port need not send what nobody waits for. */
+  /** The requester that waits for the command. The port need not send a command whose requester is gone. */
   requester: Requester = NOBODY;
 
   outcome: DeliveryOutcome = DeliveryOutcome.delivered;
   /** SAM-5 5.3.1 status code. */
   status = 0;
-  /** Bytes of `dataLength` that were not transferred, or, as far as that is known, did not come; negative when the device had more to give (overflow). */
+  /**
+   * The bytes of `dataLength` that were not transferred. For reads that the path counts, the bytes that did not
+   * arrive. Negative for an overflow: the device had more data than `dataLength`.
+   */
   residual = 0;
   readonly sense = new Uint8Array(SENSE_BYTES_MAX);
   senseLength = 0;
 
   /** For the port's queue. */
   next: ScsiCommand | null = null;
-  /** Called exactly once per execute, never inside it. Set once, by the owner. */
+  /** Called exactly once per `execute`, and never inside `execute`. The owner sets it once. */
   done: (command: ScsiCommand) => void;
 
   constructor(done: (command: ScsiCommand) => void) {
@@ -57,9 +66,9 @@ export class ScsiCommand {
   }
 }
 
-/** Something that happened to the logical unit or the path to it without being asked. */
+/** Hears of events of the path that are not the answer to a command. */
 export interface ScsiPortListener {
-  /** The path is gone for good; commands end as `connectionLost`. `reason` is for people. */
+  /** The path has ended and will not return. Commands end as `connectionLost`. `reason` is for people. */
   onPortLost(reason: string): void;
 }
 
@@ -70,19 +79,20 @@ export interface ScsiPort {
   /** The longest data-in or data-out of one command that the path carries, in bytes. */
   readonly transferBytesMax: number;
   /**
-   * A read that is delivered has put into its buffer what it says it has: no byte of it is what the buffer held before.
-   * Without, a device that lies shows that to the reader.
+   * True when the path counts the data that a read puts into its buffer, so a `delivered` read leaves no old byte in
+   * the part that it reports. When false, a device that sends less than it reports exposes the buffer's old bytes to
+   * the reader.
    */
   readonly verifiesDataIn: boolean;
-  /** Commands that are worth having outstanding; more are queued by the port, in order. */
+  /** The useful number of outstanding commands. The port queues further commands, in order. */
   readonly queueDepth: number;
   listener: ScsiPortListener | null;
   execute(command: ScsiCommand): void;
   /**
-   * The logical unit has told that commands were cleared or that it was reset: those sent before may have ended without
-   * an answer. The port finds out which, and ends those as `aborted`, before their time is up.
+   * The logical unit has reported a reset or cleared commands, so earlier commands may have ended without an answer.
+   * The port finds those commands and ends them as `aborted` before their timeout.
    */
   questionOutstanding(): void;
-  /** LOGICAL UNIT RESET; rejects when the target refuses or does not answer. */
+  /** Sends LOGICAL UNIT RESET. Rejects when the target refuses or does not answer. */
   resetLogicalUnit(): Promise<void>;
 }

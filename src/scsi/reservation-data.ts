@@ -1,6 +1,6 @@
 /**
- * Parameter data of PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16), and iSCSI TransportIDs (SPC-4 7.6.4.6). Encoders
- * write whole structures, whatever the memory held before; decoders check what they read.
+ * Parameter data of PERSISTENT RESERVE IN and OUT (SPC-4 6.15, 6.16), and iSCSI TransportIDs (SPC-4 7.6.4.6). An
+ * encoder writes every byte of its structure. A decoder checks what it reads.
  *
  *   READ KEYS             0-3 PRgeneration, 4-7 additional length (n - 7); at 8: reservation keys, 8 bytes each
  *   READ RESERVATION      0-3 PRgeneration, 4-7 additional length (0 or 16);
@@ -31,10 +31,10 @@ export const ReservationType = {
 } as const;
 export type ReservationType = (typeof ReservationType)[keyof typeof ReservationType];
 
-/** The only scope there is. */
+/** The only scope that SPC-4 defines. */
 export const LOGICAL_UNIT_SCOPE = 0;
 
-/** Eight bytes that mean something only to initiators: 16 hexadecimal digits. */
+/** Eight bytes as 16 hexadecimal digits. Only initiators know their meaning. */
 export type ReservationKey = string;
 export const NO_KEY: ReservationKey = '0000000000000000';
 
@@ -64,7 +64,7 @@ export function encodeReservationKeys(
   return encodeHeader(view, offset, generation, 8 * keys.length);
 }
 
-/** `held` is null where there is no reservation. Its key is {@link NO_KEY} where all registrants hold it. */
+/** `held` is null without a reservation. The key is {@link NO_KEY} when all registrants hold the reservation. */
 export function encodeReservation(
   view: DataView,
   offset: number,
@@ -79,12 +79,12 @@ export function encodeReservation(
 }
 
 export interface ReservationCapabilities {
-  /** PTPL_C: registrations can be kept through a power loss. PTPL_A: they are now. */
+  /** PTPL_C: the device can keep registrations through a power loss. PTPL_A: the device keeps them now. */
   readonly canPersist: boolean;
   readonly persists: boolean;
 }
 
-/** CRH, SIP_C and ATP_C are set, all six types are there, and ALLOW COMMANDS is 011b, which is SPC-4's own table. */
+/** CRH, SIP_C and ATP_C are set. All six types are supported. ALLOW COMMANDS is 011b. */
 export function encodeReservationCapabilities(
   view: DataView,
   offset: number,
@@ -97,12 +97,12 @@ export function encodeReservationCapabilities(
   return 8;
 }
 
-/** One registration as READ FULL STATUS tells of it. */
+/** One registration in READ FULL STATUS. */
 export interface FullStatus {
   readonly key: ReservationKey;
   readonly port: InitiatorPort;
   readonly allTargetPorts: boolean;
-  /** The type of the reservation that this one holds, or null. */
+  /** The type of the reservation that this registration holds, or null. */
   readonly holds: ReservationType | null;
   readonly relativeTargetPort: number;
 }
@@ -153,7 +153,7 @@ export interface ReserveOutList {
   readonly persists: boolean;
 }
 
-/** The caller has seen that {@link RESERVE_OUT_LIST_BYTES} are there. */
+/** The caller has checked that {@link RESERVE_OUT_LIST_BYTES} bytes exist. */
 export function decodeReserveOutList(view: DataView, offset: number): ReserveOutList {
   const flags = view.getUint8(offset + 20);
   return {
@@ -166,8 +166,8 @@ export function decodeReserveOutList(view: DataView, offset: number): ReserveOut
 }
 
 /**
- * The initiator ports behind a list of `length` bytes with SPEC_I_PT. Null for TransportIDs that are not whole, not
- * iSCSI's, or name a device instead of a port: which of its ports to register would be a guess.
+ * The initiator ports in a list of `length` bytes with SPEC_I_PT. Null for a TransportID that is truncated, is not of
+ * iSCSI, or names a device instead of a port: the target cannot know which port of the device to register.
  */
 export function decodeSpecifiedPorts(
   view: DataView,
@@ -203,7 +203,7 @@ export function initiatorPortName({ initiatorName, isidHigh, isidLow }: Initiato
   return initiatorName + SEPARATOR + isid;
 }
 
-/** Null for what is not the name of an initiator port. */
+/** Null when `text` is not the name of an initiator port. */
 export function parseInitiatorPortName(text: string): InitiatorPort | null {
   const groups = PORT_NAME.exec(text)?.groups;
   if (groups === undefined) return null;

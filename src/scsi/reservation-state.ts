@@ -1,4 +1,4 @@
-/** What PERSISTENT RESERVE OUT has made of a logical unit's reservations (SPC-4 5.9): its state, for those who keep it. */
+/** The persistent reservations of a logical unit (SPC-4 5.9), in the form in which a store keeps them. */
 import type { InitiatorPort, ReservationKey, ReservationType } from './reservation-data.js';
 
 /** One registered I_T nexus. */
@@ -11,16 +11,16 @@ export interface Registration {
 
 export interface Reservation {
   readonly type: ReservationType;
-  /** The holder's port; null where all registrants hold it. */
+  /** The holder's port; null when all registrants hold the reservation. */
   readonly holder: string | null;
 }
 
 export interface Reservations {
-  /** PRgeneration. It starts with 0 after each power-on, whatever is kept. */
+  /** PRgeneration. It starts at 0 after each power-on, even when registrations are kept. */
   readonly generation: number;
   readonly registrations: readonly Registration[];
   readonly reservation: Reservation | null;
-  /** APTPL: all this is kept through a power loss. */
+  /** APTPL: the device keeps registrations and reservation through a power loss. */
   readonly persists: boolean;
 }
 

@@ -53,7 +53,10 @@ export function senseKeyName(key: number): string {
   return KEY_NAMES[key & 0xf] ?? '';
 }
 
-/** Additional sense codes, `ASC << 8 | ASCQ`, that this project sends or acts on, and the common others (SPC-4 annex E). */
+/**
+ * Additional sense codes, `ASC << 8 | ASCQ` (SPC-4 annex E): those that this project sends or evaluates, and other
+ * common ones.
+ */
 export const Asc = {
   none: 0x0000,
   notReady: 0x0400,
@@ -162,7 +165,7 @@ const ASC_NAMES: Readonly<Record<number, string>> = {
   [Asc.insufficientRegistrationResources]: 'insufficient registration resources',
 };
 
-/** The words for `ASC << 8 | ASCQ`; where only the ASC is known, those of its qualifier 0. */
+/** The words for `ASC << 8 | ASCQ`. For an unknown ASCQ, the words of ASCQ 0. */
 export function ascName(asc: number): string {
   return (
     ASC_NAMES[asc] ??
@@ -176,9 +179,9 @@ export class Sense {
   key: number = SenseKey.noSense;
   /** `ASC << 8 | ASCQ`. */
   asc: number = Asc.none;
-  /** About an earlier command, not the one that carries it (SPC-4 4.5.5). */
+  /** The sense is about an earlier command, not about the command that returned it (SPC-4 4.5.5). */
   deferred = false;
-  /** The INFORMATION field, most often the first failing LBA; -1 when not valid or above 2^53 - 1. */
+  /** The INFORMATION field, usually the first failing LBA; -1 when invalid or above 2^53 - 1. */
   information = -1;
 
   clear(): void {
@@ -209,8 +212,8 @@ const DESCRIPTOR_INFORMATION = 0x00;
 const DESCRIPTOR_INFORMATION_BYTES = 12;
 
 /**
- * Reads sense data of any length. Returns false, with `out` as NO SENSE, for none at all and for a response code
- * that is neither format; a key without its codes still counts (SPC-2 devices may stop behind byte 7).
+ * Reads sense data of any length. Returns false, with `out` as NO SENSE, for no data and for an unknown response
+ * code. Sense data with a key but without an ASC is valid: SPC-2 devices may stop after byte 7.
  */
 export function decodeSense(bytes: Uint8Array, length: number, out: Sense): boolean {
   out.clear();
@@ -265,8 +268,8 @@ export const FIXED_SENSE_BYTES = 18;
 export const DESCRIPTOR_SENSE_BYTES_MAX = DESCRIPTOR_HEADER_BYTES + DESCRIPTOR_INFORMATION_BYTES;
 
 /**
- * Writes 18 bytes of current, fixed format sense data. `information` (-1 for none) is left out when it does not
- * fit into 32 bits, as SPC-4 4.5.3 has it.
+ * Writes 18 bytes of current, fixed format sense data. `information` (-1 for none) is left out when it exceeds 32
+ * bits, as SPC-4 4.5.3 requires.
  */
 export function encodeFixedSense(
   view: DataView,

@@ -16,11 +16,11 @@ export const ReportingOptions = {
   all: 0,
   oneOpcode: 1,
   oneServiceAction: 2,
-  /** Opcode, and service action where it has one. */
+  /** The opcode, with the service action if the opcode has service actions. */
   oneCommand: 3,
 } as const;
 
-/** Support field of the one-command format. */
+/** The SUPPORT field of the one-command format. */
 export const CommandSupport = { unknown: 0, no: 1, yes: 3, vendorSpecific: 5 } as const;
 
 const ALL_COMMANDS_HEADER_BYTES = 4;
@@ -28,15 +28,15 @@ const COMMAND_DESCRIPTOR_BYTES = 8;
 const ONE_COMMAND_HEADER_BYTES = 4;
 const TIMEOUTS_BYTES = 12;
 
-/** How long a command takes, in seconds; 0 for no statement. */
+/** How long a command takes, in seconds; 0 for unknown. */
 export interface CommandTimeouts {
-  /** Until then an initiator need not wonder what became of it. */
+  /** The initiator should not query the command before this time. */
   readonly nominal: number;
-  /** After that it may give it up. */
+  /** The initiator may abort the command after this time. */
   readonly recommended: number;
 }
 
-/** What the timeouts of a command are, where the initiator asked for them (RCTD); null where it did not. */
+/** Returns the timeouts of a command. Null when the initiator did not request timeouts (RCTD). */
 export type TimeoutsOf = ((command: CommandFormat) => CommandTimeouts) | null;
 
 export function encodeAllCommands(
@@ -67,13 +67,13 @@ function encodeTimeouts(view: DataView, offset: number, timeouts: CommandTimeout
   return TIMEOUTS_BYTES;
 }
 
-/** One command of the all-commands format; `serviceAction` is -1 where the opcode is the whole command. */
+/** One command of the all-commands format. `serviceAction` is -1 for an opcode without service actions. */
 export interface SupportedCommand {
   readonly opcode: number;
   readonly serviceAction: number;
 }
 
-/** The commands in `length` received bytes; those with timeouts descriptors (CTDP) are 12 bytes longer. */
+/** The commands in `length` received bytes. An entry with a timeouts descriptor (CTDP) is 12 bytes longer. */
 export function decodeAllCommands(
   view: DataView,
   offset: number,
@@ -93,7 +93,7 @@ export function decodeAllCommands(
   return commands;
 }
 
-/** The one-command format; null for a command that is not supported. */
+/** Writes the one-command format. `command` is null for an unsupported command. */
 export function encodeOneCommand(
   view: DataView,
   offset: number,
@@ -111,7 +111,7 @@ export function encodeOneCommand(
   return length + encodeTimeouts(view, offset + length, timeoutsOf(command));
 }
 
-/** {@link CommandSupport} from the one-command format; `unknown` when not even its header came. */
+/** {@link CommandSupport} from the one-command format; `unknown` when the data is shorter than the header. */
 export function decodeCommandSupport(view: DataView, offset: number, length: number): number {
   return length < ONE_COMMAND_HEADER_BYTES ? CommandSupport.unknown : view.getUint8(offset + 1) & 7;
 }
@@ -125,7 +125,7 @@ export const TaskManagementSupport = {
   targetReset: 0x0200,
 } as const;
 
-/** `extended` (REPD) adds the fields about timeouts, which say that none is told. */
+/** `extended` (REPD) adds the timeout fields. All are zero: the target reports no timeouts. */
 export function encodeTaskManagementSupport(
   view: DataView,
   offset: number,

@@ -1,6 +1,6 @@
 /**
- * SCSI bytes. One import shows every layout: operation codes and statuses, CDBs, the commands that this project knows,
- * and parameter data by what it is about.
+ * The byte layouts of SCSI, exported from one place: operation codes, status codes, CDBs, the commands that this
+ * project knows, and parameter data. Sense data is in sense.ts.
  */
 export * from './cdb.js';
 export * from './command-formats.js';
