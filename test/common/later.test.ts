@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { soon } from '../../src/common/later.js';
+import { turn } from '../support/waiting.js';
 
 const caught: { error: unknown; origin: string }[] = [];
 const earlier = process.listeners('uncaughtException');
@@ -27,7 +28,7 @@ describe('soon', () => {
     });
     soon(() => seen.push('b'));
     seen.push('turn');
-    await new Promise(setImmediate);
+    await turn();
     expect(seen).toEqual(['turn', 'a', 'b', 'c', 'immediate']);
   });
 
@@ -39,7 +40,7 @@ describe('soon', () => {
     for (let round = 0; round < 3; round++) {
       soon(action);
       soon(action);
-      await new Promise(setImmediate);
+      await turn();
     }
     expect(count).toBe(6);
   });
@@ -54,9 +55,9 @@ describe('soon', () => {
       throw error;
     });
     soon(() => seen.push('behind'));
-    await new Promise(setImmediate);
+    await turn();
     soon(() => seen.push('later'));
-    await new Promise(setImmediate);
+    await turn();
     expect(seen).toEqual(['before', 'behind', 'later']);
     expect(caught).toEqual([{ error, origin: 'uncaughtException' }]);
   });

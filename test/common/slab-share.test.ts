@@ -4,6 +4,7 @@ import { SlabGroup } from '../../src/common/slab-share.js';
 import type { SlabShare } from '../../src/common/slab-share.js';
 import { DEFAULT_SIZE_CLASSES, SlabPool, sizeClassesWithin } from '../../src/common/slab.js';
 import type { BufferSlot } from '../../src/common/slab.js';
+import { turn } from '../support/waiting.js';
 
 const MIB = 1024 * 1024;
 const KIB = 1024;
@@ -36,8 +37,6 @@ function hog(share: SlabShare, lengthBytes = 1): number {
   share.whenAvailable(lengthBytes, () => hog(share, lengthBytes));
   return length;
 }
-
-const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 describe('what a slot held before', () => {
   /** Takes a slot, leaves `mark` in its first `lengthBytes`, and gives it back. Returns what it found there. */

@@ -8,6 +8,7 @@ import {
   SlabPool,
 } from '../../src/common/slab.js';
 import type { BufferSlot } from '../../src/common/slab.js';
+import { turns } from '../support/waiting.js';
 
 const CLASSES = [
   { slotBytes: 100, slotsMax: 3, slotsPerSlab: 2 },
@@ -125,7 +126,7 @@ describe('a slab pool', () => {
     expect(seen).toEqual([]);
     await nextTick();
     expect(seen).toEqual(['a slot']);
-    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+    await turns(5);
     expect(seen).toEqual(['a slot', 'b slot', 'c slot']);
     expect(pool.usedCount).toBe(0);
   });

@@ -9,8 +9,8 @@ import {
   resolve,
 } from '../support/transport/pair.js';
 import { EventLog } from '../support/transport/events.js';
-import { nextTurn } from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
+import { turn } from '../support/waiting.js';
 
 /** The most private data that every transport carries in both directions (InfiniBand's connect request). */
 const PRIVATE_DATA_BYTES = 56;
@@ -98,7 +98,7 @@ export function connectionTests(context: TransportContext): void {
       const { transports } = context;
       const { listener, address } = await listen(transports.passive, transports.address);
       listener.destroy();
-      await nextTurn();
+      await turn();
       const caller = await startCall(context, address);
       const { reason } = await caller.events.next('unreachable');
       expect(reason).not.toBe('');
@@ -188,7 +188,7 @@ export function connectionTests(context: TransportContext): void {
       const pair = await context.pair();
       pair.active.id.destroy();
       await pair.passive.events.next('disconnected');
-      await nextTurn();
+      await turn();
       expect(pair.active.events.types.at(-1)).toBe('established');
     });
 
@@ -215,7 +215,7 @@ export function connectionTests(context: TransportContext): void {
       active.queuePair.setError();
       active.id.destroy();
       await passive.events.next('disconnected');
-      await nextTurn();
+      await turn();
       expect(active.events.types).not.toContain('disconnected');
     });
 

@@ -7,7 +7,6 @@ import type { CompletionRecord, SendWork } from '../support/transport/work.js';
 import {
   fillPattern,
   invalidateWork,
-  nextTurn,
   readWork,
   registerWork,
   remoteAt,
@@ -16,6 +15,7 @@ import {
   writeWork,
 } from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
+import { turn } from '../support/waiting.js';
 
 const MIB = 1024 * 1024;
 const TRANSFER_BYTES_MAX = 4 * MIB;
@@ -147,7 +147,7 @@ export function dataTests(context: TransportContext): void {
       active.post(...works);
       isPosting = false;
       await works.at(-1)!.completion;
-      await nextTurn();
+      await turn();
       expect(handled).toBe(20);
       expect(batches.at(-1)).toBe(20);
       expect(batches.length).toBeLessThan(20);

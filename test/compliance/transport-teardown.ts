@@ -2,15 +2,9 @@ import { describe, expect, it } from 'vitest';
 import { VerbsError } from '../../src/transport/verbs.js';
 import type { Endpoint, TestBuffer, TransportPair } from '../support/transport/pair.js';
 import type { ReceiveWork, SendWork } from '../support/transport/work.js';
-import {
-  fillPattern,
-  nextTurn,
-  readWork,
-  remoteAt,
-  sendWork,
-  writeWork,
-} from '../support/transport/work.js';
+import { fillPattern, readWork, remoteAt, sendWork, writeWork } from '../support/transport/work.js';
 import type { TransportContext } from './transport-suite.js';
+import { turn } from '../support/waiting.js';
 
 /** How a connection can end. Each leaves both sides with everything completed. */
 const ends: readonly { readonly title: string; readonly end: (pair: TransportPair) => void }[] = [
@@ -90,7 +84,7 @@ export function teardownTests(context: TransportContext): void {
       for (const work of [...afterwards, receive]) {
         expect((await work.completion).status).toBe('flushed');
       }
-      await nextTurn();
+      await turn();
       expect([...afterwards, receive].every((work) => work.records.length === 1)).toBe(true);
     });
 
@@ -122,7 +116,7 @@ export function teardownTests(context: TransportContext): void {
       await passive.events.next('disconnected');
       active.id.disconnect();
       active.queuePair.setError();
-      await nextTurn();
+      await turn();
       for (const side of [active, passive]) {
         expect(side.events.types.filter((type) => type === 'disconnected')).toHaveLength(1);
       }

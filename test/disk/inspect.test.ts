@@ -8,7 +8,8 @@ import { Asc, SenseKey } from '../../src/scsi/sense.js';
 import { DeviceType, ScsiStatus, encodeReportLuns } from '../../src/scsi/wire.js';
 import { INVALID_OPCODE, ScsiPortDouble, check } from '../support/scsi/port.js';
 import type { DoubleOptions, Ending } from '../support/scsi/port.js';
-import { settle, testServices } from '../support/scsi/services.js';
+import { testServices } from '../support/scsi/services.js';
+import { turn } from '../support/waiting.js';
 
 function inspect(options: DoubleOptions = {}) {
   return inspectLogicalUnit(new ScsiPortDouble(options), testServices());
@@ -127,7 +128,7 @@ describe('inspectLogicalUnit', () => {
     port.injectNext('TEST UNIT READY', check(SenseKey.notReady, Asc.becomingReady), 2);
     const done = inspectLogicalUnit(port, services);
     for (let waits = 0; waits < 2; waits++) {
-      await settle();
+      await turn();
       expect(services.clock.armedCount).toBe(1);
       services.clock.advance(20);
     }

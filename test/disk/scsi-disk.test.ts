@@ -19,7 +19,8 @@ import { ScsiStatus } from '../../src/scsi/wire.js';
 import { pattern, read, submit, write } from '../support/block/client.js';
 import { INVALID_OPCODE, ScsiPortDouble, check } from '../support/scsi/port.js';
 import { openDisk } from '../support/scsi/disk.js';
-import { settle, testServices } from '../support/scsi/services.js';
+import { testServices } from '../support/scsi/services.js';
+import { turn } from '../support/waiting.js';
 
 const UNIT_ATTENTION = check(SenseKey.unitAttention, Asc.deviceReset);
 
@@ -322,10 +323,10 @@ describe('ScsiDisk, commands sent again', () => {
       port.injectNext('WRITE(16)', ending, 3);
       const done = write(disk, 0, pattern(512, 1));
       for (const [index, delayMs] of [10, 20, 40].entries()) {
-        await settle();
+        await turn();
         expect(port.names.length).toBe(index + 1);
         services.clock.advance(delayMs - 1);
-        await settle();
+        await turn();
         expect(port.names.length).toBe(index + 1);
         services.clock.advance(1);
       }
@@ -342,7 +343,7 @@ describe('ScsiDisk, commands sent again', () => {
     const done = read(disk, 0, 512).then((ended) => (status = ended.status));
     let waitedMs = 0;
     for (; status === null && waitedMs < 10 * BUSY_TOTAL_MS; waitedMs += BUSY_DELAY_MIN_MS) {
-      await settle();
+      await turn();
       services.clock.advance(BUSY_DELAY_MIN_MS);
     }
     await done;
@@ -447,7 +448,7 @@ describe('ScsiDisk, changes of the unit', () => {
     port.sizeBlocks = 512;
     port.injectNext('READ(16)', changed);
     expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ok);
-    await settle();
+    await turn();
     expect(sizes).toEqual([512 * 512]);
     expect(disk.info.sizeBytes).toBe(512 * 512);
     expect(await write(disk, 512 * 512, pattern(512, 1))).toBe(BlockStatus.noSpace);
@@ -459,7 +460,7 @@ describe('ScsiDisk, changes of the unit', () => {
     options.writeProtected = true;
     port.injectNext('READ(16)', check(SenseKey.unitAttention, Asc.modeParametersChanged));
     await read(disk, 0, 512);
-    await settle();
+    await turn();
     expect(disk.info.readOnly).toBe(true);
     expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.notPermitted);
   });
@@ -470,7 +471,7 @@ describe('ScsiDisk, changes of the unit', () => {
     port.blockBytes = 4096;
     port.sizeBlocks = 128;
     await read(disk, 0, 512);
-    await settle();
+    await turn();
     port.seen.length = 0;
     expect(await write(disk, 0, pattern(4096, 1))).toBe(BlockStatus.ioError);
     expect(port.seen).toEqual([]);
@@ -483,7 +484,7 @@ describe('ScsiDisk, a lost path', () => {
     const { port, disk, services } = await openDisk({ queueDepth: 2 });
     port.injectNext('READ(16)', { status: ScsiStatus.busy });
     const reads = [read(disk, 0, 512)];
-    await settle();
+    await turn();
     port.isHeld = true;
     for (let index = 1; index < 10; index++) reads.push(read(disk, index * 512, 512));
     services.lines.length = 0;
@@ -628,11 +629,11 @@ describe('ScsiDisk, memory', () => {
     const failing = expect(disk.queryExtents(0, 512)).rejects.toMatchObject({
       code: 'scsi-no-buffer',
     });
-    await settle();
+    await turn();
     services.clock.advance(SLOT_WAIT_MS);
     await failing;
     const waiting = disk.queryExtents(0, 512);
-    await settle();
+    await turn();
     services.clock.advance(SLOT_WAIT_MS - 1);
     slot?.release();
     expect(await waiting).toEqual([{ lengthBytes: 512, hole: true, zero: true }]);

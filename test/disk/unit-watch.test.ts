@@ -11,7 +11,7 @@ import { pattern, read, submit, write } from '../support/block/client.js';
 import { openDisk } from '../support/scsi/disk.js';
 import { check } from '../support/scsi/port.js';
 import type { ScsiPortDouble } from '../support/scsi/port.js';
-import { settle } from '../support/scsi/services.js';
+import { turn } from '../support/waiting.js';
 
 const attention = (asc: number) => check(SenseKey.unitAttention, asc);
 const LBA_OUT_OF_RANGE = check(SenseKey.illegalRequest, Asc.lbaOutOfRange);
@@ -59,12 +59,12 @@ describe('a disk that was put in the place of another', () => {
     await write(disk, 0, pattern(512, 1));
     for (let look = 0; look < 3; look++) {
       services.clock.advance(REGAIN_PERIOD_MS);
-      await settle();
+      await turn();
     }
     expect(services.lines.filter(({ level }) => level === 'error')).toHaveLength(1);
     port.serial = 'S-4711';
     services.clock.advance(REGAIN_PERIOD_MS);
-    await settle();
+    await turn();
     expect(services.lines.at(-1)?.message).toBe('the right disk is back');
     expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.ok);
     await expect(disk.refresh()).resolves.toBeUndefined();
@@ -79,7 +79,7 @@ describe('a disk that was put in the place of another', () => {
         await expect(disk.refresh()).rejects.toThrow(/another disk/);
       } else {
         services.clock.advance(LOOK_PERIOD_MS);
-        await settle();
+        await turn();
       }
       expect(await write(disk, 0, pattern(512, 1))).toBe(BlockStatus.ioError);
       expect(dataCommands(port)).toEqual([]);
@@ -110,7 +110,7 @@ describe('a disk that is the same after an attention', () => {
     port.injectNext('READ(16)', attention(Asc.powerOnOrReset));
     port.finish(0);
     const late = read(disk, 65_536, 512);
-    await settle();
+    await turn();
     // Only the look is out, and the read that was sent before.
     expect(port.inFlight).toHaveLength(2);
     port.release();
@@ -173,7 +173,7 @@ describe('a disk that changes', () => {
     port.sizeBlocks = 512;
     port.injectNext('READ(16)', LBA_OUT_OF_RANGE);
     expect((await read(disk, 600 * 512, 512)).status).toBe(BlockStatus.invalid);
-    await settle();
+    await turn();
     expect(disk.info.sizeBytes).toBe(512 * 512);
   });
 
@@ -210,7 +210,7 @@ describe('a disk that changes', () => {
     await expect(disk.refresh()).rejects.toThrow(/block size changed from 512 to 4096/);
     port.blockBytes = 512;
     services.clock.advance(REGAIN_PERIOD_MS);
-    await settle();
+    await turn();
     expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ok);
   });
 });
@@ -258,7 +258,7 @@ describe('a disk that is missing', () => {
     const { port, disk, services } = await openDisk();
     port.injectNext('INQUIRY', { outcome: DeliveryOutcome.timedOut }, 1000);
     services.clock.advance(LOOK_PERIOD_MS);
-    await settle();
+    await turn();
     port.inject = null;
     expect((await read(disk, 0, 512)).status).toBe(BlockStatus.ok);
   });

@@ -35,7 +35,8 @@ import { TARGET_NAME, TargetBed } from '../support/target/bed.js';
 import type { TestInitiator } from '../support/target/initiator.js';
 import { BugLog } from './bug-log.js';
 import { FuzzInput } from './fuzz-input.js';
-import { HostileWriter, StreamReader, check, overwrite, turnsUntil } from './hostile-stream.js';
+import { HostileWriter, StreamReader, check, overwrite } from './hostile-stream.js';
+import { until } from '../support/waiting.js';
 
 const STORE_BYTES = 1 << 20;
 /** The witness's blocks: behind all that the hostile ones can be told of, on a unit of its own. */
@@ -130,7 +131,7 @@ class Bench {
   /** Nothing is left of anybody but the witness. */
   async checkClean(): Promise<void> {
     const { portal } = this.bed;
-    await turnsUntil(() => portal.connectionCount <= 1 && portal.buffersUsed === 0, 10_000);
+    await until(() => portal.connectionCount <= 1 && portal.buffersUsed === 0, 10_000);
     check(portal.connectionCount <= 1, 'a connection that does not end');
     check(portal.sessionCount <= 1, 'a session that does not end');
     check(portal.buffersUsed === 0, 'a buffer that does not come back');
@@ -225,7 +226,7 @@ class Run {
   }
 
   #heard(condition: () => boolean): Promise<void> {
-    return turnsUntil(() => condition() || this.#hasEnded, TURNS_MAX);
+    return until(() => condition() || this.#hasEnded, TURNS_MAX);
   }
 
   #mpa(): Buffer {

@@ -214,13 +214,6 @@ export class StreamReader {
   }
 }
 
-/** Lets the event loop turn until something holds, or for so many turns. */
-export async function turnsUntil(condition: () => boolean, most: number): Promise<void> {
-  for (let count = 0; count < most && !condition(); count++) {
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
 export function check(condition: boolean, what: string): asserts condition {
   if (!condition) throw new Error(what);
 }

@@ -42,7 +42,8 @@ import { mpaFrame } from '../support/iwarp/frames.js';
 import { read16, write16 } from '../support/target/cdbs.js';
 import { BugLog } from './bug-log.js';
 import { FuzzInput } from './fuzz-input.js';
-import { HostileWriter, StreamReader, check, overwrite, turnsUntil } from './hostile-stream.js';
+import { HostileWriter, StreamReader, check, overwrite } from './hostile-stream.js';
+import { turn, until } from '../support/waiting.js';
 
 const COMMANDS = 6;
 const SLOT_BYTES = 8192;
@@ -102,7 +103,7 @@ class Run {
     const { port } = server.address() as AddressInfo;
     try {
       await this.#initiate(port);
-      await turnsUntil(() => this.#module.deviceCount === 0, 10_000);
+      await until(() => this.#module.deviceCount === 0, 10_000);
       check(this.#module.deviceCount === 0, 'a connection that does not end');
       this.#bugs.check();
       if (this.#failure !== null) throw new Error('out of step', { cause: this.#failure });
@@ -143,7 +144,7 @@ class Run {
     this.happened.add('logged in');
     for (let index = 0; index < COMMANDS; index++) this.#execute(session, index);
     await this.#passTime(
-      turnsUntil(() => this.#ends.every((count) => count > 0) || !session.isUp, 100_000),
+      until(() => this.#ends.every((count) => count > 0) || !session.isUp, 100_000),
     );
     await this.#passTime(session.close());
     check(
@@ -159,9 +160,9 @@ class Run {
       isOver = true;
     };
     something.then(over, over);
-    for (let turn = 0; !isOver; turn++) {
-      await new Promise((resolve) => setImmediate(resolve));
-      if (turn > TURNS_MAX) this.#clock.advance(500);
+    for (let count = 0; !isOver; count++) {
+      await turn();
+      if (count > TURNS_MAX) this.#clock.advance(500);
     }
     return something;
   }

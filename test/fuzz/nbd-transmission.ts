@@ -4,6 +4,7 @@ import { ReplyDecoder } from '../support/nbd/decoder.js';
 import type { Style } from '../support/nbd/decoder.js';
 import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
 import { FuzzInput } from './fuzz-input.js';
+import { turn } from '../support/waiting.js';
 
 const KIB = 1024;
 const WRITE = 1;
@@ -207,7 +208,7 @@ class Run {
     const { device, sent } = this.#bed;
     device.status = BlockStatus.ok;
     for (let idle = 0; idle < 4; idle++) {
-      await nextTurn();
+      await turn();
       if (device.held.length === 0 && sent.length === 0) continue;
       idle = 0;
       device.completeAll();
@@ -245,11 +246,6 @@ class Run {
 /** Lets promises go on that are due, and what they start. */
 async function microtasks(): Promise<void> {
   for (let count = 0; count < 8; count++) await Promise.resolve();
-}
-
-/** As above, and what the pool put off to the next tick. */
-async function nextTurn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
 }
 
 function check(condition: boolean, what: string): void {

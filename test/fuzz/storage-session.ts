@@ -2,6 +2,7 @@ import type { BlockHistory } from './block-history.js';
 import type { Random } from './random.js';
 import type { StorageClient } from './storage-client.js';
 import { StorageCommands } from './storage-commands.js';
+import { turns } from '../support/waiting.js';
 
 const LANES_MIN = 2;
 const LANES_MAX = 25;
@@ -101,9 +102,4 @@ async function leave({ client, lanes }: Retired): Promise<void> {
   client.vanish();
   client.giveUp();
   await lanes;
-}
-
-/** Lets so many turns of the event loop pass. */
-async function turns(count: number): Promise<void> {
-  for (let left = count; left > 0; left--) await new Promise((resolve) => setImmediate(resolve));
 }

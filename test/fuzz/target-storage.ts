@@ -10,6 +10,7 @@ import { Random } from './random.js';
 import { StorageClient } from './storage-client.js';
 import { StorageSession } from './storage-session.js';
 import type { StorageRun } from './storage-session.js';
+import { until } from '../support/waiting.js';
 
 /** Small, so that commands meet. */
 const STORE_BYTES = 12 * CHUNK_BYTES;
@@ -87,7 +88,7 @@ class Run implements StorageRun {
   }
 
   async noSessions(): Promise<void> {
-    while (this.#bed.portal.sessionCount > 0) await nextTurn();
+    await until(() => this.#bed.portal.sessionCount === 0);
   }
 
   async run(): Promise<void> {
@@ -101,7 +102,7 @@ class Run implements StorageRun {
         sessions.map((session) => session.catch((error: unknown) => this.fail(error))),
       );
       if (this.#failure !== null) throw this.#failure.error;
-      while (bed.portal.connectionCount > 0) await nextTurn();
+      await until(() => bed.portal.connectionCount === 0);
       check(this.#store.pinnedChunks === 0, 'a chunk that a read keeps');
       check(this.#store.lentChunks === 0, 'a chunk that a write keeps');
       check(bed.portal.buffersUsed === 0, 'a buffer that does not come back');
@@ -109,10 +110,6 @@ class Run implements StorageRun {
       await bed.close();
     }
   }
-}
-
-async function nextTurn(): Promise<void> {
-  await new Promise((resolve) => setImmediate(resolve));
 }
 
 function check(condition: boolean, what: string): void {

@@ -10,19 +10,17 @@ import { MemoryStore } from '../../src/store/memory-store.js';
 import { TargetPortal } from '../../src/target/session/portal.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
 import { CMD, NbdTestClient } from '../support/nbd/client.js';
+import { turn, until } from '../support/waiting.js';
 
 const MIB = 1 << 20;
 const NAME = 'iqn.2026-11.io.example:lab';
 const ends: (() => Promise<void> | void)[] = [];
-const immediate = setImmediate;
 
 afterEach(async () => {
   vi.restoreAllMocks();
   for (const end of ends.splice(0).reverse()) await end();
   busyPoller.windowUs = 0;
 });
-
-const turn = (): Promise<void> => new Promise((resolve) => immediate(resolve));
 
 async function startTarget(): Promise<string> {
   const store = new MemoryStore({ sizeBytes: MIB, blockBytes: 512, readOnly: false });
@@ -82,7 +80,7 @@ describe('a gateway that polls', () => {
     for (let round = 0; round < 3; round++) {
       expect((await client.call({ command: CMD.read, offset: 0, length: 512 })).error).toBe(0);
     }
-    while (turns.mock.calls.length < 50) await turn();
+    await until(() => turns.mock.calls.length >= 50);
     nowMs += 0.0625;
     await turn();
     await turn();

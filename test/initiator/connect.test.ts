@@ -24,7 +24,7 @@ import { ScriptedDatamover } from '../support/iscsi/datamover.js';
 import type { SentPdu } from '../support/iscsi/datamover.js';
 import { LoginTarget } from '../support/iscsi/login-target.js';
 import type { LoginTargetOptions } from '../support/iscsi/login-target.js';
-import { settle } from '../support/iscsi/session.js';
+import { turn } from '../support/waiting.js';
 
 const PORTAL: Portal = { host: '192.0.2.1', port: 3260 };
 
@@ -259,9 +259,9 @@ describe('connecting a session', () => {
     const connect = (): Promise<ScriptedDatamover> => Promise.resolve(datamover);
     const session = connectSession(fabric.options({ connect }));
     const rejected = expect(session).rejects.toMatchObject({ code: 'iscsi-login-timeout' });
-    await settle();
+    await turn();
     fabric.clock.advance(20_000);
-    await settle();
+    await turn();
     expect(datamover.isTerminated).toBe(false);
     fabric.clock.advance(10_000);
     await rejected;
@@ -281,7 +281,7 @@ describe('connecting a session', () => {
     fabric.clock.advance(30_000);
     await rejected;
     connected(late);
-    await settle();
+    await turn();
     expect(late.isTerminated).toBe(true);
   });
 

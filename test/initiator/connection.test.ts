@@ -10,13 +10,8 @@ import {
 import { parseSendTargets } from '../../src/iscsi/send-targets.js';
 import { DeliveryOutcome } from '../../src/scsi/port.js';
 import type { SentPdu } from '../support/iscsi/datamover.js';
-import {
-  SessionBench,
-  answerPings,
-  commandOf,
-  settle,
-  watchLoss,
-} from '../support/iscsi/session.js';
+import { SessionBench, answerPings, commandOf, watchLoss } from '../support/iscsi/session.js';
+import { turn } from '../support/waiting.js';
 
 function nopOutOf(pdu: SentPdu): NopOutPdu {
   const nopOut = new NopOutPdu();
@@ -26,7 +21,7 @@ function nopOutOf(pdu: SentPdu): NopOutPdu {
 
 async function expectFailed(bench: SessionBench, reason: RegExp): Promise<void> {
   const reasons = watchLoss(bench);
-  await settle();
+  await turn();
   expect(reasons).toHaveLength(1);
   expect(reasons[0]).toMatch(reason);
   expect(bench.datamover.isTerminated).toBe(true);
@@ -69,7 +64,7 @@ describe('pings', () => {
     answerPings(bench);
     for (let second = 0; second < 60; second++) {
       bench.advance(1000);
-      await settle();
+      await turn();
     }
     expect(bench.session.isUp).toBe(true);
     expect(bench.datamover.sent.length).toBeGreaterThan(8);
@@ -152,7 +147,7 @@ describe('a target that breaks the protocol', () => {
     const [command] = bench.execute();
     act(bench);
     const reasons = watchLoss(bench);
-    await settle();
+    await turn();
     expect(reasons).toHaveLength(1);
     expect(bench.done).toEqual([command]);
     expect(bench.datamover.tasks.every((task) => !task.isActive)).toBe(true);
@@ -185,7 +180,7 @@ describe('a target that breaks the protocol', () => {
           bench.advance(300);
         }
         bench.datamover.drop(new Error('end of the test'));
-        await settle();
+        await turn();
         expect(new Set(bench.done).size).toBe(commands.length);
         expect(bench.done).toHaveLength(commands.length);
         expect(bench.clock.armedCount).toBe(0);
@@ -214,7 +209,7 @@ describe('what the target says unasked', () => {
     const logout = bench.datamover.take();
     expect(logout.opcode).toBe(PduOpcode.logoutRequest);
     bench.logout(logout.tag);
-    await settle();
+    await turn();
     expect(reasons).toEqual([expect.stringMatching(/asked us to log out/)]);
     expect(late?.outcome).toBe(DeliveryOutcome.connectionLost);
   });
@@ -344,7 +339,7 @@ describe('text', () => {
     const answer = bench.session.exchangeText([]);
     bench.text(bench.datamover.take().tag, new Uint8Array(0), changes);
     await expect(answer).rejects.toMatchObject({ code: 'iscsi-protocol' });
-    await settle();
+    await turn();
     expect(bench.session.isUp).toBe(false);
   });
 

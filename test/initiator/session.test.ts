@@ -4,13 +4,8 @@ import { PduOpcode } from '../../src/iscsi/codes.js';
 import type { ScsiCommand } from '../../src/scsi/port.js';
 import { DeliveryOutcome } from '../../src/scsi/port.js';
 import { DataDirection } from '../../src/common/data-direction.js';
-import {
-  SessionBench,
-  answerPings,
-  commandOf,
-  settle,
-  watchLoss,
-} from '../support/iscsi/session.js';
+import { SessionBench, answerPings, commandOf, watchLoss } from '../support/iscsi/session.js';
+import { turn } from '../support/waiting.js';
 
 describe('commands', () => {
   it('go out with LUN, lengths, numbers and CDB in place', () => {
@@ -225,7 +220,7 @@ describe('the window and the slots', () => {
     answerPings(bench);
     for (let second = 0; second < 32; second++) {
       bench.advance(1000);
-      await settle();
+      await turn();
     }
     expect(bench.done).toEqual([command]);
     expect(command?.outcome).toBe(DeliveryOutcome.connectionLost);
@@ -242,7 +237,7 @@ describe('a lost connection', () => {
     const late = bench.command();
     bench.session.lun(0).execute(late);
     expect(bench.done).not.toContain(late);
-    await settle();
+    await turn();
     expect(new Set(bench.done)).toEqual(new Set([...commands, late]));
     expect(bench.done).toHaveLength(11);
     for (const { outcome } of bench.done) expect(outcome).toBe(DeliveryOutcome.connectionLost);
@@ -263,7 +258,7 @@ describe('a lost connection', () => {
     bench.datamover.terminates = false;
     bench.execute();
     bench.respond(0x999000);
-    await settle();
+    await turn();
     expect(bench.done).toHaveLength(0);
     bench.advance(10_000);
     expect(bench.done).toHaveLength(1);
@@ -323,7 +318,7 @@ describe('closing', () => {
     const reasons = watchLoss(bench);
     const [active, waiting] = bench.execute(2);
     const closed = bench.session.close();
-    await settle();
+    await turn();
     expect(bench.done).toEqual([waiting]);
     bench.respond(bench.datamover.take().tag);
     expect(bench.done).toEqual([waiting, active]);
@@ -343,7 +338,7 @@ describe('closing', () => {
     bench.datamover.closesAfterLogout = false;
     const closed = bench.session.close();
     bench.logout(bench.datamover.take().tag);
-    await settle();
+    await turn();
     expect(bench.datamover.isTerminated).toBe(false);
     bench.advance(1000);
     await closed;

@@ -8,7 +8,8 @@ import {
 } from '../../src/iscsi/request-wire.js';
 import { DeliveryOutcome } from '../../src/scsi/port.js';
 import type { SentPdu } from '../support/iscsi/datamover.js';
-import { SessionBench, settle } from '../support/iscsi/session.js';
+import { SessionBench } from '../support/iscsi/session.js';
+import { turn } from '../support/waiting.js';
 
 const { abortTask, logicalUnitReset } = TaskManagementFunction;
 /** Command timeouts here, with two ticks of slack. */
@@ -160,7 +161,7 @@ describe('a command that times out', () => {
     bench.advance(COMMAND_MS);
     bench.taskManagement(bench.datamover.take().tag, TaskManagementStatus.notSupported);
     act(bench, bench.datamover.take().tag);
-    await settle();
+    await turn();
     expect(bench.datamover.isTerminated).toBe(true);
     expect(bench.done).toEqual([command]);
     expect(command?.outcome).toBe(DeliveryOutcome.connectionLost);
@@ -225,7 +226,7 @@ describe('a command that times out', () => {
     bench.execute(1);
     bench.advance(COMMAND_MS);
     bench.taskManagement(bench.datamover.sent[1]!.tag);
-    await settle();
+    await turn();
     expect(bench.session.isUp).toBe(false);
     expect(bench.done).toHaveLength(13);
   });

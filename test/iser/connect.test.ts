@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { IserConnectionError } from '../../src/iser/errors.js';
 import { COMMANDS_MAX } from '../../src/iser/limits.js';
 import { LINUX_TARGET } from '../../src/iser/target-profile.js';
-import { IserBed, settle } from '../support/iser/upper-layer.js';
+import { IserBed } from '../support/iser/upper-layer.js';
 import type { IserBedOptions } from '../support/iser/upper-layer.js';
+import { settle } from '../support/waiting.js';
 
 let bed: IserBed | null = null;
 

@@ -2,7 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DataDirection } from '../../src/common/data-direction.js';
 import type { RegistrationScheme } from '../../src/iser/device.js';
 import { WorkStatus } from '../../src/transport/verbs.js';
-import { bhsOf, IserBed, Op, settle } from '../support/iser/upper-layer.js';
+import { bhsOf, IserBed, Op } from '../support/iser/upper-layer.js';
+import { settle } from '../support/waiting.js';
 
 let bed: IserBed;
 

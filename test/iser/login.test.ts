@@ -1,5 +1,6 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { bhsOf, IserBed, Op, settle } from '../support/iser/upper-layer.js';
+import { bhsOf, IserBed, Op } from '../support/iser/upper-layer.js';
+import { settle } from '../support/waiting.js';
 
 let bed: IserBed;
 

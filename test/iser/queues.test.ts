@@ -5,7 +5,8 @@ import type { TxDescriptor } from '../../src/iser/descriptors.js';
 import { commandsThatFit, COMMANDS_MAX, queueSizesFor } from '../../src/iser/limits.js';
 import type { SendWorkRequest } from '../../src/transport/verbs.js';
 import { WorkCompletion, WorkOpcode } from '../../src/transport/verbs.js';
-import { bhsOf, IserBed, Op, settle } from '../support/iser/upper-layer.js';
+import { bhsOf, IserBed, Op } from '../support/iser/upper-layer.js';
+import { settle } from '../support/waiting.js';
 
 let bed: IserBed | null = null;
 

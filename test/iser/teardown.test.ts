@@ -5,7 +5,8 @@ import { disconnected } from '../../src/iser/errors.js';
 import { Teardown } from '../../src/iser/teardown.js';
 import type { SoftDevice } from '../../src/transport/rnic/device.js';
 import { WorkStatus } from '../../src/transport/verbs.js';
-import { bhsOf, IserBed, Op, settle } from '../support/iser/upper-layer.js';
+import { bhsOf, IserBed, Op } from '../support/iser/upper-layer.js';
+import { settle } from '../support/waiting.js';
 
 /** A teardown whose steps are written down, and whose drain the test ends. */
 class Script {

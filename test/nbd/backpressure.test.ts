@@ -1,8 +1,9 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { CMD, parseSimpleReply, request } from '../support/nbd/client.js';
 import type { NbdTestClient } from '../support/nbd/client.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
 import type { NbdBedOptions } from '../support/nbd/bed.js';
+import { settle, until } from '../support/waiting.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -49,14 +50,14 @@ describe('a client that does not read', () => {
     const client = await bed.listenUnix().then((address) => bed.attach(address));
     client.socket.pause();
     for (let index = 0; index < COUNT; index++) client.send(read(index));
-    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    await until(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
+    await settle();
     // Half of what there is: the other half is for others.
     expect(bed.pool.usedCount).toBe(2);
     expect(bed.device.seen.length).toBeLessThan(COUNT);
     client.socket.resume();
     await checkReads(client, COUNT);
-    await turnsUntil(() => bed.pool.usedCount === 0);
+    await until(() => bed.pool.usedCount === 0);
   });
 
   it('has no more requests started than its queue holds', async () => {
@@ -64,8 +65,8 @@ describe('a client that does not read', () => {
     const client = await bed.listenUnix().then((address) => bed.attach(address));
     client.socket.pause();
     for (let index = 0; index < COUNT; index++) client.send(read(index));
-    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    await until(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
+    await settle();
     expect(bed.pool.usedCount).toBeLessThanOrEqual(8);
     client.socket.resume();
     await checkReads(client, COUNT);
@@ -76,11 +77,11 @@ describe('a client that does not read', () => {
     const client = await bed.listenUnix().then((address) => bed.attach(address));
     client.socket.pause();
     for (let index = 0; index < COUNT; index++) client.send(read(index));
-    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    await until(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
+    await settle();
     bed.clock.advance(1000);
     bed.clock.advance(1000);
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     expect(bed.pool.usedCount).toBe(0);
   });
 });
@@ -92,7 +93,7 @@ describe('clients that share few buffers', () => {
     const clients = await Promise.all([1, 2, 3, 4].map(() => bed.attach(address)));
     for (let index = 0; index < 40; index++) for (const client of clients) client.send(read(index));
     await Promise.all(clients.map((client) => checkReads(client, 40)));
-    await turnsUntil(() => bed.pool.usedCount === 0);
+    await until(() => bed.pool.usedCount === 0);
     expect(bed.counter('nbd_stalls_total', { export: 'disk' })).toBeGreaterThan(0);
   });
 
@@ -116,6 +117,6 @@ describe('clients that share few buffers', () => {
       expect(block[0]).toBeGreaterThan(who * 20);
       expect(block[0]).toBeLessThanOrEqual(who * 20 + 20);
     }
-    await turnsUntil(() => bed.pool.usedCount === 0);
+    await until(() => bed.pool.usedCount === 0);
   });
 });

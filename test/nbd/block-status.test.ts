@@ -5,6 +5,7 @@ import { boundExtents } from '../../src/nbd/block-status.js';
 import { CMD, FUA, REQ_ONE, hex, request } from '../support/nbd/client.js';
 import { Conversation } from '../support/nbd/conversation.js';
 import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
+import { turn } from '../support/waiting.js';
 
 const KIB = 1024;
 const [EIO, EINVAL] = [5, 22];
@@ -29,7 +30,7 @@ describe('BLOCK_STATUS', () => {
     const bed = new TransmissionBed({ agreed, ...THIN });
     bed.device.bytes.fill(0, 512, 1024);
     bed.receive(request({ command: CMD.blockStatus, length: 1024, cookie: 5n }));
-    await new Promise(setImmediate);
+    await turn();
     bed.flush();
     expect(bed.output).toEqual(
       hex(
@@ -84,7 +85,7 @@ describe('BLOCK_STATUS', () => {
     client.ask({ command: CMD.blockStatus, length: 512 });
     expect(client.bed.pool.usedCount).toBe(1);
     client.bed.transmission.abort();
-    await new Promise(setImmediate);
+    await turn();
     expect(client.bed.sent).toEqual([]);
     expect(client.bed.pool.usedCount).toBe(0);
     expect(client.bed.idleCount).toBe(1);

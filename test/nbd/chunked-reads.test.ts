@@ -4,6 +4,7 @@ import { BlockStatus } from '../../src/block/device.js';
 import { CMD } from '../support/nbd/client.js';
 import { Conversation } from '../support/nbd/conversation.js';
 import { SIZE, slots } from '../support/nbd/transmission-bed.js';
+import { turn } from '../support/waiting.js';
 
 const KIB = 1024;
 const EIO = 5;
@@ -134,7 +135,7 @@ describe('holes', () => {
     const { device } = client.bed;
     device.bytes.fill(0, 16 * KIB, 40 * KIB);
     const cookie = client.ask({ command: CMD.read, length: 64 * KIB });
-    await new Promise(setImmediate);
+    await turn();
     const readBytes = device.held.reduce((sum, { length }) => sum + length, 0);
     expect(readBytes).toBe(40 * KIB);
     await client.settle();
@@ -213,7 +214,7 @@ describe('any READs in any order of completion', () => {
             expected: bed.device.bytes.subarray(offset, offset + length),
           }));
           for (const pick of picks) {
-            await new Promise(setImmediate);
+            await turn();
             if (bed.device.held.length > 0) bed.device.complete(pick % bed.device.held.length);
             if (pick % 3 === 0) client.flush(1);
           }

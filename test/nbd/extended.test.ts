@@ -14,6 +14,7 @@ import {
 } from '../support/nbd/client.js';
 import { Conversation } from '../support/nbd/conversation.js';
 import { SIZE, TransmissionBed } from '../support/nbd/transmission-bed.js';
+import { turn } from '../support/waiting.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -55,7 +56,7 @@ describe('an extended reply', () => {
   it('to BLOCK_STATUS has 64-bit extents and their count', async () => {
     const bed = new TransmissionBed({ agreed: EXTENDED, ...HUGE });
     bed.receive(extendedRequest({ command: CMD.blockStatus, length: 5 * TIB, cookie: 9n }));
-    await new Promise(setImmediate);
+    await turn();
     bed.flush();
     expect(bed.output).toEqual(
       Buffer.concat([

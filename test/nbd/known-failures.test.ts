@@ -2,9 +2,10 @@
 import { afterEach, describe, expect, it } from 'vitest';
 import { BlockOp } from '../../src/block/device.js';
 import { NbdExport } from '../../src/nbd/export.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
 import { CMD, FUA, OPT, infoData, metaData, option, request, u32 } from '../support/nbd/client.js';
 import { RamDevice } from '../support/nbd/device.js';
+import { until } from '../support/waiting.js';
 
 const MIB = 1024 * 1024;
 const [ACK, ERR_INVALID, ERR_UNKNOWN] = [1, 0x80000003, 0x80000006];
@@ -100,7 +101,7 @@ describe('a FLUSH', () => {
     client.send(request({ command: CMD.write, data: Buffer.alloc(8), flags: FUA, cookie: 2n }));
     client.send(request({ command: CMD.read, length: 0, cookie: 3n }));
     expect((await client.simpleReply()).cookie).toBe(3n);
-    await turnsUntil(() => bed.device.held.length === 2);
+    await until(() => bed.device.held.length === 2);
     expect(bed.device.held[1]).toMatchObject({ op: BlockOp.write, forceUnitAccess: true });
     bed.device.completeAll();
     expect((await client.simpleReply()).cookie).toBe(1n);

@@ -2,9 +2,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { REFUSAL_MS } from '../../src/nbd/limits.js';
 import { CMD, OPT, option, request } from '../support/nbd/client.js';
 import type { NbdTestClient } from '../support/nbd/client.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
 import type { NbdBedOptions } from '../support/nbd/bed.js';
 import type { NbdAddress } from '../../src/nbd/socket.js';
+import { settle, until } from '../support/waiting.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -18,10 +19,6 @@ function open(options: NbdBedOptions = {}): NbdBed {
 
 afterEach(() => bed.dispose());
 
-async function settle(): Promise<void> {
-  for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
-}
-
 describe('the limit on connections of one address', () => {
   it('is for TCP, and refuses what comes above it', async () => {
     open({ limits: { connectionsPerAddressMax: 2 } });
@@ -33,7 +30,7 @@ describe('the limit on connections of one address', () => {
     expect(bed.counter('nbd_connections_refused_total')).toBe(1);
     for (let count = 0; count < 3; count++) await bed.attach(unix);
     await first.close();
-    await turnsUntil(() => bed.server.connectionCount === 4);
+    await until(() => bed.server.connectionCount === 4);
     const again = await bed.attach(tcp);
     expect(await again.call({ command: CMD.flush })).toMatchObject({ error: 0 });
   });
@@ -46,12 +43,12 @@ describe('idle sockets (CVE-2024-7409)', () => {
     const good = await bed.attach(address);
     const idle: NbdTestClient[] = [];
     for (let count = 0; count < 40; count++) idle.push(await bed.connect(address));
-    await turnsUntil(() => bed.counter('nbd_connections_refused_total') === 21);
+    await until(() => bed.counter('nbd_connections_refused_total') === 21);
     expect(bed.server.connectionCount).toBe(20);
     expect(await good.call({ command: CMD.flush })).toMatchObject({ error: 0 });
     bed.clock.advance(REFUSAL_MS);
     await Promise.all(idle.map((client) => client.ended));
-    await turnsUntil(() => bed.server.connectionCount === 1);
+    await until(() => bed.server.connectionCount === 1);
     const next = await bed.attach(address);
     expect(await next.call({ command: CMD.flush })).toMatchObject({ error: 0 });
   });
@@ -109,7 +106,7 @@ describe('a client that does not give its buffers back', () => {
     const hog = await bed.attach(address);
     const write = request({ command: CMD.write, length: 512 * KIB, data: Buffer.alloc(100) });
     hog.send(write);
-    await turnsUntil(() => bed.pool.usedCount === 1);
+    await until(() => bed.pool.usedCount === 1);
     const other = await bed.attach(address);
     const data = Buffer.alloc(512 * KIB, 1);
     expect(await other.call({ command: CMD.write, data })).toMatchObject({ error: 0 });
@@ -139,12 +136,12 @@ describe('a client that does not give its buffers back', () => {
     const address = await bed.listenUnix();
     const stuck = await bed.attach(address);
     stuck.send(request({ command: CMD.write, length: 64 * KIB, data: Buffer.alloc(100) }));
-    await turnsUntil(() => bed.pool.usedCount === 1);
+    await until(() => bed.pool.usedCount === 1);
     for (let period = 0; period < 5; period++) bed.clock.advance(1000);
     expect(bed.pool.usedCount).toBe(1);
     const other = await bed.attach(address);
     other.send(read);
-    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
+    await until(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
     bed.clock.advance(1000);
     await stuck.ended;
     expect((await other.simpleReply()).error).toBe(0);
@@ -172,7 +169,7 @@ describe('many clients of one address that do not give their buffers back', () =
       const writer = await bed.attach(where);
       writer.send(beginning);
     }
-    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) >= before + 40);
+    await until(() => bed.counter('nbd_stalls_total', { export: 'disk' }) >= before + 40);
   }
 
   async function worksAt(client: NbdTestClient): Promise<void> {

@@ -2,7 +2,8 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { DEFAULT_LIMITS } from '../../src/nbd/limits.js';
 import { CMD, OPT, infoData, option, request } from '../support/nbd/client.js';
 import type { NbdTestClient } from '../support/nbd/client.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
+import { until } from '../support/waiting.js';
 
 const ACK = 1;
 const ERR_UNKNOWN = 0x80000006;
@@ -44,7 +45,7 @@ describe('a device that a client asks about', () => {
     const client = await greeted();
     const refresh = holdRefresh();
     client.send(option(OPT[name], infoData('disk')));
-    await turnsUntil(() => bed.device.refreshCount === 1);
+    await until(() => bed.device.refreshCount === 1);
     bed.device.info = { ...bed.device.info, sizeBytes: 2 * MIB };
     refresh.finish();
     expect(await sizeTold(client)).toBe(BigInt(2 * MIB));
@@ -54,7 +55,7 @@ describe('a device that a client asks about', () => {
     const client = await greeted();
     const refresh = holdRefresh();
     client.send(option(OPT.exportName, Buffer.from('disk')));
-    await turnsUntil(() => bed.device.refreshCount === 1);
+    await until(() => bed.device.refreshCount === 1);
     bed.device.info = { ...bed.device.info, sizeBytes: 2 * MIB };
     refresh.finish();
     expect((await client.read(10)).readBigUInt64BE(0)).toBe(BigInt(2 * MIB));
@@ -92,7 +93,7 @@ describe('a device that a client asks about', () => {
         request({ command: CMD.read, offset: 0, length: 512, cookie: 7n }),
       ]),
     );
-    await turnsUntil(() => bed.device.refreshCount === 1);
+    await until(() => bed.device.refreshCount === 1);
     refresh.finish();
     await sizeTold(client);
     await sizeTold(client);
@@ -105,7 +106,7 @@ describe('a device that a client asks about', () => {
     const client = await greeted();
     const refresh = holdRefresh();
     client.send(option(OPT.go, infoData('disk')));
-    await turnsUntil(() => bed.device.refreshCount === 1);
+    await until(() => bed.device.refreshCount === 1);
     bed.clock.advance(DEFAULT_LIMITS.refreshMs);
     expect(await sizeTold(client)).toBe(BigInt(MIB));
     refresh.fail();
@@ -116,11 +117,11 @@ describe('a device that a client asks about', () => {
     const client = await greeted();
     const refresh = holdRefresh();
     client.send(option(OPT.go, infoData('disk')));
-    await turnsUntil(() => bed.device.refreshCount === 1);
+    await until(() => bed.device.refreshCount === 1);
     client.socket.destroy();
     // The socket is paused: its end is seen when the device has answered.
     refresh.finish();
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     expect(bed.clock.armedCount).toBe(0);
   });
 
@@ -128,9 +129,9 @@ describe('a device that a client asks about', () => {
     const client = await greeted();
     const refresh = holdRefresh();
     client.send(option(OPT.go, infoData('disk')));
-    await turnsUntil(() => bed.device.refreshCount === 1);
+    await until(() => bed.device.refreshCount === 1);
     const closed = bed.server.close({ drainMs: 10_000 });
-    await turnsUntil(() => bed.clock.armedCount === 3);
+    await until(() => bed.clock.armedCount === 3);
     refresh.finish();
     expect((await client.optionReplies()).at(-1)?.type).toBe(ERR_SHUTDOWN);
     client.socket.destroy();

@@ -2,8 +2,9 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { REFUSALS_MAX, REFUSAL_MS } from '../../src/nbd/limits.js';
 import { OPT, infoData, option, u32 } from '../support/nbd/client.js';
 import type { NbdTestClient } from '../support/nbd/client.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
 import type { NbdAddress } from '../../src/nbd/socket.js';
+import { until } from '../support/waiting.js';
 
 const [ACK, ERR_POLICY] = [1, 0x80000002];
 let bed: NbdBed;
@@ -57,7 +58,7 @@ describe('a client that is one too many', () => {
   it('is closed on when it does not go on', async () => {
     const address = await full();
     const clients = [await bed.connect(address), await greeted(address)];
-    await turnsUntil(() => bed.counter('nbd_connections_refused_total') === 2);
+    await until(() => bed.counter('nbd_connections_refused_total') === 2);
     bed.clock.advance(REFUSAL_MS);
     await Promise.all(clients.map((client) => client.ended));
   });
@@ -95,7 +96,7 @@ describe('a client that is one too many', () => {
     const first = await bed.attach(address);
     const refused = await greeted(address);
     await first.close();
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     // What was refused stays so.
     refused.send(option(OPT.go, infoData('disk')));
     expect(await refused.optionReplies()).toMatchObject([{ type: ERR_POLICY }]);

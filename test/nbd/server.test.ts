@@ -2,9 +2,10 @@ import { afterEach, describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
 import { NbdExport } from '../../src/nbd/export.js';
 import { CMD, OPT, infoData, option, request } from '../support/nbd/client.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
 import type { NbdBedOptions } from '../support/nbd/bed.js';
 import { RamDevice } from '../support/nbd/device.js';
+import { until } from '../support/waiting.js';
 
 const MIB = 1024 * 1024;
 const ERR_SHUTDOWN = 0x80000007;
@@ -36,7 +37,7 @@ describe('a server', () => {
         await client.close();
       }
     }
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     expect(bed.counter('nbd_connections_total')).toBe(6);
   });
 
@@ -94,7 +95,7 @@ describe('a server', () => {
     await client.ended;
     client.socket.end();
     await client.closed;
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
   });
 
   it('finishes and answers what is in flight for a client that has sent its last byte', async () => {
@@ -102,12 +103,12 @@ describe('a server', () => {
     bed.device.holds = true;
     const client = await bed.listenTcp().then((address) => bed.attach(address));
     client.socket.end(request({ command: CMD.read, length: 512, cookie: 3n }));
-    await turnsUntil(() => bed.device.held.length === 1);
+    await until(() => bed.device.held.length === 1);
     bed.device.complete();
     expect(await client.simpleReply()).toEqual({ error: 0, cookie: 3n });
     expect(await client.read(512)).toHaveLength(512);
     await client.ended;
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
   });
 
   it('gives every buffer back when a client vanishes in the middle of a write', async () => {
@@ -116,12 +117,12 @@ describe('a server', () => {
     const client = await bed.listenUnix().then((address) => bed.attach(address));
     const write = request({ command: CMD.write, data: Buffer.alloc(100_000) });
     client.send(request({ command: CMD.read, length: 5000 }), write, write.subarray(0, 50_000));
-    await turnsUntil(() => bed.device.held.length === 2 && bed.pool.usedCount === 3);
+    await until(() => bed.device.held.length === 2 && bed.pool.usedCount === 3);
     await client.close();
-    await turnsUntil(() => bed.pool.usedCount === 2);
+    await until(() => bed.pool.usedCount === 2);
     expect(bed.server.connectionCount).toBe(1);
     bed.device.completeAll();
-    await turnsUntil(() => bed.pool.usedCount === 0 && bed.server.connectionCount === 0);
+    await until(() => bed.pool.usedCount === 0 && bed.server.connectionCount === 0);
     expect(bed.device.seen).toHaveLength(2);
   });
 });
@@ -134,7 +135,7 @@ describe('a limit', () => {
     await expect(bed.attach(address)).rejects.toThrow('GO was refused');
     expect(bed.counter('nbd_connections_refused_total')).toBe(1);
     await first.close();
-    await turnsUntil(() => bed.server.connectionCount === 1);
+    await until(() => bed.server.connectionCount === 1);
     const fourth = await bed.attach(address);
     expect(await fourth.call({ command: CMD.flush })).toMatchObject({ error: 0 });
   });
@@ -159,13 +160,13 @@ describe('a limit', () => {
     const stuck = await bed.attach(address);
     const write = request({ command: CMD.write, data: Buffer.alloc(100) });
     stuck.send(write.subarray(0, 60));
-    await turnsUntil(() => bed.pool.usedCount === 1);
+    await until(() => bed.pool.usedCount === 1);
     bed.clock.advance(1000);
     // It went on during the first period, and gets another one.
     expect(bed.pool.usedCount).toBe(1);
     bed.clock.advance(1000);
     await stuck.ended;
-    await turnsUntil(() => bed.pool.usedCount === 0);
+    await until(() => bed.pool.usedCount === 0);
     expect(await idle.call({ command: CMD.flush })).toMatchObject({ error: 0 });
   });
 
@@ -174,14 +175,14 @@ describe('a limit', () => {
     const client = await bed.attach(address);
     const write = request({ command: CMD.write, data: Buffer.alloc(100) });
     client.send(write.subarray(0, 60));
-    await turnsUntil(() => bed.pool.usedCount === 1);
+    await until(() => bed.pool.usedCount === 1);
     bed.clock.advance(999);
     await client.sendAll(write.subarray(60, 61));
     bed.clock.advance(1);
     await client.sendAll(write.subarray(61, 62));
     bed.clock.advance(1000);
     await client.ended;
-    await turnsUntil(() => bed.pool.usedCount === 0);
+    await until(() => bed.pool.usedCount === 0);
   });
 
   it('on a stall spares a client whose message began just before the deadline', async () => {
@@ -190,7 +191,7 @@ describe('a limit', () => {
     bed.clock.advance(999);
     const write = request({ command: CMD.write, data: Buffer.alloc(100) });
     client.send(write.subarray(0, 60));
-    await turnsUntil(() => bed.pool.usedCount === 1);
+    await until(() => bed.pool.usedCount === 1);
     bed.clock.advance(1);
     client.send(write.subarray(60));
     expect(await client.simpleReply()).toMatchObject({ error: 0 });
@@ -203,7 +204,7 @@ describe('a limit', () => {
     await client.ended;
     expect(bed.server.connectionCount).toBe(1);
     bed.clock.advance(500);
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
   });
 });
 
@@ -213,7 +214,7 @@ describe('closing the server', () => {
     bed.device.holds = true;
     const client = await bed.attach(address);
     client.send(request({ command: CMD.read, length: 512, cookie: 1n }));
-    await turnsUntil(() => bed.device.held.length === 1);
+    await until(() => bed.device.held.length === 1);
     const closing = bed.server.close({ drainMs: 5000 });
     await expect(bed.connect(address)).rejects.toThrow();
     // More than a socket takes that nobody reads: these are lost, and the client finds it out by the end.
@@ -250,7 +251,7 @@ describe('closing the server', () => {
     await polite.greet();
     await rude.greet();
     const closing = bed.server.close({ drainMs: 5000 });
-    await turnsUntil(() => bed.clock.armedCount === 3);
+    await until(() => bed.clock.armedCount === 3);
     polite.send(option(OPT.go, infoData('disk')));
     expect(await polite.optionReplies()).toMatchObject([{ option: OPT.go, type: ERR_SHUTDOWN }]);
     polite.send(option(OPT.abort));
@@ -267,9 +268,9 @@ describe('closing the server', () => {
     bed.device.holds = true;
     const client = await bed.attach(address);
     client.send(request({ command: CMD.read, length: 512, cookie: 1n }));
-    await turnsUntil(() => bed.device.held.length === 1);
+    await until(() => bed.device.held.length === 1);
     const closing = bed.server.close({ drainMs: 100 });
-    await turnsUntil(() => bed.clock.armedCount === 2);
+    await until(() => bed.clock.armedCount === 2);
     bed.clock.advance(100);
     await client.ended;
     await closing;

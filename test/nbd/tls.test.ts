@@ -6,7 +6,7 @@ import { NbdExport } from '../../src/nbd/export.js';
 import { TlsGate } from '../../src/nbd/tls.js';
 import { CMD, OPT, infoData, option, request } from '../support/nbd/client.js';
 import type { NbdTestClient } from '../support/nbd/client.js';
-import { NbdBed, turnsUntil } from '../support/nbd/bed.js';
+import { NbdBed } from '../support/nbd/bed.js';
 import type { NbdBedOptions } from '../support/nbd/bed.js';
 import { RamDevice } from '../support/nbd/device.js';
 import {
@@ -22,6 +22,7 @@ import {
   tlsPath,
   x509Client,
 } from '../support/nbd/tls.js';
+import { settle, turn, until } from '../support/waiting.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -137,8 +138,8 @@ describe('a connection over TLS', () => {
       const offset = (index * 64 * KIB) % MIB;
       client.send(request({ command: CMD.read, offset, length: 64 * KIB, cookie: BigInt(index) }));
     }
-    await turnsUntil(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    await until(() => bed.counter('nbd_stalls_total', { export: 'disk' }) > 0);
+    await settle();
     expect(bed.pool.usedCount).toBeLessThanOrEqual(2);
     expect(bed.device.seen.length).toBeLessThan(count);
     client.socket.resume();
@@ -149,7 +150,7 @@ describe('a connection over TLS', () => {
       expect(error).toBe(0);
       expect(data.equals(bed.device.bytes.subarray(offset, offset + 64 * KIB))).toBe(true);
     }
-    await turnsUntil(() => bed.pool.usedCount === 0);
+    await until(() => bed.pool.usedCount === 0);
   });
 
   it('ends in order after DISC, and when the client leaves', async () => {
@@ -160,7 +161,7 @@ describe('a connection over TLS', () => {
     expect(await first.simpleReply()).toEqual({ error: 0, cookie: 1n });
     await first.ended;
     first.socket.end();
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     expect(bed.counter('nbd_protocol_errors_total')).toBe(0);
   });
 
@@ -170,7 +171,7 @@ describe('a connection over TLS', () => {
     const client = await startTls(await greeted(), x509Client());
     await attach(client);
     client.send(request({ command: CMD.read, length: 512, cookie: 9n }));
-    await turnsUntil(() => bed.device.held.length === 1);
+    await until(() => bed.device.held.length === 1);
     const closing = bed.server.close({ drainMs: 1000 });
     bed.device.complete();
     expect(await client.simpleReply()).toEqual({ error: 0, cookie: 9n });
@@ -189,7 +190,7 @@ describe('STARTTLS', () => {
     client.send(option(OPT.startTls), injected);
     await client.ended;
     expect(bed.counter('nbd_protocol_errors_total')).toBe(1);
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     expect(bed.device.seen).toEqual([]);
   });
 
@@ -199,7 +200,7 @@ describe('STARTTLS', () => {
     expect(await types(client, OPT.startTls)).toEqual([ACK]);
     client.send(option(OPT.go, infoData('disk')));
     await client.ended;
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
     expect(bed.counter('nbd_tls_total')).toBe(0);
     expect(bed.counter('nbd_handshakes_failed_total')).toBe(1);
   });
@@ -229,7 +230,7 @@ describe('STARTTLS', () => {
     expect(bed.server.connectionCount).toBe(1);
     bed.clock.advance(1);
     await client.ended;
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
   });
 
   it('gives no second handshake’s time for one that has TLS in it', async () => {
@@ -239,14 +240,14 @@ describe('STARTTLS', () => {
     const client = await startTls(plain, x509Client());
     bed.clock.advance(400);
     await client.ended;
-    await turnsUntil(() => bed.server.connectionCount === 0);
+    await until(() => bed.server.connectionCount === 0);
   });
 
   it('is no way past a server that stops', async () => {
     open({ tls: offered() });
     const client = await greeted();
     const closing = bed.server.close({ drainMs: 1000 });
-    await new Promise(setImmediate);
+    await turn();
     expect(await types(client, OPT.startTls)).toEqual([ERR_SHUTDOWN]);
     await client.close();
     await closing;

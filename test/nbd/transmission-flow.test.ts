@@ -2,6 +2,7 @@ import { describe, expect, it } from 'vitest';
 import { BlockOp } from '../../src/block/device.js';
 import { CMD, request } from '../support/nbd/client.js';
 import { TransmissionBed as Bed, slots } from '../support/nbd/transmission-bed.js';
+import { turn } from '../support/waiting.js';
 
 const KIB = 1024;
 
@@ -236,7 +237,7 @@ describe('the end', () => {
     expect(bed.idleCount).toBe(0);
     other?.release();
     while (bed.idleCount === 0) {
-      await new Promise(setImmediate);
+      await turn();
       bed.settle();
     }
     expect(bed.reply()).toMatchObject({ error: 0, cookie: 1n });

@@ -5,6 +5,7 @@ import type { TLSSocket } from 'node:tls';
 import { afterEach, describe, expect, it } from 'vitest';
 import { DataSocket } from '../../src/socket/data-socket.js';
 import { pem } from '../support/nbd/tls.js';
+import { settle, turn, until } from '../support/waiting.js';
 
 const MIB = 1024 * 1024;
 
@@ -46,10 +47,6 @@ async function open(reading: boolean): Promise<Received> {
   return received;
 }
 
-async function turnsUntil(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
-}
-
 function secureServed(secured: () => void = () => undefined): void {
   served.upgrade((plain, done) => {
     const tls = createTlsServer({ cert: pem('server-cert.pem'), key: pem('server-key.pem') });
@@ -79,7 +76,7 @@ describe.each([
   it('sends what was written before in plain text, and the rest encrypted', async () => {
     const received = await open(reading);
     client.write('go ahead');
-    await turnsUntil(() => received.bytes === 8);
+    await until(() => received.bytes === 8);
     served.write(Buffer.from('ACK'));
     secureServed();
     await new Promise<void>((resolve) =>
@@ -90,13 +87,13 @@ describe.each([
     );
     const secured = await secureClient();
     secured.write('secret');
-    await turnsUntil(() => received.text.endsWith('secret'));
+    await until(() => received.text.endsWith('secret'));
     expect(received.bytes).toBe(14);
     served.write(Buffer.from('answer'));
     const answer = await new Promise<Buffer>((resolve) => secured.once('data', resolve));
     expect(answer.toString()).toBe('answer');
     secured.end();
-    await turnsUntil(() => received.closed);
+    await until(() => received.closed);
     expect(received.error).toBeNull();
   });
 
@@ -104,7 +101,7 @@ describe.each([
     const received = await open(reading);
     secureServed();
     client.write('this is no TLS handshake, and never will be');
-    await turnsUntil(() => received.closed);
+    await until(() => received.closed);
     expect(received.error?.message).toMatch(/wrong version|ssl|tls|unknown protocol|record/i);
     expect(received.bytes).toBe(0);
   });
@@ -112,10 +109,10 @@ describe.each([
   it('receives nothing in plain text once it was asked to go over', async () => {
     const received = await open(reading);
     client.write('before');
-    await turnsUntil(() => received.bytes === 6);
+    await until(() => received.bytes === 6);
     secureServed();
     client.write('GO disk');
-    await turnsUntil(() => received.closed);
+    await until(() => received.closed);
     expect(received.bytes).toBe(6);
   });
 });
@@ -137,9 +134,9 @@ describe('writing over TLS', () => {
       };
       served.write(bytes, { flushed });
       expect(told).toBeLessThan(index + 1);
-      await new Promise(setImmediate);
+      await turn();
     }
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    await settle();
     expect(told).toBeLessThan(pieces);
     let received = 0;
     const wrong: number[] = [];
@@ -150,7 +147,7 @@ describe('writing over TLS', () => {
       }
       received += bytes.length;
     });
-    await turnsUntil(() => received === pieces * 2 * MIB && told === pieces);
+    await until(() => received === pieces * 2 * MIB && told === pieces);
     expect(wrong).toEqual([]);
     secured.destroy();
   });
@@ -165,11 +162,11 @@ describe('writing over TLS', () => {
       served.write(Buffer.alloc(8 * MIB), {
         flushed: () => (counts[index] = (counts[index] ?? 0) + 1),
       });
-      await new Promise(setImmediate);
+      await turn();
     }
     secured.destroy();
-    await turnsUntil(() => received.closed);
-    for (let turn = 0; turn < 10; turn++) await new Promise(setImmediate);
+    await until(() => received.closed);
+    await settle();
     expect(counts).toEqual([1, 1, 1, 1]);
   });
 });

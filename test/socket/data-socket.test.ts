@@ -5,6 +5,7 @@ import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { DataSocket, detachHandle } from '../../src/socket/data-socket.js';
 import type { DataSocketHandler, Flushable } from '../../src/socket/data-socket.js';
+import { settle, turn, turns, until } from '../support/waiting.js';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -136,7 +137,7 @@ describe.each([
     client.write(Buffer.alloc(MIB), mark);
     await serverSide.until(() => received > 0);
     const before = received;
-    for (let turn = 0; turn < 20; turn++) await new Promise(setImmediate);
+    await settle();
     expect(received).toBe(before);
     expect(received).toBeLessThan(MIB);
     handler.onBytes = (_buffer, length) => {
@@ -195,7 +196,7 @@ describe('writing', () => {
     const mark = new Mark();
     // More than a loopback connection holds.
     client.write(Buffer.alloc(32 * MIB, 0x5a), mark);
-    for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
+    await settle();
     expect(mark.count).toBe(0);
     expect(client.queuedBytes).toBe(32 * MIB);
     let received = 0;
@@ -231,7 +232,7 @@ describe('writing', () => {
           },
         });
       }
-      await new Promise(setImmediate);
+      await turn();
     }
     expect(told).toBe(0);
     const whole = Buffer.concat(expected);
@@ -249,7 +250,7 @@ describe('writing', () => {
     served.resume();
     await serverSide.until(() => receivedBytes === whole.length);
     expect(Buffer.concat(received).equals(whole)).toBe(true);
-    while (told < 480) await new Promise(setImmediate);
+    await until(() => told >= 480);
     expect(told).toBe(480);
   });
 
@@ -260,12 +261,12 @@ describe('writing', () => {
     for (const [index, mark] of marks.entries()) {
       client.write(Buffer.alloc(8 * MIB), mark);
       // Several batches: one with the system, others behind it, the last not handed down yet.
-      if (index < 5) await new Promise(setImmediate);
+      if (index < 5) await turn();
     }
     client.destroy(new Error('enough'));
     await clientSide.untilEvent('close');
     await Promise.all(marks.map(({ told }) => told));
-    for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate);
+    await turns(5);
     expect(marks.map(({ count }) => count)).toEqual([1, 1, 1, 1, 1, 1]);
     expect(clientSide.error?.message).toBe('enough');
   });
@@ -316,11 +317,11 @@ describe('the end', () => {
   it('by a peer that resets is an error', async () => {
     const { client, served, serverSide } = await pair();
     served.write(Buffer.from('x'));
-    await new Promise(setImmediate);
+    await turn();
     // Closing with unread bytes makes the kernel reset the connection.
     client.pause();
     served.write(Buffer.alloc(MIB));
-    await new Promise(setImmediate);
+    await turn();
     client.destroy();
     await serverSide.untilEvent('close');
     expect(serverSide.error).toMatchObject({ syscall: expect.any(String) as string });
@@ -439,7 +440,7 @@ describe('any sequence of writes', () => {
           sent.push(bytes);
           marks.push(mark);
           client.write(bytes, mark);
-          if (endsTurn) await new Promise(setImmediate);
+          if (endsTurn) await turn();
         }
         const whole = Buffer.concat(sent);
         await serverSide.until(() => serverSide.bytes.length === whole.length);

@@ -5,6 +5,7 @@ import { MemoryStore } from '../../src/store/memory-store.js';
 import { PinnedData } from '../../src/store/pinned-data.js';
 import { pattern, read16, write16 } from '../support/target/cdbs.js';
 import { TargetBed } from '../support/target/bed.js';
+import { turn } from '../support/waiting.js';
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
@@ -40,7 +41,7 @@ it('frees the memory of chunks that were read in place, when they are unmapped',
   expect(response.status).toBe(0);
   expect([store.allocatedBytes, store.pinnedChunks]).toEqual([0, 0]);
   // A reference that was looked at lives until the turn's end.
-  await new Promise((resolve) => setImmediate(resolve));
+  await turn();
   collectGarbage();
   expect(slabs.filter((slab) => slab.deref() !== undefined)).toHaveLength(0);
 });

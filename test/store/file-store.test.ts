@@ -23,6 +23,7 @@ import { HolePuncher } from '../../src/store/hole-puncher.js';
 import { FileSync } from '../../src/store/file-sync.js';
 import { StoreOp, StoreStatus } from '../../src/store/store.js';
 import { read, run, storeSuite, write } from '../support/target/store-suite.js';
+import { until } from '../support/waiting.js';
 
 vi.mock('node:fs', async (original) => {
   const real = await original<typeof FileSystem>();
@@ -231,9 +232,6 @@ describe('a file store whose fdatasync fails', () => {
   });
   /** Ends of the syncs that run. */
   let syncs: ((error: NodeJS.ErrnoException | null) => void)[] = [];
-  const until = async (condition: () => boolean) => {
-    while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-  };
   beforeEach(() => {
     syncs = [];
     vi.mocked(fdatasync).mockImplementation((_, done) => void syncs.push(done));

@@ -6,6 +6,7 @@ import type {
   BlockExtent,
   BlockRequest,
 } from '../../../src/block/device.js';
+import { until } from '../waiting.js';
 
 /** Numbers from a seed, the same ones on every machine (Park and Miller's generator). */
 export class SeededRandom {
@@ -109,7 +110,7 @@ export class MemoryBlockDevice implements BlockDevice {
 
   async close(): Promise<void> {
     this.isClosed = true;
-    while (this.inFlight.length > 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => this.inFlight.length === 0);
   }
 
   /** Lets the requests in flight, and all later ones, go on. */

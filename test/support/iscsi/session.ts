@@ -168,11 +168,6 @@ export class SessionBench {
   }
 }
 
-/** Lets everything that waits for a microtask happen. */
-export function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}
-
 /** The reasons with which the port to LUN 0 is lost, as they come. */
 export function watchLoss(bench: SessionBench): string[] {
   const reasons: string[] = [];

@@ -244,8 +244,3 @@ export class IserBed {
     await this.peer.close();
   }
 }
-
-/** Lets everything that is queued in this process happen. */
-export async function settle(): Promise<void> {
-  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve));
-}

@@ -18,6 +18,7 @@ import { readFrames } from './frames.js';
 import type { ReadFrame } from './frames.js';
 import { ReceiveWork, chain } from '../transport/work.js';
 import type { SendWork } from '../transport/work.js';
+import { turn } from '../waiting.js';
 
 export const ALL_ACCESS = Access.localWrite | Access.remoteWrite | Access.remoteRead;
 
@@ -129,7 +130,7 @@ export class StreamHarness {
   async settle(): Promise<void> {
     for (;;) {
       await Promise.resolve();
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
       this.sink.leave();
       if (this.#turns.length === 0 && this.sink.queuedBytes === 0) return;
       this.runTurns();
@@ -145,7 +146,7 @@ export class StreamHarness {
 
   /** Lets handlers and doorbells run, but nothing leave and no turn begin. */
   async ring(): Promise<void> {
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
   }
 
   /** The FPDUs that have left since the last call. */

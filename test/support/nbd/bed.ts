@@ -16,11 +16,6 @@ import type { Logger } from '../../../src/observe/log.js';
 import { NbdTestClient } from './client.js';
 import { RamDevice } from './device.js';
 
-/** Lets the event loop turn until `condition` holds: it waits for what happens, not for time. */
-export async function turnsUntil(condition: () => boolean): Promise<void> {
-  while (!condition()) await new Promise(setImmediate);
-}
-
 export interface NbdBedOptions {
   readonly limits?: Partial<NbdLimits>;
   readonly classes?: readonly SizeClass[];

@@ -4,6 +4,7 @@ import { ReplyDecoder } from './decoder.js';
 import type { Answer, Style } from './decoder.js';
 import { TransmissionBed } from './transmission-bed.js';
 import type { TransmissionBedOptions } from './transmission-bed.js';
+import { turn } from '../waiting.js';
 
 /** A client with a decoder in front of a {@link TransmissionBed}, in one of the reply styles. */
 export class Conversation {
@@ -49,7 +50,7 @@ export class Conversation {
   /** Lets everything go on until nothing moves any more. */
   async settle(): Promise<void> {
     for (let idle = 0; idle < 3; idle++) {
-      await new Promise(setImmediate);
+      await turn();
       if (this.bed.device.held.length === 0 && this.bed.sent.length === 0) continue;
       idle = 0;
       this.bed.device.completeAll();

@@ -28,8 +28,3 @@ export function testServices(pool = new SlabPool()): TestServices {
   };
   return { pool, clock: new ManualClock(), log, lines };
 }
-
-/** Lets everything run that is ready to. */
-export function settle(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}

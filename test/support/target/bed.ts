@@ -7,6 +7,7 @@ import { MemoryFabric } from '../../../src/transport/memory/fabric.js';
 import type { PortalAddress, RdmaTransport } from '../../../src/transport/verbs.js';
 import { TestInitiator } from './initiator.js';
 import type { ConnectOptions } from './initiator.js';
+import { turn } from '../waiting.js';
 
 export const TARGET_NAME = 'iqn.2026-11.io.example:lab';
 
@@ -67,7 +68,7 @@ export class TargetBed {
       hasHappened = true;
     });
     while (!hasHappened) {
-      await new Promise((resolve) => setImmediate(resolve));
+      await turn();
       this.clock.advance(1000);
     }
     return something;

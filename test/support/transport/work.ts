@@ -179,8 +179,3 @@ export function fillPattern(bytes: Uint8Array, seed: number): void {
     bytes[index] = state;
   }
 }
-
-/** Lets everything that is ready in the event loop run once. */
-export function nextTurn(): Promise<void> {
-  return new Promise((resolve) => setImmediate(resolve));
-}

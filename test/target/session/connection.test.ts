@@ -26,6 +26,7 @@ import { HoldingStore } from '../../support/target/holding-store.js';
 import { TARGET_NAME, TargetBed } from '../../support/target/bed.js';
 import { countingBytes } from '../../support/target/login.js';
 import type { TestInitiator } from '../../support/target/initiator.js';
+import { settle, turn, turns, until } from '../../support/waiting.js';
 
 const WHO = { InitiatorName: 'iqn.2026-11.io.example:initiator', TargetName: TARGET_NAME };
 const TO_FULL = { transit: true, nextStage: 3 };
@@ -38,10 +39,6 @@ afterEach(async () => {
   bed = null;
 });
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
-const until = async (condition: () => boolean) => {
-  while (!condition()) await turn();
-};
 const isAlive = async (initiator: TestInitiator) => {
   const { response } = await initiator.execute({ cdb: testUnitReady() });
   expect(response.status).toBe(0);
@@ -325,7 +322,7 @@ describe('a new login of the same initiator', () => {
       const login = fresh.login(TARGET_NAME);
       await old.disconnected;
       fresh.nextTag += 1;
-      for (let count = 0; count < 10; count++) await turn();
+      await settle();
       expect(fresh.receivedCount).toBe(0);
       expect(bed.portal.buffersUsed).toBe(buffers);
       store.release();
@@ -400,7 +397,7 @@ async function expectLateLogin(
   void login.then(() => {
     isAnswered = true;
   });
-  for (let count = 0; count < 20; count++) await turn();
+  await settle();
   expect(isAnswered).toBe(false);
   store.release();
   expect((await login).pdu.statusClass).toBe(0);
@@ -487,7 +484,7 @@ describe('a connection that breaks', () => {
           }
           if (isOrderly) initiator.disconnect();
           else initiator.vanish();
-          for (let count = 0; count < 3; count++) await turn();
+          await turns(3);
           store.release();
           await isAlive(other);
           await until(() => broken.portal.connectionCount === 1);
@@ -554,7 +551,7 @@ describe('garbage', () => {
       fc.asyncProperty(fc.array(message, { minLength: 1, maxLength: 10 }), async (messages) => {
         const initiator = await bed!.initiator(1);
         for (const bytes of messages) initiator.sendRaw(bytes);
-        for (let count = 0; count < 3; count++) await turn();
+        await turns(3);
         initiator.vanish();
         await isAlive(other);
         await until(() => bed!.portal.connectionCount === 1);
@@ -570,7 +567,7 @@ describe('garbage', () => {
       fc.asyncProperty(message, async (bytes) => {
         const initiator = await bed!.connect();
         initiator.sendRaw(bytes);
-        for (let count = 0; count < 3; count++) await turn();
+        await turns(3);
         initiator.vanish();
         await until(() => bed!.portal.connectionCount === 0);
       }),

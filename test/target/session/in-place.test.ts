@@ -12,6 +12,7 @@ import { TARGET_NAME, TargetBed } from '../../support/target/bed.js';
 import { TestInitiator } from '../../support/target/initiator.js';
 import { StoreOp } from '../../../src/store/store.js';
 import type { StoreRequest } from '../../../src/store/store.js';
+import { turns, until } from '../../support/waiting.js';
 
 const LUN_BYTES = 4 << 20;
 
@@ -128,7 +129,7 @@ describe.each(['on', 'off'] as const)('data that waits for the socket, with CRC 
     initiator.sendCommand(unmap(0, 2048));
     await initiator.receive();
     initiator.vanish();
-    while (bed!.portal.sessionCount > 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => bed!.portal.sessionCount === 0);
     expect(store.pinnedChunks).toBe(0);
     expect(store.allocatedBytes).toBe(0);
   });
@@ -174,9 +175,9 @@ describe.each(['on', 'off'] as const)('a write of whole chunks, with CRC %s,', (
     for (let count = 0; count < 12; count++) {
       initiator.sendCommand({ cdb: write16(0, 2048), write: Buffer.alloc(1 << 20, 0xdd) });
     }
-    while (store.lentChunks === 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => store.lentChunks > 0);
     initiator.vanish();
-    while (bed!.portal.sessionCount > 0) await new Promise((resolve) => setImmediate(resolve));
+    await until(() => bed!.portal.sessionCount === 0);
     expect(store.lentChunks).toBe(0);
     const other = await connect(crc);
     const read = await other.execute({ cdb: read16(0, 2048), read: 1 << 20 });
@@ -254,7 +255,7 @@ describe('a write that works on the memory of its receive', () => {
       const write = pattern(8192, index);
       initiator.sendCommand({ cdb: write16(index * 16, 16), write, immediateBytes: 8192 });
     }
-    while (store.held.length < COMMAND_WINDOW) await new Promise((done) => setImmediate(done));
+    await until(() => store.held.length >= COMMAND_WINDOW);
     expect(bed.portal.buffersUsed).toBe(0);
     // Pings and task management still find receives.
     for (let count = 0; count < 20; count++) {
@@ -280,7 +281,7 @@ describe('a write that works on the memory of its receive', () => {
       const write = pattern(8192, index);
       const cdb = write16(index * 16, 16);
       initiator.sendCommand({ cdb, write, immediateBytes: 8192, isImmediate: true });
-      while (store.held.length <= index) await new Promise((done) => setImmediate(done));
+      await until(() => store.held.length > index);
     }
     for (let index = 0; index < COMMAND_WINDOW; index++) {
       initiator.sendCommand({ cdb: testUnitReady() });
@@ -310,7 +311,7 @@ describe('a write that works on the memory of its receive', () => {
         write: data,
         immediateBytes: 4096,
       });
-      while (store.held.length === 0) await new Promise((done) => setImmediate(done));
+      await until(() => store.held.length > 0);
       initiator.sendTaskManagement({ function: abortTask, referencedTaskTag: tag });
       // What comes meanwhile goes elsewhere.
       initiator.nopOut(pattern(4096, ~round));
@@ -343,12 +344,10 @@ describe('data that is being fetched when the connection is lost', () => {
         victim.sendCommand({ cdb: write16(blocks, 2048), write: written });
       }
       const isBusy = (): boolean => store.lentChunks + bed!.portal.buffersUsed > 0;
-      while (!isBusy()) await new Promise((resolve) => setImmediate(resolve));
-      for (let turn = 0; turn < round % 5; turn++) {
-        await new Promise((resolve) => setImmediate(resolve));
-      }
+      await until(() => isBusy());
+      await turns(round % 5);
       victim.vanish();
-      while (bed!.portal.sessionCount > 1) await new Promise((resolve) => setImmediate(resolve));
+      await until(() => bed!.portal.sessionCount <= 1);
       for (let count = 0; count < 3; count++) {
         const cdb = read16(count * 2048 + lba, 2048);
         const read = await initiator.execute({ cdb, read: 1 << 20 });

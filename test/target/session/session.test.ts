@@ -17,6 +17,7 @@ import { COMMAND_WINDOW } from '../../../src/target/session/limits.js';
 import { pattern, read16, testUnitReady, write16 } from '../../support/target/cdbs.js';
 import { TARGET_NAME, TargetBed } from '../../support/target/bed.js';
 import type { TestInitiator } from '../../support/target/initiator.js';
+import { turn } from '../../support/waiting.js';
 
 let bed: TargetBed;
 let initiator: TestInitiator;
@@ -321,7 +322,7 @@ describe('a logout', () => {
     const ended = vi.fn();
     void initiator.disconnected.then(ended);
     bed.clock.advance(1999);
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     expect(ended).not.toHaveBeenCalled();
     initiator.disconnect();
     await vi.waitFor(() => expect(bed.portal.connectionCount).toBe(0));

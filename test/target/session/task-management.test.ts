@@ -8,6 +8,7 @@ import { pattern, read16, testUnitReady, write16 } from '../../support/target/cd
 import { HoldingStore } from '../../support/target/holding-store.js';
 import { TargetBed } from '../../support/target/bed.js';
 import type { TestInitiator } from '../../support/target/initiator.js';
+import { until } from '../../support/waiting.js';
 
 const {
   abortTask,
@@ -36,10 +37,6 @@ afterEach(async () => {
   await bed.close();
   expect(bed.portal.buffersUsed).toBe(0);
 });
-
-const until = async (condition: () => boolean) => {
-  while (!condition()) await new Promise((resolve) => setImmediate(resolve));
-};
 
 const attention = async (initiator: TestInitiator, lun = 0): Promise<number> => {
   const { response, sense } = await initiator.execute({ cdb: testUnitReady(), lun });

@@ -11,6 +11,7 @@ import { HoldingStore } from '../../support/target/holding-store.js';
 import type { CommandResult, TestInitiator } from '../../support/target/initiator.js';
 import { keyOf, reserveOutCommand } from '../../support/target/reservations.js';
 import type { ReserveOutFields } from '../../support/target/reservations.js';
+import { settle, until } from '../../support/waiting.js';
 
 const { register, reserve, preempt, preemptAndAbort } = PersistentReserveOut;
 const { writeExclusiveRegistrantsOnly: TYPE } = ReservationType;
@@ -63,11 +64,6 @@ afterEach(async () => {
   expect(bed.portal.buffersUsed).toBe(0);
 });
 
-const turn = () => new Promise((resolve) => setImmediate(resolve));
-const until = async (condition: () => boolean) => {
-  while (!condition()) await turn();
-};
-
 function out(
   initiator: TestInitiator,
   action: number,
@@ -103,12 +99,12 @@ describe('PREEMPT AND ABORT', () => {
       victim.sendCommand({ cdb: write16(0, 8), write: pattern(4096, 1), immediateBytes });
       await until(() => store.held.length === 1);
       const fencing = fence();
-      for (let count = 0; count < 20; count++) await turn();
+      await settle();
       expect(fencing.isAnswered).toBe(false);
       store.release();
       expect((await fencing.done).response.status).toBe(ScsiStatus.good);
       await good(survivor.execute({ cdb: write16(0, 8), write: pattern(4096, 2) }));
-      for (let count = 0; count < 20; count++) await turn();
+      await settle();
       expect((await contents()).equals(pattern(4096, 2))).toBe(true);
       // The write is answered as aborted, and what comes now is told first, then refused.
       expect((await victim.receiveResponse()).response.status).toBe(ScsiStatus.taskAborted);
@@ -136,7 +132,7 @@ describe('PREEMPT AND ABORT', () => {
       link.onSendWork();
     }
     await until(() => bed.portal.buffersUsed === 0);
-    for (let count = 0; count < 20; count++) await turn();
+    await settle();
     expect((await contents()).equals(pattern(4096, 2))).toBe(true);
   });
 
@@ -176,7 +172,7 @@ describe('PREEMPT AND ABORT', () => {
       type: TYPE,
     });
     survivor.sendCommand({ cdb, write: list, immediateBytes: list.length });
-    for (let count = 0; count < 10; count++) await turn();
+    await settle();
     store.release();
     for (let count = 0; count < 2; count++) {
       expect((await survivor.receiveResponse()).response.status).toBe(ScsiStatus.good);
@@ -204,7 +200,7 @@ describe('PREEMPT AND ABORT', () => {
     victim.vanish();
     await until(() => bed.portal.sessionCount === 2);
     const fencing = fence();
-    for (let count = 0; count < 20; count++) await turn();
+    await settle();
     expect(fencing.isAnswered).toBe(false);
     store.release();
     expect((await fencing.done).response.status).toBe(ScsiStatus.good);

@@ -28,6 +28,7 @@ import {
   reserveOutCommand,
 } from '../../support/target/reservations.js';
 import type { ReserveOutFields } from '../../support/target/reservations.js';
+import { turn } from '../../support/waiting.js';
 
 const {
   register,
@@ -387,7 +388,7 @@ describe('reservations that outlast a power loss', () => {
     keeper.letGo();
     ok(await registered);
     keeper.letGo();
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     keeper.letGo();
     ok(await second);
     expect(keeper.states.map(({ reservation }) => reservation?.type ?? null)).toEqual([
@@ -454,7 +455,7 @@ describe('PREEMPT AND ABORT', () => {
       isAnswered = true;
       return outcome;
     });
-    await new Promise((resolve) => setImmediate(resolve));
+    await turn();
     expect([isAnswered, meant]).toEqual([false, [true, false, false]]);
     // It has taken effect all the same: new commands of the loser are kept out.
     expect(reservationOf(await reportOf(readReservation))?.key).toBe(keyOf('b'));

@@ -12,13 +12,13 @@ import {
   resolve,
 } from '../../support/transport/pair.js';
 import {
-  nextTurn,
   readWork,
   remoteAt,
   sendInvalidateWork,
   sendWork,
   writeWork,
 } from '../../support/transport/work.js';
+import { turn, until } from '../../support/waiting.js';
 
 function setup(clock = new ManualClock()): TransportUnderTest & { fabric: MemoryFabric } {
   const fabric = new MemoryFabric(clock);
@@ -207,9 +207,9 @@ describe('memory data path', () => {
     serve(pair.active, here);
     serve(pair.passive, there);
     pair.active.post(sendWork(here, 0, 8));
-    while (rounds < 2000) await nextTurn();
+    await until(() => rounds >= 2000);
     isOver = true;
-    await nextTurn();
+    await turn();
     await pair.close();
   });
 });

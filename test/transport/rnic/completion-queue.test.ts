@@ -3,7 +3,7 @@ import { InvariantError } from '../../../src/common/assert.js';
 import { SoftCompletionQueue } from '../../../src/transport/rnic/completion-queue.js';
 import { VerbsError, WorkOpcode, WorkStatus } from '../../../src/transport/verbs.js';
 import { RnicBench } from '../../support/transport/rnic.js';
-import { nextTurn } from '../../support/transport/work.js';
+import { turn } from '../../support/waiting.js';
 
 function push(queue: SoftCompletionQueue, bench: RnicBench, done: () => void): void {
   queue.push(bench.queuePair, false, 0, WorkOpcode.send, WorkStatus.success, 0, done);
@@ -31,7 +31,7 @@ describe('completion queue', () => {
       seen.push('cause');
       push(queue, bench, () => seen.push('effect'));
     });
-    await nextTurn();
+    await turn();
     expect(seen).toEqual(['cause', 'end', 'effect', 'end']);
   });
 
@@ -40,9 +40,9 @@ describe('completion queue', () => {
     const queue = new SoftCompletionQueue(1000);
     const seen: number[] = [];
     for (let index = 0; index < 40; index++) push(queue, bench, () => seen.push(index));
-    await nextTurn();
+    await turn();
     for (let index = 40; index < 1040; index++) push(queue, bench, () => seen.push(index));
-    await nextTurn();
+    await turn();
     expect(seen).toEqual([...Array(1040).keys()]);
   });
 

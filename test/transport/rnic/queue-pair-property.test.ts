@@ -5,7 +5,8 @@ import type { SendSlot } from '../../../src/transport/rnic/send-queue.js';
 import { WorkStatus } from '../../../src/transport/verbs.js';
 import { RnicBench } from '../../support/transport/rnic.js';
 import type { SendWork } from '../../support/transport/work.js';
-import { fillPattern, nextTurn, sendWork } from '../../support/transport/work.js';
+import { fillPattern, sendWork } from '../../support/transport/work.js';
+import { turn } from '../../support/waiting.js';
 
 const QUEUE_LENGTH = 8;
 
@@ -71,7 +72,7 @@ class SendQueueRun {
         this.bench.queuePair.setError();
         return;
       case 'turn':
-        return nextTurn();
+        return turn();
     }
   }
 

@@ -6,13 +6,13 @@ import { ALL_ACCESS } from '../../support/transport/pair.js';
 import { RnicBench } from '../../support/transport/rnic.js';
 import {
   invalidateWork,
-  nextTurn,
   readWork,
   registerWork,
   remoteAddress,
   sendWork,
   writeWork,
 } from '../../support/transport/work.js';
+import { turn } from '../../support/waiting.js';
 
 const elsewhere = remoteAddress(1, 0n);
 
@@ -23,10 +23,10 @@ describe('send queue', () => {
     bench.post(sendWork(buffer, 0, 8), sendWork(buffer, 0, 8));
     bench.post(sendWork(buffer, 0, 8));
     expect(bench.driver.doorbells).toBe(0);
-    await nextTurn();
+    await turn();
     expect(bench.driver.doorbells).toBe(1);
     bench.post(sendWork(buffer, 0, 8));
-    await nextTurn();
+    await turn();
     expect(bench.driver.doorbells).toBe(2);
   });
 
@@ -64,13 +64,13 @@ describe('send queue', () => {
     const slots = bench.takeAll();
     bench.queuePair.completeSend(slots[2]!);
     bench.queuePair.completeSend(slots[1]!);
-    await nextTurn();
+    await turn();
     expect(order).toEqual([]);
     bench.queuePair.completeSend(slots[0]!);
-    await nextTurn();
+    await turn();
     expect(order).toEqual([0, 1, 2]);
     bench.queuePair.completeSend(slots[3]!);
-    await nextTurn();
+    await turn();
     expect(order).toEqual([0, 1, 2, 3]);
   });
 
@@ -83,7 +83,7 @@ describe('send queue', () => {
     bench.queuePair.setError();
     let isDrained = false;
     const drained = bench.queuePair.drain().then(() => (isDrained = true));
-    await nextTurn();
+    await turn();
     expect(works.flatMap((work) => work.records)).toEqual([]);
     expect(isDrained).toBe(false);
     bench.queuePair.completeSend(held!);
@@ -106,7 +106,7 @@ describe('send queue', () => {
     bench.queuePair.completeSend(slots[0]!);
     bench.queuePair.completeSend(slots[2]!);
     bench.queuePair.failSend(slots[1]!, WorkStatus.remoteAccessError, Fault.bounds);
-    await nextTurn();
+    await turn();
     const statuses = [quiet, failing, behind].map((work) => work.records[0]?.status);
     expect(statuses).toEqual(['flushed', 'remoteAccessError', 'flushed']);
     expect(bench.driver.errors).toHaveLength(1);
@@ -119,12 +119,12 @@ describe('send queue', () => {
     const works = [0, 1, 2].map((index) => readWork(buffer, index * 100, 100, elsewhere));
     const last = sendWork(buffer, 0, 8);
     bench.post(...works, last);
-    await nextTurn();
+    await turn();
     expect(bench.takeAll()).toHaveLength(2);
-    await nextTurn();
+    await turn();
     const doorbells = bench.driver.doorbells;
     expect(answerRead(bench, 0, 100)).toBe(Fault.none);
-    await nextTurn();
+    await turn();
     expect(bench.driver.doorbells).toBe(doorbells + 1);
     expect(bench.takeAll().map((slot) => slot.request)).toEqual([works[2]!.request, last.request]);
     expect(works[0]!.records[0]).toMatchObject({ status: 'success', byteLength: 100 });
@@ -145,7 +145,7 @@ describe('send queue', () => {
     bench.queuePair.completeSend(slots[0]!);
     expect(bench.queuePair.isSendIdle).toBe(true);
     bench.queuePair.fail(Fault.none);
-    await nextTurn();
+    await turn();
     expect(before.records[0]?.status).toBe('success');
     expect(after.records[0]?.status).toBe('flushed');
     expect(bench.driver.errors).toEqual([{ reason: null, fault: Fault.none }]);
@@ -348,7 +348,7 @@ describe('read responses', () => {
   it('are flushed with the connection, without waiting for the wire', async () => {
     const { bench, work } = benchWithRead();
     bench.queuePair.fail(Fault.none);
-    await nextTurn();
+    await turn();
     expect(work.records.map((record) => record.status)).toEqual(['flushed']);
   });
 });
