@@ -15,15 +15,15 @@ export function formatAddress({ host, port }: HostAndPort): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
-/** The same as a part of a URI, where the % before a scope is written %25 (RFC 6874). */
+/** `host:port` as a part of a URI, where the % before a scope is written %25 (RFC 6874). */
 export function formatUriAddress(address: HostAndPort): string {
   return formatAddress(address).replace('%', '%25');
 }
 
 /**
  * Reads `HOST` or `HOST:PORT`. An IPv6 address is in brackets; its scope may be written `%eth0` (RFC 4007) or `%25eth0`
- * (RFC 6874, in URIs). The host may be empty, and the port 0: whether that makes sense is the caller's to say. Null for
- * anything else.
+ * (RFC 6874, in URIs). The host may be empty, and the port may be 0: the caller decides whether that makes sense. Null
+ * for any other text.
  */
 export function parseAddress(text: string): { host: string; port: number | null } | null {
   const match = /^(?:\[([^[\]]*)\]|([^:[\]]*))(?::(\d{1,5}))?$/.exec(text);
@@ -34,7 +34,7 @@ export function parseAddress(text: string): { host: string; port: number | null 
   return host === null || (port ?? 0) > PORT_MAX ? null : { host, port };
 }
 
-/** Null for what is no IPv6 address. */
+/** Null for a text that is not an IPv6 address. */
 function scopedHost(text: string): string | null {
   const host = text.replace(/%25(?=.)/, '%');
   return isIPv6(host) ? host : null;

@@ -5,7 +5,7 @@ export class InvariantError extends Error {
 
 /**
  * Throws {@link InvariantError} unless `condition` holds. For bugs only; input is checked with typed errors. On the data
- * path `message` is a constant: a template would be built each time, whether it is needed or not.
+ * path `message` is a constant: a template would be built at every call, also when `condition` holds.
  */
 export function assert(condition: boolean, message: string): asserts condition {
   if (!condition) throw new InvariantError(message);

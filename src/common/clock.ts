@@ -1,16 +1,16 @@
-/** A timer that has been armed; cancelling twice, or after it fired, does nothing. */
+/** An armed timer. A second cancel does nothing, and neither does a cancel after the timer has fired. */
 export interface Timer {
   cancel(): void;
 }
 
-/** Time as the state machines see it: handed in, so that tests own it. */
+/** The time for state machines. It is an argument, so that tests can control it. */
 export interface Clock {
   /** Monotonic milliseconds. */
   nowMs(): number;
   after(delayMs: number, action: () => void): Timer;
 }
 
-/** The machine's clock. An armed timer keeps the process alive: whoever is done with one cancels it. */
+/** The machine's clock. An armed timer keeps the process alive, so a caller cancels a timer that it no longer needs. */
 export const systemClock: Clock = {
   nowMs: () => performance.now(),
   after(delayMs, action) {
@@ -19,7 +19,7 @@ export const systemClock: Clock = {
   },
 };
 
-/** A clock that stands still until it is told to move; for tests. */
+/** A clock that stands still until {@link ManualClock.advance} moves it; for tests. */
 export class ManualClock implements Clock {
   #nowMs = 0;
   readonly #armed = new Set<{ dueMs: number; action: () => void }>();
@@ -38,7 +38,7 @@ export class ManualClock implements Clock {
     return this.#armed.size;
   }
 
-  /** Moves time forward and fires, in order of their due time, the timers that this reaches. */
+  /** Moves the time forward, and fires the timers that become due, in order of their due time. */
   advance(byMs: number): void {
     const untilMs = this.#nowMs + byMs;
     for (;;) {

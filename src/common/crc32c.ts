@@ -10,12 +10,12 @@ import { createRequire } from 'node:module';
 
 type NativeCrc32c = (bytes: Uint8Array, seed?: number) => number;
 
-/** Below this the call into native code, and the view that it needs, cost more than the table (measured: 200 to 250 B). */
+/** Below this length, the native call and its view cost more than the table (measured: 200 to 250 bytes). */
 const NATIVE_BYTES_MIN = 224;
 
 const REFLECTED_POLYNOMIAL = 0x82f63b78;
 
-/** Eight tables of 256: the table at `256 * k` advances a byte that is followed by k bytes more. */
+/** Eight tables of 256: the table at `256 * k` advances a byte that k more bytes follow. */
 const tables = makeTables();
 const native = loadNative();
 
@@ -23,7 +23,7 @@ const native = loadNative();
 export const crc32cIsNative = native !== null;
 
 /**
- * The CRC32c of `bytes[start .. end)`. With `seed`, the CRC of what came before, it is that of both together.
+ * The CRC32c of `bytes[start .. end)`. With `seed`, the CRC of the bytes before them, it is the CRC of both together.
  */
 export function crc32c(bytes: Uint8Array, start = 0, end = bytes.length, seed = 0): number {
   if (native !== null && end - start >= NATIVE_BYTES_MIN) {
@@ -85,7 +85,7 @@ function makeTables(): Int32Array {
   return table;
 }
 
-/** The package is optional in effect: without a binary for this platform its load fails, and the table does it all. */
+/** The package has no binary for some platforms. There it does not load, and the table does all the work. */
 function loadNative(): NativeCrc32c | null {
   try {
     const loaded: unknown = createRequire(import.meta.url)('@node-rs/crc32');

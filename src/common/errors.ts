@@ -1,9 +1,9 @@
-/** What an operating error is about: the peers and names a reader needs to act on it. Never a secret. */
+/** The peers and names that an operating error is about. A reader needs them to act on it. Never a secret. */
 export type ErrorFacts = Readonly<Record<string, string | number | boolean>>;
 
 /**
- * The base of every operating error. `code` is stable and for programs; `message` is one sentence for people
- * that says what is wrong and, where it is known, what to do.
+ * The base of every operating error. `code` is stable and is for programs. `message` is one sentence for people: it says
+ * what is wrong and, where that is known, what to do.
  */
 export class IserNbdError extends Error {
   override readonly name: string = 'IserNbdError';
@@ -17,15 +17,15 @@ export class IserNbdError extends Error {
   }
 }
 
-/** The user asked for something that cannot be: a bad URL, size, name or file. */
+/** The user asked for something impossible: a bad URL, size, name or file. */
 export class ConfigError extends IserNbdError {
   override readonly name: string = 'ConfigError';
 }
 
-/** What was asked for cannot be understood, or does not go together: the command line itself has to change. */
+/** The command line itself has to change: an argument cannot be read, or two arguments contradict each other. */
 export class UsageError extends ConfigError {}
 
-/** The message of anything that was thrown. */
+/** The message of any thrown value. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

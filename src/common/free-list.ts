@@ -1,9 +1,9 @@
 import { assert } from './assert.js';
 
 /**
- * Objects that are made once and used again and again. The one given back last is taken first, as it is still in the
- * processor's cache. There are never more than `countMax`: who finds the list exhausted waits. A list whose users are
- * bounded by other means has no bound of its own (`Infinity`).
+ * Objects that are made once and used again and again. The object that was given back last is taken first, as it is
+ * still in the processor's cache. There are never more than `countMax` objects: a user that finds the list exhausted
+ * waits. Where something else bounds the users, the list has no bound of its own (`Infinity`).
  */
 export class FreeList<T> {
   readonly countMax: number;
@@ -18,7 +18,7 @@ export class FreeList<T> {
     this.#make = make;
   }
 
-  /** How many are in use. */
+  /** How many objects are in use. */
   get usedCount(): number {
     return this.#count - this.#free.length;
   }
@@ -42,7 +42,7 @@ export class FreeList<T> {
     this.#free.push(item);
   }
 
-  /** Forgets those that nobody uses. */
+  /** Forgets the objects that nobody uses. */
   trim(): void {
     this.#count -= this.#free.length;
     this.#free.length = 0;

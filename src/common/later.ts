@@ -1,32 +1,32 @@
 /**
- * Running something later. A call that must not happen inside of another one happens at one of three moments, and which
- * one follows from what it has to come after:
+ * Calls that run later. A call that must not happen inside another call happens at one of three moments. The choice
+ * depends on what has to happen first:
  *
  *     turn of JavaScript ─► {@link soon} ... soon ─► {@link atTurnEnd} ... ─► sockets, timers ─► {@link nextTurn} ...
  *
- * - `soon`: the caller has returned. For completions and events, which must not come from inside of the call that
- *   causes them. It is the one to take unless there is a reason for another.
- * - `atTurnEnd`: all that was going on has ended, `soon` included. For what gathers: bytes for one system call, memory
- *   that was given back. Inside of a `soon`, it still comes behind all of them.
- * - `nextTurn`: the sockets have been looked at. For what would otherwise keep them waiting.
+ * - `soon`: the caller has returned. For completions and events, which must not come from inside the call that causes
+ *   them. Take this one unless there is a reason for another.
+ * - `atTurnEnd`: the present turn has ended, with all its `soon` actions. For work that gathers first: bytes for one
+ *   system call, or memory that was given back. A `soon` action may ask for it; it still runs after all `soon` actions.
+ * - `nextTurn`: the event loop has looked at the sockets. For work that would otherwise keep the sockets waiting.
  *
- * Nothing else in src calls queueMicrotask, process.nextTick or setImmediate: a lint rule sees to that. Waiting for a
- * time is `common/clock.ts`.
+ * No other file in src calls queueMicrotask, process.nextTick or setImmediate: a lint rule forbids it. To wait for a
+ * time, use `common/clock.ts`.
  */
 
 const resolved = Promise.resolve();
 
-/** The calls that wait: a ring whose length is a power of two. It grows with the largest burst, and no further. */
+/** The calls that wait: a ring whose length is a power of two. It grows to hold the largest burst. */
 let ring: (() => void)[] = Array.from({ length: 64 }, () => ignore);
 let head = 0;
 let count = 0;
 let isScheduled = false;
 
 /**
- * Calls `action` once, when the present turn of JavaScript has ended, in the order of the calls. It is `queueMicrotask`
- * at a fraction of the price, as that makes an AsyncResource each time (measured: 250 ns against 75), and what an action
- * asks for joins the round that is running. What an action throws is an uncaught exception, as there, and keeps nobody
- * else's action from running.
+ * Calls `action` once, when the present turn of JavaScript has ended, in the order of the calls. It does the work of
+ * `queueMicrotask` at a fraction of the price: that makes an AsyncResource at each call (measured: 250 ns against 75).
+ * An action that asks for another one gets it in the same round. An error that an action throws is an uncaught
+ * exception, as with `queueMicrotask`, and the other actions still run.
  */
 export function soon(action: () => void): void {
   if (count === ring.length) grow();
@@ -37,12 +37,12 @@ export function soon(action: () => void): void {
   void resolved.then(runAll);
 }
 
-/** Calls `action` once, when all that is going on has ended, before the event loop goes on. */
+/** Calls `action` once, when the present turn and its `soon` actions have ended, before the event loop goes on. */
 export function atTurnEnd(action: () => void): void {
   process.nextTick(action);
 }
 
-/** Calls `action` once, in the event loop's next turn, when the sockets have been looked at. */
+/** Calls `action` once, in the event loop's next turn, after the event loop has looked at the sockets. */
 export function nextTurn(action: () => void): void {
   setImmediate(action);
 }
@@ -57,13 +57,13 @@ function runAll(): void {
       action();
     }
   } catch (error) {
-    // From here it would become an unhandled rejection.
+    // Thrown from here, the error would become an unhandled rejection.
     queueMicrotask(() => {
       throw error;
     });
   }
   isScheduled = count > 0;
-  // Something threw: the rest has a round of its own.
+  // An action threw: the other actions get another round.
   if (isScheduled) void resolved.then(runAll);
 }
 
@@ -74,5 +74,5 @@ function grow(): void {
 }
 
 function ignore(): void {
-  /* Stands where nothing waits. */
+  /* Fills the free places of the ring. */
 }

@@ -1,14 +1,14 @@
 import { assert } from './assert.js';
 
-/** What a {@link LinkedQueue} can hold: it brings the link along. */
+/** An item that a {@link LinkedQueue} can hold: the item itself has the link. */
 export interface Linked<T> {
-  /** The one behind it in its queue; null at the end, and outside of a queue. Only the queue writes it. */
+  /** The next item in the queue; null at the end, and outside any queue. Only the queue writes this field. */
   next: T | null;
 }
 
 /**
- * A first-in first-out queue through its items' own `next`. So it has any length, and takes no memory of its own. An
- * item is in one queue at a time.
+ * A first-in first-out queue that links its items through their own `next`. So it can have any length, and takes no
+ * memory of its own. An item is in one queue at a time.
  *
  *     head ─► a ─next─► b ─next─► c ─next─► null
  *                                 ▲
@@ -22,7 +22,7 @@ export class LinkedQueue<T extends Linked<T>> {
     return this.#head === null;
   }
 
-  /** The first item, which stays; null for none. */
+  /** The first item, which stays in the queue; null for an empty queue. */
   get head(): T | null {
     return this.#head;
   }
@@ -34,7 +34,7 @@ export class LinkedQueue<T extends Linked<T>> {
     this.#tail = item;
   }
 
-  /** Puts an item before all others. */
+  /** Puts an item in front of all others. */
   unshift(item: T): void {
     item.next = this.#head;
     this.#head = item;
@@ -50,7 +50,7 @@ export class LinkedQueue<T extends Linked<T>> {
     return item;
   }
 
-  /** Takes all items out: the first of the chain, for {@link LinkedQueue.nextOf}; null for none. */
+  /** Takes all items out, and returns the first; {@link LinkedQueue.nextOf} gives the others. Null for an empty queue. */
   takeAll(): T | null {
     const first = this.#head;
     this.#head = null;
@@ -58,9 +58,9 @@ export class LinkedQueue<T extends Linked<T>> {
     return first;
   }
 
-  /** Moves all items of `other` behind ours, in their order. */
+  /** Moves all items of `other` to the end of this queue, in their order. */
   append(other: LinkedQueue<T>): void {
-    assert(other !== this, 'a queue behind itself');
+    assert(other !== this, 'a queue was appended to itself');
     const last = other.#tail;
     const first = other.takeAll();
     if (first === null) return;
@@ -69,7 +69,7 @@ export class LinkedQueue<T extends Linked<T>> {
     this.#tail = last;
   }
 
-  /** Takes an item that {@link takeAll} gave out of its chain, and returns the one behind it. */
+  /** Unlinks an item of the chain that {@link takeAll} returned, and returns the item behind it. */
   static nextOf<T extends Linked<T>>(item: T): T | null {
     const { next } = item;
     item.next = null;

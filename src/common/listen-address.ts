@@ -6,8 +6,10 @@ import { UsageError } from './errors.js';
 export const EVERY_HOST = '*';
 
 /**
- * `HOST:PORT`, with `[…]` around an IPv6 address; `*:PORT` and `:PORT` are every address of this machine. The port may be
- * 0 where any free one will do. @throws UsageError
+ * Reads `HOST:PORT`, with `[…]` around an IPv6 address. `*:PORT` and `:PORT` are every address of this machine. Port 0
+ * means any free port.
+ *
+ * @throws UsageError for any other text
  */
 export function parseListenAddress(text: string): HostAndPort {
   const address = parseAddress(text);

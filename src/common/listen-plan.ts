@@ -7,13 +7,13 @@ import { codeOf, listenFailure } from './listen-failure.js';
 
 /** A TCP address to listen on. */
 export interface ListenPlace extends HostAndPort {
-  /** No IPv4 clients, which `::` would take as well. */
+  /** Refuses IPv4 clients, which `::` would take as well. */
   readonly ipv6Only?: boolean;
-  /** One of several that a name stands for: others will do where this machine does not have it. */
+  /** One of several addresses of a name: where this machine does not have it, the others are enough. */
   readonly isOptional?: boolean;
 }
 
-/** Places that get the same port number, which is a free one if theirs is 0. */
+/** Places that get the same port number. For port 0, it is a free port. */
 export type PlaceGroup = readonly ListenPlace[];
 
 /** All IP addresses of a name. */
@@ -21,7 +21,7 @@ export type Resolve = (name: string) => Promise<readonly string[]>;
 
 const IPV4_ANY = '0.0.0.0';
 const IPV6_ANY = '::';
-/** Another program may have a port on one address that the system has given us on another. */
+/** The system gives us a free port on one address; another program may have that port on another address. */
 const PORT_TRIES_MAX = 32;
 
 const resolveName: Resolve = async (name) => {
@@ -30,9 +30,11 @@ const resolveName: Resolve = async (name) => {
 };
 
 /**
- * Which sockets it takes to listen on what was asked for. A name means all its addresses, `localhost` both 127.0.0.1 and
- * ::1. `[::]` takes IPv4 clients too (unless the system says otherwise, net.ipv6.bindv6only), but not where an IPv4
- * address of the same port is asked for as well. @throws ConfigError for a name that is none
+ * The sockets to open for the addresses in `asked`. A name means all its addresses; `localhost` means both 127.0.0.1 and
+ * ::1. `[::]` takes IPv4 clients too (unless net.ipv6.bindv6only is set), but not where `asked` has an IPv4 address with
+ * the same port as well.
+ *
+ * @throws ConfigError when a name has no address
  */
 export async function planListening(
   asked: readonly HostAndPort[],
@@ -55,8 +57,8 @@ export async function planListening(
 }
 
 /**
- * Opens all places, in order. What is open already is closed again when one cannot be had. `open` fails with an error
- * whose cause is the system's.
+ * Opens all places, in order. When one cannot be opened, the others are closed again. `open` fails with an error whose
+ * cause is the system's error.
  */
 export async function openPlaces<T extends { readonly port: number }>(
   groups: readonly PlaceGroup[],
@@ -115,7 +117,7 @@ async function placesOf({ host, port }: HostAndPort, resolve: Resolve): Promise<
   }
 }
 
-/** Without what is named twice, and what the wildcard of its family has anyway. */
+/** Without places that are named twice, and without places that the wildcard of their family covers. */
 function withoutCovered(places: readonly ListenPlace[]): ListenPlace[] {
   return places.filter(({ host, port }, index) => {
     if (port === 0) return true;
@@ -131,7 +133,7 @@ function hasIpv4(places: readonly ListenPlace[], port: number): boolean {
   return places.some((place) => place.port === port && isIPv4(place.host));
 }
 
-/** This machine does not have the address, or none of its family. */
+/** This machine does not have the address, or has no addresses of its family. */
 function isAbsent(error: unknown): boolean {
   return ['EADDRNOTAVAIL', 'EAFNOSUPPORT'].includes(systemCode(error));
 }

@@ -1,6 +1,6 @@
-/** Who holds one of a bounded number of places. */
+/** A peer that holds one of a bounded number of places. */
 export interface PlaceHolder {
-  /** Where it comes from; empty for nowhere in particular, which is not limited by itself. */
+  /** The peer's IP address; empty for a peer without one, to which the limit per host does not apply. */
   readonly peerHost: string;
 }
 
@@ -10,13 +10,13 @@ export interface PlaceLimits {
 }
 
 /**
- * Places for those who have proved nothing yet. They never run out for a newcomer: whoever has been silent longest gives
- * up its place. A host that has all that one may have loses one of its own, so nobody can drive out the others' from
- * one address.
+ * Places for peers that have not proved who they are. A new peer always gets a place: when all are taken, the peer that
+ * has been silent longest loses its own. A host that already has `placesPerHostMax` places loses one of these, so one
+ * address cannot drive out the others.
  */
 export class Places<T extends PlaceHolder> {
   readonly #limits: PlaceLimits;
-  /** Longest silent first. */
+  /** In order of silence, the longest first. */
   readonly #holders = new Set<T>();
 
   constructor(limits: PlaceLimits) {
@@ -31,7 +31,7 @@ export class Places<T extends PlaceHolder> {
     return this.#holders.values();
   }
 
-  /** Gives `holder` a place. Returns who has lost one for that, if anybody has; the caller ends it. */
+  /** Gives `holder` a place. Returns the holder that lost its place for that, and null for none; the caller ends it. */
   take(holder: T): T | null {
     const displaced = this.#displacedBy(holder.peerHost);
     if (displaced !== null) this.#holders.delete(displaced);
@@ -39,7 +39,7 @@ export class Places<T extends PlaceHolder> {
     return displaced;
   }
 
-  /** Something has come from `holder`, if it still has a place. */
+  /** `holder` has sent something. Does nothing when `holder` has lost its place. */
   heard(holder: T): void {
     if (this.#holders.delete(holder)) this.#holders.add(holder);
   }

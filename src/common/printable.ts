@@ -1,19 +1,19 @@
 /**
- * Strangers' text as it may go to a terminal. There, control characters give orders, bidirectional overrides make a name
- * look like another, and what has no width hides. All of them are written out as escapes.
+ * Makes text from peers safe for a terminal. On a terminal, control characters are commands, bidirectional overrides make
+ * one name look like another, and characters without width cannot be seen. All of these become escapes.
  */
 
 /** Control and format characters, lone surrogates, private use, and separators of lines. */
 const UNSAFE = /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
 const UNSAFE_IN_JSON = /(?!\n)[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Zl}\p{Zp}]/gu;
-/** In a line of JSON: any escape, so that an escaped backslash is not taken for the beginning of one. */
+/** Any escape in a line of JSON: so the second half of an escaped backslash does not look like the start of an escape. */
 const JSON_ESCAPE = /\\(?:u([0-9a-fA-F]{4})|.)/g;
-/** Enough to know a name by in a message. */
+/** Enough of a name to recognize it in a message. */
 const QUOTED_CHARS_MAX = 80;
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** `text` with escapes such as `\x1b` and `\u202e` for what a terminal must not get. */
+/** `text` with escapes such as `\x1b` and `\u202e` for characters that a terminal must not get. */
 export function printable(text: string): string {
   return text.replace(UNSAFE, (character) => {
     const code = character.codePointAt(0) ?? 0;
@@ -23,8 +23,8 @@ export function printable(text: string): string {
 }
 
 /**
- * The same for bytes that ought to be UTF-8, with `\xff` for each that is none and two backslashes for one: no two strings
- * of bytes look the same, so that what is known by its name can be told apart.
+ * {@link printable} for bytes that should be UTF-8. A byte that is not becomes `\xff`, and a backslash becomes two: so
+ * two different names never look the same.
  */
 export function printableBytes(bytes: Uint8Array): string {
   let text = '';
@@ -38,7 +38,7 @@ export function printableBytes(bytes: Uint8Array): string {
   return text;
 }
 
-/** A string in a message: in quotes, and cut if it is long. */
+/** A string for a message: in quotes, and cut when it is long. */
 export function quoted(text: string): string {
   const cut = text.length > QUOTED_CHARS_MAX ? `${text.slice(0, QUOTED_CHARS_MAX)}...` : text;
   return escapeJson(JSON.stringify(cut));
@@ -49,7 +49,7 @@ export function quotedBytes(bytes: Uint8Array): string {
   return `"${cut}${bytes.length > QUOTED_CHARS_MAX ? '...' : ''}"`;
 }
 
-/** JSON that means the same and is safe to print. Newlines stay: within strings there are none. */
+/** The same JSON, safe to print. Newlines stay: JSON strings contain none. */
 export function escapeJson(json: string): string {
   return json.replace(UNSAFE_IN_JSON, (character) =>
     character
@@ -60,8 +60,8 @@ export function escapeJson(json: string): string {
 }
 
 /**
- * A line of JSON for a program that parses it and prints the strings: what is unsafe in them comes out of the parser as an
- * escape. Line ends stay, for the stacks of errors.
+ * A line of JSON for a program that parses the line and prints its strings. After parsing, unsafe characters are still
+ * escapes. Line ends stay line ends, for the stacks of errors.
  */
 export function escapeJsonTwice(line: string): string {
   return escapeJson(line).replace(JSON_ESCAPE, (escape, digits: string | undefined) => {
@@ -78,7 +78,7 @@ function characterBytes(first: number): number {
   return first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
 }
 
-/** One character, printable; null when the bytes are none. */
+/** One character, printable; null when the bytes are not UTF-8. */
 function decoded(bytes: Uint8Array): string | null {
   try {
     const character = decoder.decode(bytes);

@@ -1,13 +1,13 @@
 /**
- * Who wants a request done: one NBD connection. Requests and commands carry it down the layers, so that each can see
- * whether anybody still waits for their end.
+ * The origin of a request: one NBD connection. Requests and commands carry it down the layers, so that each layer can
+ * see whether a client still waits for the result.
  */
 export class Requester {
-  /** Nobody waits for an answer any more. A layer drops what it has not passed on yet. */
+  /** No client waits for an answer any more. A layer drops requests that it has not passed on yet. */
   isGone = false;
-  /** Ranges that a {@link RangeLock} holds for this requester. The lock counts them. */
+  /** The number of ranges that a {@link RangeLock} holds for this requester. Only the lock writes it. */
   heldCount = 0;
 }
 
-/** The requester of what this program wants for itself. */
+/** The requester of requests that this program makes for itself. */
 export const NOBODY = new Requester();

@@ -10,20 +10,21 @@ import type {
 } from './slab.js';
 
 /**
- * The holders of one origin, an IP address say, whose parts of a pool count together: what holders of one origin do
- * not give back, those of others do not miss. Of each class a group may hold as many slots as it leaves free, at most:
- * one group gets half of them, `n` that take all they can get an equal part each, and as much again stays free for the
- * next.
+ * The holders of one origin, such as an IP address. Their parts of a pool are counted together: slots that the holders of
+ * one origin do not give back are not missing to the holders of another. A group holds at most as many slots of a class
+ * as it leaves free: one group gets half of them. Of `n` groups that take all they can, each gets an equal part, and one
+ * such part stays free for the next group.
  *
- * Among themselves, holders share likewise, and none takes a second slot while another one waits that has none. The
- * first slot of a holder may come out of what the group leaves to others: that of any holder while the group has less
- * than two thirds, that of one that is proven (see {@link SlabShare.isProven}) while it has less than three quarters.
- * So those who give back what they get go on, one slot at a time, beside any number of others that do not.
+ * The holders of a group share its part in the same way, and no holder takes a second slot while another holder waits
+ * for its first. A holder's first slot may come from the part that the group leaves to others: for any holder while the
+ * group has less than two thirds of the class, for a proven one (see {@link SlabShare.isProven}) while the group has less
+ * than three quarters. So holders that give back their slots always go on, one slot at a time, beside any number of
+ * holders that do not.
  */
 export class SlabGroup {
   /** By class. */
   readonly heldCounts: number[];
-  /** By class, the holders that wait and have none. */
+  /** By class, the number of holders that wait and have no slot. */
   readonly starvingCounts: number[];
   readonly #classes: readonly SlotClass[];
 
@@ -33,7 +34,7 @@ export class SlabGroup {
     this.starvingCounts = classes.map(() => 0);
   }
 
-  /** The part of one holder, of which `bytesMax` bounds all classes together, but for a single slot. */
+  /** The part of one holder. `bytesMax` bounds its bytes in all classes together; a single slot may be larger. */
   share(bytesMax: number): SlabShare {
     return new SlabShare(this, this.#classes, bytesMax);
   }
@@ -48,7 +49,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   readonly #heldCounts: number[];
   readonly #isQueued: boolean[];
   readonly #isStarving: boolean[];
-  /** Whose data goes into the slots, and whether nobody else's may be found there. */
+  /** The user whose data goes into the slots, and whether the slots must contain no other user's data. */
   #user: object | null = null;
   #clears = false;
   #heldBytes = 0;
@@ -76,8 +77,9 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   }
 
   /**
-   * From now on the slots are for the data of `user`, whatever object stands for it. With `clears`, a slot that held
-   * anybody else's data is cleared before it is handed out: for a user whose data may turn out not to have come.
+   * From now on the slots are for the data of `user`; any object may stand for a user. With `clears`, a slot that held
+   * another user's data is cleared before it is handed out. A user needs that when its reads can end before all its data
+   * has come.
    */
   serve(user: object, clears: boolean): void {
     this.#user = user;
@@ -88,7 +90,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
     return this.#heldBytes;
   }
 
-  /** The holder has been seen to give back what it gets. Whoever watches it says so. */
+  /** The holder has been seen to give back its slots. The code that watches the holder sets this. */
   get isProven(): boolean {
     return this.#isProven;
   }
@@ -100,8 +102,8 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   }
 
   /**
-   * It holds a slot of a class for which somebody waits who has none, and whom that slot would help: a holder of the
-   * same group, or anybody where hardly any is free.
+   * This share holds a slot that another share waits for, which has none of that class. The waiting share is in the same
+   * group, or in any group where hardly any slot is free.
    */
   get isWanted(): boolean {
     return this.#classes.some((slotClass) => {
@@ -136,7 +138,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
     slotClass.wait(this);
   }
 
-  /** The holder wants no more, and is not called any more. What it has it still gives back. */
+  /** The holder wants no more slots and is not called any more. It still gives back the slots that it has. */
   close(): void {
     this.#isOver = true;
     this.#retries.length = 0;
@@ -161,7 +163,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
     const spareCount = freeCount - keptCount;
     if (held === 0) return groupHeld < (this.#isProven ? 3 * freeCount : 2 * spareCount);
     if ((this.#group.starvingCounts[index] ?? 0) > 0) return false;
-    // What the group may still take, twice: one holder alone gets nearly all of it, and several get equal parts.
+    // Twice what the group may still take: one holder alone gets nearly all of it, and several get equal parts.
     return held < 2 * (spareCount - groupHeld);
   }
 
@@ -176,7 +178,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
   gaveBack({ index, sizeClass }: SlotClass): void {
     this.#setHeld(index, this.#held(index) - 1);
     this.#heldBytes -= sizeClass.slotBytes;
-    // What its own bytes or slots kept from it is known to nobody else.
+    // This share's own bounds may have refused it a slot. Nothing else knows that, so it tries again by itself.
     this.#retrySoon();
   }
 
@@ -197,7 +199,7 @@ export class SlabShare implements SlotSource, SlotHolder, SlotWaiter {
     this.#isStarving[index] = isStarving;
     const { starvingCounts } = this.#group;
     starvingCounts[index] = (starvingCounts[index] ?? 0) + (isStarving ? 1 : -1);
-    // What it waited for, others of the group may have now.
+    // Other shares of the group may now take the slot that this one waited for.
     if (!isStarving) this.#classes[index]?.callSoon();
   }
 

@@ -4,8 +4,8 @@ import { assert } from './assert.js';
 let nextSlabId = 0;
 
 /**
- * A piece of memory that is allocated once and never moves. RDMA devices register it as a whole, and find that
- * registration again by `id`, which counts up from 0 in this process.
+ * A piece of memory that is allocated once and never moves. RDMA devices register a slab as a whole, and find the
+ * registration again by `id`. Ids count up from 0 in this process.
  */
 export class Slab {
   readonly id = nextSlabId++;
@@ -23,20 +23,20 @@ export class Slab {
 }
 
 /**
- * One buffer of a {@link SlabPool}. Data starts at `offset`; the `SLOT_HEADROOM_BYTES` before it belong to the
- * slot too, so that a reply header can be put there and leave with the data as one buffer.
+ * One buffer of a {@link SlabPool}. Data starts at `offset`. The `SLOT_HEADROOM_BYTES` before `offset` belong to the slot
+ * too: a reply header goes there, and leaves with the data as one buffer.
  */
 export interface BufferSlot {
   readonly slab: Slab;
   readonly offset: number;
   readonly capacity: number;
-  /** The slab's bytes from `start` up to `end`, within the slot: the same object as long as one asks for the same. */
+  /** The slab's bytes from `start` up to `end`, within the slot. The same range gives the same object. */
   view(start: number, end: number): Buffer;
-  /** Gives the slot back. Only when nobody will read or write its bytes again. */
+  /** Gives the slot back. The caller makes sure that nothing will read or write its bytes any more. */
   release(): void;
 }
 
-/** Room before a slot's data: an NBD extended reply header (32 bytes) and an offset chunk header fit. */
+/** Room before a slot's data: an NBD extended reply header (32 bytes) and the header of an offset chunk fit. */
 export const SLOT_HEADROOM_BYTES = 64;
 
 /** One size class: slots of `slotBytes`, at most `slotsMax` of them, allocated `slotsPerSlab` at a time. */
@@ -50,8 +50,8 @@ const KIB = 1024;
 const MIB = 1024 * KIB;
 
 /**
- * 64 connections x 32 requests of 4 KiB, all from one host, which has half of them (see SlabGroup); and the largest NBD
- * request that a client may send unasked (32 MiB).
+ * Enough for 64 connections x 32 requests of 4 KiB, all from one host, which gets half of the slots (see SlabGroup); and
+ * for the largest NBD request that a client may send without asking (32 MiB).
  */
 export const DEFAULT_SIZE_CLASSES: readonly SizeClass[] = [
   { slotBytes: 4 * KIB, slotsMax: 4096, slotsPerSlab: 256 },
@@ -62,8 +62,8 @@ export const DEFAULT_SIZE_CLASSES: readonly SizeClass[] = [
 ];
 
 /**
- * The default classes, scaled to take `totalBytes` at most (or a little more: every class keeps two slots, so that
- * one holder never has all of it).
+ * The default classes, scaled to at most `totalBytes` (or a little more: every class keeps two slots, so that one holder
+ * never has all slots of a class).
  */
 export function sizeClassesWithin(totalBytes: number): readonly SizeClass[] {
   const defaultBytes = DEFAULT_SIZE_CLASSES.reduce(
@@ -77,23 +77,23 @@ export function sizeClassesWithin(totalBytes: number): readonly SizeClass[] {
   }));
 }
 
-/** Where buffers come from. */
+/** Hands out buffers. */
 export interface SlotSource {
-  /** The longest that {@link acquire} may be asked for. */
+  /** The longest buffer that a caller may ask {@link acquire} for. */
   readonly requestBytesMax: number;
-  /** A slot of at least `lengthBytes`; null when none is to be had now. */
+  /** A slot of at least `lengthBytes`; null when none is available now. */
   acquire(lengthBytes: number): BufferSlot | null;
-  /** Calls `retry` once, soon after it may be worth trying again. */
+  /** Calls `retry` once, soon after a slot may have become available. */
   whenAvailable(lengthBytes: number, retry: () => void): void;
 }
 
 /**
- * The buffers that I/O data lives in, in size classes. Memory is taken on first use and kept; the classes' limits
- * bound it. When a class has run out, {@link acquire} returns null and the caller stops reading its peer until
- * {@link whenAvailable} calls it back: that is the backpressure.
+ * The buffers for I/O data, in size classes. Memory is allocated on first use and kept; the limits of the classes bound
+ * it. When a class has run out, {@link acquire} returns null, and the caller stops reading from its peer until
+ * {@link whenAvailable} calls back. This is the backpressure.
  */
 export class SlabPool implements SlotSource {
-  /** For its shares; from the smallest slots to the largest. */
+  /** For the pool's shares; from the smallest slots to the largest. */
   readonly classes: readonly SlotClass[];
   readonly requestBytesMax: number;
 
@@ -107,7 +107,7 @@ export class SlabPool implements SlotSource {
     return this.#classFor(lengthBytes).acquire(lengthBytes, null, false);
   }
 
-  /** Calls `retry` once, soon after a slot that {@link acquire} could hand out for `lengthBytes` came free. */
+  /** Calls `retry` once, soon after a slot for `lengthBytes` came free. */
   whenAvailable(lengthBytes: number, retry: () => void): void {
     this.#classFor(lengthBytes).wait({ isOver: false, mayTake: () => true, called: retry });
   }
@@ -125,7 +125,7 @@ export class SlabPool implements SlotSource {
   }
 }
 
-/** The smallest class whose slots hold that much. */
+/** The smallest class whose slots hold `lengthBytes`. */
 export function classFor(classes: readonly SlotClass[], lengthBytes: number): SlotClass {
   for (const slotClass of classes) {
     if (lengthBytes <= slotClass.sizeClass.slotBytes) return slotClass;
@@ -133,21 +133,21 @@ export function classFor(classes: readonly SlotClass[], lengthBytes: number): Sl
   assert(false, `no buffer slot holds ${lengthBytes} bytes`);
 }
 
-/** Of a class with so many slots or more, one in `KEPT_PART` is kept for holders that are known to give back. */
+/** A class with this many slots or more keeps one slot in `KEPT_PART` for proven holders. */
 const KEPT_CLASS_MIN = 4;
 const KEPT_PART = 8;
 
-/** Somebody who waits for a slot of a class. */
+/** A holder that waits for a slot of a class. */
 export interface SlotWaiter {
-  /** It does not wait any more. */
+  /** The holder does not wait any more. */
   readonly isOver: boolean;
-  /** Whether it may have a slot as things are. */
+  /** Whether the holder may have a slot now. */
   mayTake(slotClass: SlotClass): boolean;
-  /** It does not wait any more, and may take a slot; or wait again. */
+  /** The holder's wait has ended. It may take a slot now, or wait again. */
   called(slotClass: SlotClass): void;
 }
 
-/** Whoever is told when a slot comes back. */
+/** Hears when a slot comes back. */
 export interface SlotHolder {
   gaveBack(slotClass: SlotClass): void;
 }
@@ -155,11 +155,11 @@ export interface SlotHolder {
 /** The slots of one size, for the pool and its shares. */
 export class SlotClass {
   readonly sizeClass: SizeClass;
-  /** Its place among the pool's classes. */
+  /** The class's place among the pool's classes. */
   readonly index: number;
-  /** The last ones, which among shares are for first slots of holders that are proven. */
+  /** The number of last free slots that shares keep for the first slots of proven holders. */
   readonly keptCount: number;
-  /** In the order in which they came. */
+  /** In the order in which they began to wait. */
   waiters: SlotWaiter[] = [];
   #spareWaiters: SlotWaiter[] = [];
   readonly #free: PooledSlot[] = [];
@@ -178,7 +178,7 @@ export class SlotClass {
     return this.#slotCount - this.#free.length;
   }
 
-  /** Slots that can still be handed out, those included whose memory is not taken yet. */
+  /** Slots that can still be handed out, with those whose memory is not allocated yet. */
   get freeCount(): number {
     return this.sizeClass.slotsMax - this.usedCount;
   }
@@ -203,7 +203,7 @@ export class SlotClass {
     this.callSoon();
   }
 
-  /** Calls those who may take a slot now, once what is going on has ended. */
+  /** At the end of the present turn, calls the waiters that may take a slot. */
   callSoon(): void {
     if (this.waiters.length === 0 || this.#callPending) return;
     this.#callPending = true;
@@ -242,11 +242,11 @@ export class SlotClass {
 class PooledSlot implements BufferSlot {
   inUse = false;
   holder: SlotHolder | null = null;
-  /** Whose data it may hold, in its first bytes; of somebody before as well, unless those were cleared. */
+  /** The user whose data is in the first `#usedBytes`. An earlier user's may be there too, unless `#isOnlyUser`. */
   #user: object | null = null;
   #usedBytes = 0;
   #isOnlyUser = false;
-  /** Replies to requests of one length are the usual case, and a view costs as much as copying 4 KiB. */
+  /** The last view. Most requests have the same length, and a new view costs as much as copying 4 KiB. */
   #view: Buffer | null = null;
   #viewStart = 0;
   #viewEnd = 0;

@@ -2,15 +2,15 @@ import { assert } from './assert.js';
 
 const INDEX_BITS = 12;
 const INDEX_MASK = (1 << INDEX_BITS) - 1;
-/** Keeps 0xffffffff, which iSCSI reserves, out of the tags: the generation never has all its bits set. */
+/** The generation never has all its bits set, so no tag is 0xffffffff, which iSCSI reserves. */
 const GENERATION_LIMIT = 2 ** (32 - INDEX_BITS) - 1;
 
 /** The most slots that one table holds. */
 export const SLOT_TABLE_CAPACITY_MAX = 1 << INDEX_BITS;
 
 /**
- * Preallocated objects that travel under a 32-bit tag, `generation << 12 | index`: a lookup is an array access,
- * and a tag that was already given back is recognised for as long as its generation does not come round again.
+ * Preallocated objects, each known by a 32-bit tag, `generation << 12 | index`. A lookup is an array access. The table
+ * recognizes a tag that was given back, until its generation number is used again.
  */
 export class SlotTable<T> {
   readonly capacity: number;
@@ -41,7 +41,7 @@ export class SlotTable<T> {
     return this.capacity - this.#freeCount;
   }
 
-  /** Takes a slot and returns its tag (unsigned 32 bits), or -1 when all are in use. */
+  /** Takes a slot and returns its tag (unsigned 32 bits), or -1 when all slots are in use. */
   acquire(): number {
     if (this.#freeCount === 0) return -1;
     const index = this.#free[--this.#freeCount] ?? 0;
@@ -49,14 +49,14 @@ export class SlotTable<T> {
     return (((this.#generations[index] ?? 0) << INDEX_BITS) | index) >>> 0;
   }
 
-  /** The object under a tag that is in use now; undefined for a stale, foreign or never issued tag. */
+  /** The object of a tag that is in use now; undefined for a stale or foreign tag, or one that was never issued. */
   get(tag: number): T | undefined {
     const index = tag & INDEX_MASK;
     if (index >= this.capacity || this.#used[index] === 0) return undefined;
     return this.#generations[index] === tag >>> INDEX_BITS ? this.#items[index] : undefined;
   }
 
-  /** Gives back a tag that {@link acquire} returned and nobody gave back yet. */
+  /** Gives back a tag that {@link acquire} returned. */
   release(tag: number): void {
     assert(this.get(tag) !== undefined, 'release of a slot tag that is not in use');
     const index = tag & INDEX_MASK;
@@ -65,7 +65,7 @@ export class SlotTable<T> {
     this.#free[this.#freeCount++] = index;
   }
 
-  /** Calls `visit` for each slot in use. `visit` may release the slot it is shown. */
+  /** Calls `visit` for each slot in use. `visit` may release the slot that it gets. */
   forEachUsed(visit: (item: T, tag: number) => void): void {
     for (let index = 0; index < this.capacity; index++) {
       if (this.#used[index] === 0) continue;

@@ -1,18 +1,18 @@
 import { InvariantError } from './assert.js';
 
-/** Which states may follow each state. A state without a follower is a last one. */
+/** Which states may follow each state. A state without a follower is a final state. */
 export type Edges<State extends string> = Readonly<Record<State, readonly State[]>>;
 
 /**
- * A state that changes only along the edges of a table. Any other change is a bug of ours, and an assertion. The table
- * stands beside a drawing of it, where the states are described.
+ * A state that changes only along the edges of a table. Any other change is a bug of ours, and fails an assertion. Beside
+ * each table stands a drawing that describes the states.
  */
 export class StateMachine<State extends string> {
   readonly #what: string;
   readonly #edges: Edges<State>;
   #state: State;
 
-  /** `what` names the thing in the assertion: "an NBD connection". */
+  /** `what` names the owner of the state in the assertion: "an NBD connection". */
   constructor(what: string, edges: Edges<State>, initial: State) {
     this.#what = what;
     this.#edges = edges;

@@ -12,7 +12,7 @@ export function lowOf(value: number): number {
   return (value % TWO_32) >>> 0;
 }
 
-/** A Number from its halves, or -1 when it would not be exact. */
+/** A Number from its halves, or -1 when the Number would not be exact. */
 export function safeFromHalves(high: number, low: number): number {
   return high > 0x1f_ffff ? -1 : high * TWO_32 + low;
 }

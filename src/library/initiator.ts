@@ -1,4 +1,4 @@
-/** `iser-nbd/initiator`: discovery, and remote LUNs as block devices. docs/library.md shows it at work. */
+/** `iser-nbd/initiator`: discovery, and remote LUNs as block devices. docs/library.md has an example. */
 export { createInitiatorContext, defaultInitiatorName } from '../gateway/initiator-context.js';
 export type { InitiatorContext, InitiatorContextOptions } from '../gateway/initiator-context.js';
 export { discover, openLun, openPath } from '../gateway/lun.js';

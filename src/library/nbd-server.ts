@@ -1,4 +1,4 @@
-/** `iser-nbd/nbd-server`: an NBD server over any block device. docs/library.md shows it at work. */
+/** `iser-nbd/nbd-server`: an NBD server over any block device. docs/library.md has an example. */
 export { BlockOp, BlockRequest, BlockStatus } from '../block/device.js';
 export type { BlockDevice, BlockDeviceInfo, BlockExtent } from '../block/device.js';
 export { checkRequest } from '../block/check.js';

@@ -1,4 +1,4 @@
-/** `iser-nbd/target`: an iSER target, for labs and for tests of initiators. docs/library.md shows it at work. */
+/** `iser-nbd/target`: an iSER target, for labs and for tests of initiators. docs/library.md has an example. */
 export { FaultPlan } from '../target/session/faults.js';
 export type { InjectedFault, FaultFilter, FaultInjector } from '../target/session/faults.js';
 export { Asc, SenseKey } from '../scsi/sense.js';

@@ -1,7 +1,7 @@
 import { counterKey } from './counters.js';
 import type { Counter } from './counters.js';
 
-/** What a counter stood at; this travels between processes. */
+/** The value of a counter at one moment. Processes send readings to each other. */
 export interface CounterReading {
   readonly name: string;
   readonly labels: Readonly<Record<string, string>>;
@@ -13,31 +13,31 @@ export function readingsOf(counters: Iterable<Counter>): CounterReading[] {
 }
 
 /**
- * Counters of several processes as one: readings with the same name and labels add up. What a process has last told
- * stays in the sum when it ends, so that a sum never goes back.
+ * Counters of several processes as one: readings with the same name and labels add up. When a process ends, its last
+ * readings stay in the sum, so that a sum never decreases.
  */
 export class CounterSums {
   readonly #latest = new Map<string, readonly CounterReading[]>();
   #ended: readonly CounterReading[] = [];
 
-  /** All that `source` has counted so far; takes the place of what it told before. */
+  /** `readings` is all that `source` has counted so far. It replaces the earlier readings of `source`. */
   update(source: string, readings: readonly CounterReading[]): void {
     this.#latest.set(source, readings);
   }
 
-  /** `source` will tell no more; another one of the same name begins at zero. */
+  /** `source` sends no more readings. A later source of the same name begins at zero. */
   end(source: string): void {
     this.#ended = sum([...this.#ended, ...(this.#latest.get(source) ?? [])]);
     this.#latest.delete(source);
   }
 
-  /** The sums, in the order in which they were first told. */
+  /** The sums, in the order in which their counters first appeared. */
   total(): readonly CounterReading[] {
     return sum([...this.#ended, ...[...this.#latest.values()].flat()]);
   }
 }
 
-/** Those that have counted something, by {@link counterKey}. */
+/** The readings above zero, by {@link counterKey}. */
 export function nonZero(readings: Iterable<CounterReading>): Record<string, number> {
   const counts: Record<string, number> = {};
   for (const { name, labels, value } of readings) {

@@ -1,6 +1,6 @@
 /**
- * Numbers that the program keeps about itself. Here they are only counted; whoever wants to publish them walks a
- * {@link CounterSet}. Counting is a field increment, so the data path may do it.
+ * A number that the program keeps about itself. A publisher reads all counters from a {@link CounterSet}. Counting is a
+ * field increment, so the data path may count.
  */
 export class Counter {
   value = 0;
@@ -16,7 +16,7 @@ export class Counter {
   }
 }
 
-/** Counters by name and labels; asking twice for the same one gives the same one. */
+/** Counters by name and labels. The same name and labels give the same counter. */
 export class CounterSet {
   readonly #counters = new Map<string, Counter>();
 
@@ -35,7 +35,7 @@ export class CounterSet {
   }
 }
 
-/** A counter's name and labels as Prometheus writes them: `name{label="value"}`, labels in order. */
+/** A counter's name and labels as Prometheus writes them: `name{label="value"}`, labels in alphabetical order. */
 export function counterKey(name: string, labels: Readonly<Record<string, string>>): string {
   const pairs = Object.entries(labels)
     .sort(([left], [right]) => (left < right ? -1 : 1))

@@ -1,21 +1,21 @@
 import { constants, fstatSync, openSync, write, writeSync } from 'node:fs';
 import { isatty } from 'node:tty';
 
-/** What waits while a reader does not read: some thousand lines of a log. */
+/** The most that waits while a reader does not read: some thousand lines of a log. */
 const QUEUE_BYTES_MAX = 256 * 1024;
-/** How often a full pipe is tried again, and how often a disk that was full. */
+/** The time between two tries to write to a full pipe, and to a full disk. */
 const FULL_RETRY_MS = 50;
 const FAILED_RETRY_MS = 5000;
-/** A write in a thread that has taken so long is held up by a reader. */
+/** A write in a thread that takes longer than this waits for a slow reader. */
 const STALLED_MS = 250;
-/** How long the end of the process waits for a slow reader, and how often it looks. */
+/** How long the end of the process waits for a slow reader, and the time between two tries. */
 const EXIT_WAIT_MS = 500;
 const EXIT_RETRY_MS = 10;
 
-/** Says how many lines were lost, and why; a whole line, or nothing. */
+/** Returns a line that says how many lines were lost, and why; an empty string to say nothing. */
 export type LossNotice = (lines: number, reason: string) => string;
 
-/** What is written in one piece, and how many lines are lost if it cannot be. */
+/** Bytes that are written together, and how many lines are lost when they cannot be written. */
 interface Piece {
   bytes: Buffer;
   lines: number;
@@ -23,12 +23,12 @@ interface Piece {
 }
 
 /**
- * Writes lines to a descriptor that others share (standard error), and never waits: what cannot be written is dropped and
- * counted, and the count is written once writing works again.
+ * Writes lines to a descriptor that other programs share (standard error), and never waits. Lines that cannot be written
+ * are dropped and counted. When writing works again, their number is written.
  *
- * O_NONBLOCK belongs to the open file, so setting it would surprise the others. A pipe or terminal is opened anew instead,
- * through /proc, which gives an open file of our own. That is not possible for a socket, nor for a pipe of another user:
- * there a thread of Node's writes, and waits, while this one goes on.
+ * O_NONBLOCK belongs to the open file, so it would change the descriptor of the other programs too. A pipe or terminal is
+ * opened anew instead, through /proc, which gives an open file of our own. That is not possible for a socket, nor for a
+ * pipe of another user: there, a thread of Node's pool writes and waits, while the main thread goes on.
  */
 export class DescriptorWriter {
   readonly #fd: number;
@@ -39,13 +39,13 @@ export class DescriptorWriter {
   #queuedBytes = 0;
   #lostLines = 0;
   #lossReason = '';
-  /** A line was lost after its beginning had been written: the next one begins on a new line. */
+  /** A line was lost after its beginning had been written: the next piece begins on a new line. */
   #isTorn = false;
   /** Set while a pipe is full. */
   #fullRetry: NodeJS.Timeout | null = null;
-  /** Set while there is a loss to tell of. */
+  /** Set while a notice of lost lines waits to be written. */
   #lossRetry: NodeJS.Timeout | null = null;
-  /** When the write began that a thread is at. */
+  /** When the write began that a thread does now; null while no thread writes. */
   #writingSince: number | null = null;
   #isExiting = false;
 
@@ -56,7 +56,7 @@ export class DescriptorWriter {
     this.#inThread = ours === null && mayBlock(fd);
   }
 
-  /** Takes a whole line, or several. */
+  /** Writes one or several whole lines. */
   write(text: string): void {
     const bytes = Buffer.from(text);
     const lines = text.split('\n').length - 1;
@@ -68,7 +68,7 @@ export class DescriptorWriter {
     if (this.#isExiting || this.#fullRetry === null) this.#pump();
   }
 
-  /** Resolves when nothing waits any more, or after `withinMs`. */
+  /** Resolves when everything is written, or after `withinMs`. */
   drain(withinMs: number): Promise<void> {
     if (this.#isIdle) return Promise.resolve();
     return new Promise((resolve) => {
@@ -83,8 +83,8 @@ export class DescriptorWriter {
   }
 
   /**
-   * For the end of the process, which comes whatever happens here: writes what can still be written, within half a second.
-   * False when a thread hangs in a write; an ordinary exit would wait for it.
+   * For the end of the process: writes as much as possible within half a second. False when a thread hangs in a write; an
+   * ordinary exit would wait for that thread.
    */
   finish(): boolean {
     this.#isExiting = true;
@@ -132,7 +132,7 @@ export class DescriptorWriter {
     if (this.#writingSince !== null) return;
     const piece = this.#next();
     if (piece === null) return;
-    // Out of the queue, so that the end of the process does not write it again.
+    // The piece leaves the queue, so that the end of the process does not write it again.
     this.#queue.shift();
     this.#writingSince = performance.now();
     write(this.#fd, piece.bytes, (error, count) => {
@@ -144,7 +144,7 @@ export class DescriptorWriter {
     });
   }
 
-  /** The first piece, on a new line if it has to be. */
+  /** The first piece; after a torn line, with a line end before it. */
   #next(): Piece | null {
     const piece = this.#queue[0];
     if (piece === undefined) return null;
@@ -165,7 +165,7 @@ export class DescriptorWriter {
     if (this.#lostLines > 0) this.#addNotice();
   }
 
-  /** False when the piece is tried again later; otherwise it is lost. */
+  /** False when the piece will be tried again later; true when it is lost. */
   #failed(piece: Piece, error: unknown): boolean {
     const { code = '', message } = error as NodeJS.ErrnoException;
     if (code === 'EAGAIN') {
@@ -188,7 +188,7 @@ export class DescriptorWriter {
     });
   }
 
-  /** Whoever loses the notice has lost what it told of. */
+  /** The notice counts as many lines as it reports: when it is lost, they are reported again. */
   #addNotice(): void {
     this.#add(Buffer.from(this.#notice(this.#lostLines, this.#lossReason)), this.#lostLines);
     this.#lostLines = 0;
@@ -203,13 +203,13 @@ export class DescriptorWriter {
 }
 
 const REASONS: Readonly<Partial<Record<string, string>>> = {
-  EPIPE: 'nobody reads any more',
+  EPIPE: 'the reader has gone',
   ENOSPC: 'the disk is full',
   EDQUOT: 'the disk quota is used up',
   EIO: 'the terminal or disk is gone',
 };
 
-/** An open file of our own for the pipe or terminal that `fd` is; null when it is something else, or cannot be had. */
+/** An open file of our own for the pipe or terminal `fd`; null when `fd` is something else or cannot be opened anew. */
 function reopened(fd: number): number | null {
   try {
     if (!fstatSync(fd).isFIFO() && !isatty(fd)) return null;

@@ -1,13 +1,13 @@
-/** A message may come this often at once, and then this often a second: enough to see what happens. */
+/** The log takes this many lines of one message at once, and then this many a second: enough to see what happens. */
 const BURST_LINES = 50;
 const LINES_PER_SECOND = 5;
-/** The same for all messages together: there are many that a peer can cause, and some have its words in them. */
+/** The same for all messages together: a peer can cause many messages, and some contain the peer's own words. */
 const ALL_BURST_LINES = 400;
 const ALL_LINES_PER_SECOND = 40;
-/** Messages that are told apart. Above that, new ones share what is left of all. */
+/** The number of messages with a limit of their own. Further messages share the limit of all messages. */
 const MESSAGES_MAX = 256;
 
-/** So many lines of one kind were left out. */
+/** How many lines of one kind were left out. */
 export interface LeftOut {
   readonly message: string;
   readonly lines: number;
@@ -21,8 +21,8 @@ interface Bucket {
 }
 
 /**
- * How many lines a log gets of what a peer can cause as often as it wants: some of each kind, which fill up again slowly.
- * The rest is counted. What makes a kind is the message, without what follows it in a line.
+ * Limits the log lines that a peer can cause as often as it wants. Each kind of line has an allowance, which fills up
+ * again slowly. Lines above it are counted. Lines with the same message are of one kind, whatever facts they carry.
  */
 export class LineLimit {
   readonly #nowMs: () => number;
@@ -34,7 +34,7 @@ export class LineLimit {
     this.#all = { lines: ALL_BURST_LINES, filledMs: nowMs(), leftOut: 0 };
   }
 
-  /** True when the line may be written; otherwise it has been counted. `isGrave`: other kinds do not keep it out. */
+  /** True when the line may be written; otherwise it is counted. `isGrave`: the limit of all messages does not apply. */
   admits(message: string, isGrave: boolean): boolean {
     const now = this.#nowMs();
     const kind = this.#kindOf(message, now);
@@ -49,7 +49,7 @@ export class LineLimit {
     return true;
   }
 
-  /** What was left out since it was asked last, and forgets kinds that have not come for long. */
+  /** The lines that were left out since the last call. Forgets kinds that have not come for a long time. */
   takeLeftOut(): readonly LeftOut[] {
     const now = this.#nowMs();
     const all: LeftOut[] = [];

@@ -7,7 +7,7 @@ import { escapeJson, escapeJsonTwice } from '../common/printable.js';
 import { LineLimit } from './line-limit.js';
 import { Priority, isErrorTerminal, writeError } from './standard-streams.js';
 
-/** What every layer logs through; children carry `conn`, `export`, `session` and the like. */
+/** The logger of every layer. Child loggers carry facts such as `conn`, `export` and `session`. */
 export type Logger = PinoLogger;
 
 export const LOG_LEVELS = ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'] as const;
@@ -19,22 +19,22 @@ const WARN = 40;
 const ERROR = 50;
 const FATAL = 60;
 
-/** How long lines are left out before their number is told. */
+/** How long lines are left out before the log says how many. */
 const LEFT_OUT_PERIOD_MS = 10_000;
 
-/** Takes finished lines. */
+/** Writes a finished line. */
 export type LogOutput = (text: string, priority: Priority) => void;
 
-/** Where the lines go, and how often they may; for tests. */
+/** Where the lines go, and the clock of their limit; for tests. */
 export interface LogPlace {
   readonly output?: LogOutput;
   readonly nowMs?: () => number;
 }
 
 /**
- * The process's logger, on standard error: for people on a terminal, JSON lines otherwise. `facts` are on every line. It
- * neither waits nor fails. Of what comes again and again, from `info` on, so many lines a second are written; the rest is
- * counted and told.
+ * The process's logger, on standard error: lines for people on a terminal, JSON lines otherwise. `facts` are on every
+ * line. The logger neither waits nor fails. From `info` on, {@link LineLimit} bounds messages that repeat; the number of
+ * lines left out is logged.
  */
 export function createLogger(
   level: LogLevel,
@@ -46,11 +46,11 @@ export function createLogger(
   const report = (): void => {
     reporting = null;
     for (const { message, lines } of limit.takeLeftOut()) {
-      unlimited.warn({ lines, like: message }, 'there were more lines like one of these; left out');
+      unlimited.warn({ lines, like: message }, 'left out more log lines with the same message');
     }
   };
   const destination = {
-    // pino tells the level of a line to whoever asks with this.
+    // With this symbol, pino sets `lastLevel` before each write.
     [Symbol.for('pino.metadata')]: true,
     lastLevel: INFO,
     write(line: string): void {
@@ -62,7 +62,7 @@ export function createLogger(
     base: isErrorTerminal ? { ...facts } : { pid: process.pid, ...facts },
     serializers: { err: describeError, error: describeError },
   };
-  // Lines have names from peers in them, and end on a terminal sooner or later.
+  // Lines contain names from peers, and people look at them on a terminal sooner or later.
   const streamWrite = isErrorTerminal ? escapeJsonTwice : escapeJson;
   const unlimited = pino({ ...common, hooks: { streamWrite } }, destination);
   const hooks: pino.LoggerOptions['hooks'] = {
@@ -79,10 +79,10 @@ export function createLogger(
   return pino({ ...common, hooks }, destination);
 }
 
-/** For callers that do not care, and tests. */
+/** For callers that want no log, and for tests. */
 export const silentLogger: Logger = pino({ level: 'silent' });
 
-/** The words of a log call, which come first or behind the facts. */
+/** The message of a log call: the first argument, or the one after the facts. */
 function messageIn(args: readonly unknown[]): string {
   const words = args.find((arg) => typeof arg === 'string');
   return typeof words === 'string' ? words : '';
@@ -95,7 +95,7 @@ function priorityOf(level: number): Priority {
   return level >= INFO ? Priority.info : Priority.debug;
 }
 
-/** A stack is for bugs of ours. What can be expected of peers, disks and users is told by code and message. */
+/** Only bugs of ours get a stack. Errors that peers, disks and users can cause get their code and message. */
 function describeError(error: unknown): unknown {
   if (!(error instanceof Error)) return error;
   if (!isExpected(error)) return pino.stdSerializers.err(error);
@@ -104,7 +104,7 @@ function describeError(error: unknown): unknown {
   return { type, code: (error as NodeJS.ErrnoException).code, message, ...cause };
 }
 
-/** An error of ours for people, or one of the system's, which have a code. */
+/** An error of ours for people, or an error of the system, which has a code. */
 export function isExpected(error: unknown): boolean {
   if (!(error instanceof Error) || error instanceof InvariantError) return false;
   if (error instanceof IserNbdError) return true;

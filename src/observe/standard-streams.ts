@@ -5,35 +5,35 @@ import type { LossNotice } from './descriptor-writer.js';
 
 const STANDARD_OUTPUT = 1;
 const STANDARD_ERROR = 2;
-/** How long a process that has nothing else to do waits for whoever reads its log. */
+/** How long a process that has nothing else to do waits for the reader of its log. */
 const SETTLE_MS = 1000;
 
-/** syslog(3)'s priorities, as far as they are used. */
+/** The priorities of syslog(3) that this program uses. */
 export const Priority = { critical: 2, error: 3, warning: 4, info: 6, debug: 7 } as const;
 export type Priority = (typeof Priority)[keyof typeof Priority];
 
-/** Lines for people rather than for programs. */
+/** A terminal gets lines for people rather than for programs. */
 export const isErrorTerminal = isatty(STANDARD_ERROR);
 
-/** Standard error is systemd's journal: then a priority before each line is not shown, but kept (sd-daemon(3)). */
+/** Standard error is systemd's journal, which reads a priority before each line and does not show it (sd-daemon(3)). */
 const isJournal = isJournalStream(process.env['JOURNAL_STREAM']);
 
 const writers = new Map<number, DescriptorWriter>();
 
-/** All that this process has to say on standard error goes by here: log lines, and complaints. Never waits. */
+/** Everything that this process writes on standard error: log lines and complaints. Never waits. */
 export function writeError(text: string, priority: Priority): void {
   const prefixed = isJournal ? text.replace(/^(?=.)/gm, `<${priority}>`) : text;
   writerFor(STANDARD_ERROR, lossNotice).write(prefixed);
 }
 
-/** The same on standard output, for what need not be read by anybody. */
+/** Writes on standard output, and never waits: for text that the program does not depend on. */
 export function writeOutput(text: string): void {
   writerFor(STANDARD_OUTPUT, () => '').write(text);
 }
 
 /**
- * For when there is nothing left to do: gives the readers of both a second, and then ends the process without them. Until
- * then a thread that hangs in a write would keep it.
+ * For a process that has nothing left to do: gives the readers of both streams a second. When a thread still hangs in a
+ * write, ends the process, which would not end by itself.
  */
 export async function settleStreams(): Promise<void> {
   await Promise.all(Array.from(writers.values(), (writer) => writer.drain(SETTLE_MS)));
@@ -47,8 +47,8 @@ function writerFor(fd: number, notice: LossNotice): DescriptorWriter {
   writers.set(fd, opened);
   process.on('exit', () => {
     if (opened.finish()) return;
-    // An ordinary exit waits for all threads, and one of them hangs in a write. The system ends the process for a signal
-    // whatever its threads do; a service manager takes this one for an orderly end.
+    // An ordinary exit waits for all threads, and one of them hangs in a write. A signal ends the process whatever its
+    // threads do. A service manager takes SIGTERM for an orderly end.
     process.removeAllListeners('SIGTERM');
     process.kill(process.pid, 'SIGTERM');
   });
