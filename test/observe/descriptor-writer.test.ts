@@ -94,7 +94,7 @@ describe('a writer to a shared descriptor', () => {
     writer.write('three\nfour\n');
     const next = open(O_RDONLY | O_NONBLOCK);
     writer.write('five\n');
-    expect(readAll(next)).toBe('five\nlost 3: nobody reads any more\n');
+    expect(readAll(next)).toBe('five\nlost 3: the reader has gone\n');
     writer.write('six\n');
     expect(readAll(next)).toBe('six\n');
   });
@@ -107,7 +107,7 @@ describe('a writer to a shared descriptor', () => {
     vi.advanceTimersByTime(60_000);
     const next = open(O_RDONLY | O_NONBLOCK);
     vi.advanceTimersByTime(10_000);
-    expect(readAll(next)).toBe('lost 1: nobody reads any more\n');
+    expect(readAll(next)).toBe('lost 1: the reader has gone\n');
   });
 
   it('begins a new line behind one that was cut off', () => {
@@ -122,7 +122,7 @@ describe('a writer to a shared descriptor', () => {
     writer.write('next\n');
     expect(readAll(next)).toMatch(/^y*z+$/);
     vi.advanceTimersByTime(100);
-    expect(readAll(next)).toBe('\nnext\nlost 1: nobody reads any more\n');
+    expect(readAll(next)).toBe('\nnext\nlost 1: the reader has gone\n');
   });
 
   it('never fails on a disk that is full', () => {
