@@ -12,31 +12,31 @@ import { HeldRange, RangeLock } from './range-lock.js';
 import { BOUNCE_SECTORS, UnalignedJob } from './unaligned.js';
 
 export interface AligningOptions {
-  /** Where bounce memory comes from. Not the pool of the data: a slot of it is taken for as long as the device is open. */
+  /** The source of bounce memory. Not the pool of the data: the device keeps one slot for as long as it is open. */
   readonly pool?: SlabPool;
-  /** Devices over one medium share one. */
+  /** Devices over one medium share one lock. */
   readonly lock?: RangeLock;
-  /** Nobody writes to the medium but by devices that share the lock. */
+  /** Only devices that share the lock write to the medium. */
   readonly isExclusive?: boolean;
 }
 
 /**
- * Puts requests that overlap in order, and takes requests at any byte over a device of sectors.
+ * Puts requests that overlap in order, and lets requests begin and end at any byte of a device of sectors.
  *
- * - Every change holds its range in a {@link RangeLock} until the device has ended it. Other requesters' requests that
- *   overlap it wait: see there.
- * - Aligned reads and flushes pass through untouched if nobody else is changing anything.
- * - An unaligned read fetches its first and last sector into bounce memory, and what is between into its place.
- * - An unaligned write or write zeroes reads the sectors at its edges, changes their bytes and writes them back. From
- *   before that read until after that write it excludes every other change of a sector that it touches: without
- *   that, the one that reads early and writes late would undo the other's change (a lost update). Where others can write
- *   to the medium past the lock, the edges are written by compareAndWrite; where the device has none, the device is one
- *   of whole sectors, and says so.
- * - An unaligned trim shrinks to the whole sectors in it; trimming is a hint. A cache request grows.
+ * - Every change holds its range in a {@link RangeLock} until the device has ended the change. Overlapping requests of
+ *   other requesters wait for that; see RangeLock.
+ * - Aligned reads and flushes pass through untouched while no other requester is changing anything.
+ * - An unaligned read fetches its first and last sector into bounce memory, and the sectors between into their place.
+ * - An unaligned write or write zeroes reads the sectors at its edges, changes their bytes and writes the sectors back.
+ *   From before that read until after that write it excludes every other change of these sectors. Otherwise a request
+ *   that reads early and writes late would undo the change of another one (a lost update). Where other programs can
+ *   write to the medium, without the lock, the edges are written by compareAndWrite. When the device cannot do that,
+ *   this device takes whole sectors only, and its `info` says so.
+ * - An unaligned trim shrinks to the whole sectors in its range, as trimming is a hint. A cache request grows.
  *
- * Bounce memory is taken from the pool when the device is made and never again. A request holds its sectors before
- * it asks for bounce memory and waits for nothing but the device afterwards, so there is no deadlock, however many
- * buffers of the pool are held by requests that wait here.
+ * The device takes bounce memory from the pool once, when it is made. A request holds its sectors before it asks for
+ * bounce memory, and after that waits for the device only. So there is no deadlock, however many buffers of the pool are
+ * held by requests that wait here.
  */
 export class AligningDevice implements BlockDevice {
   readonly #device: BlockDevice;
@@ -45,15 +45,15 @@ export class AligningDevice implements BlockDevice {
   readonly #completions = new Completions();
   readonly #lock: RangeLock;
   readonly #bounce: BouncePool;
-  /** Asks for extents: whatever is being changed there is somebody else's. */
+  /** The requester of queries for extents. It changes nothing itself, so it waits for all changes. */
   readonly #observer = new Requester();
-  /** As many as there are requests. */
+  /** Unbounded here: there are as many as there are requests. */
   readonly #passages = new FreeList(
     Infinity,
     () => new Passage(this.#device, (done) => this.#passed(done as Passage)),
   );
   readonly #jobs = new FreeList(Infinity, () => this.#newJob());
-  /** Requests that are not simply the inner device's. */
+  /** Requests that this device works on, or that wait here. */
   #busyCount = 0;
   #isClosed = false;
   #closing: Promise<void> | null = null;
@@ -122,7 +122,7 @@ export class AligningDevice implements BlockDevice {
     return this.#device.refresh();
   }
 
-  /** Resolves when the changes of that range have ended that are under way now. */
+  /** Resolves when all changes of that range that are under way now have ended. */
   async #untilUnchanged(startBytes: number, endBytes: number): Promise<void> {
     if (this.#lock.isClearFor(this.#observer)) return;
     this.#busyCount++;
@@ -148,12 +148,12 @@ export class AligningDevice implements BlockDevice {
     this.#bounce.release();
   }
 
-  /** It changes nothing, and nobody else does. */
+  /** The request changes nothing, and no other requester is changing anything. */
   #passesFreely({ op, requester }: BlockRequest): boolean {
     return !isMutation(op) && this.#lock.isClearFor(requester);
   }
 
-  /** Zeroing the edges takes a read and a write, which is not fast, and must not be found out half-way. */
+  /** Zeroing the edges takes a read and a write, which is not fast. That must be known before the request begins. */
   #checkUnaligned(request: BlockRequest): BlockStatus {
     const status = checkRequest(this.info, request);
     if (status !== BlockStatus.ok) return status;

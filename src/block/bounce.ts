@@ -5,24 +5,25 @@ import type { BufferSlot, Slab } from '../common/slab.js';
 import { BOUNCE_BYTES, BOUNCE_PIECE_BYTES_MAX } from './limits.js';
 
 /**
- * Where bounce memory comes from: not the pool of the data, whose slots would be gone when as many devices are open.
- * This one has no limit but the devices, and keeps the slabs of closed ones for the next.
+ * The source of bounce memory. The pool of the data would not do: each open device keeps a slot, so that many devices
+ * would use up the pool. This pool is limited by the number of devices only, and gives the slabs of closed devices to the
+ * next ones.
  */
 export const bounceSlabs = new SlabPool([
   { slotBytes: BOUNCE_BYTES, slotsMax: Number.MAX_SAFE_INTEGER, slotsPerSlab: 4 },
   { slotBytes: BOUNCE_PIECE_BYTES_MAX, slotsMax: Number.MAX_SAFE_INTEGER, slotsPerSlab: 1 },
 ]);
 
-/** Who waits for a piece of bounce memory. */
+/** A request that waits for a piece of bounce memory. */
 export interface BounceUser extends Linked<BounceUser> {
-  /** The piece at `slabOffset` is yours until you give it back; called inside `take` or `giveBack`, or later. */
+  /** The piece at `slabOffset` is the user's until `giveBack`. Called inside `take` or `giveBack`, or later. */
   onBounce(slab: Slab, slabOffset: number): void;
 }
 
 /**
- * One slot of the slab pool, cut into pieces of `pieceBytes` that are lent in order of request. It is asked for
- * at construction, before anything can wait here: later, all the slots of the pool could be held by requests that
- * wait for it.
+ * One slot of the slab pool, cut into pieces of `pieceBytes` that are lent in order of request. The constructor asks for
+ * the slot, before any request can wait here: later, all slots of the pool could be held by requests that wait for a
+ * piece.
  */
 export class BouncePool {
   readonly #free: number[] = [];
@@ -47,7 +48,7 @@ export class BouncePool {
     this.#serve();
   }
 
-  /** Nobody uses or waits for a piece any more. */
+  /** Gives the slot back. No request uses a piece or waits for one any more. */
   release(): void {
     this.#isReleased = true;
     this.#slot?.release();
@@ -67,7 +68,7 @@ export class BouncePool {
       return;
     }
     this.#slot = slot;
-    // It served another device before, whose data must not be what a read of this one finds here.
+    // The slot may hold data of another device, which must not get into a read of this one.
     slot.slab.bytes.fill(0, slot.offset, slot.offset + lengthBytes);
     const endMax = lengthBytes - this.pieceBytes;
     for (let at = 0; at <= endMax; at += this.pieceBytes) this.#free.push(slot.offset + at);

@@ -1,7 +1,7 @@
 import { BlockOp, BlockStatus } from './device.js';
 import type { BlockDeviceInfo, BlockRequest } from './device.js';
 
-/** Changes what is on the disk. */
+/** Whether the operation changes data on the disk. */
 export function isMutation(op: BlockOp): boolean {
   return (
     op === BlockOp.write ||
@@ -12,8 +12,8 @@ export function isMutation(op: BlockOp): boolean {
 }
 
 /**
- * What a device must say of a request before it does anything: `ok`, or the status the request ends with. The order
- * is that of proto.md, "Error values": permission, sense, range, size.
+ * Checks a request before a device begins it: returns `ok`, or the status that the request ends with. The order of the
+ * checks is that of proto.md, "Error values": permission, validity, range, size.
  */
 export function checkRequest(info: BlockDeviceInfo, request: BlockRequest): BlockStatus {
   const { op, offset, length } = request;

@@ -3,8 +3,8 @@ import { soon } from '../common/later.js';
 import type { BlockRequest, BlockStatus } from './device.js';
 
 /**
- * Requests that are over before anything was done for them. Their `done` may not run inside submit, so it runs
- * when the present turn of JavaScript has ended.
+ * Requests that end before the device has begun them. Their `done` must not run inside submit, so it runs when the
+ * present turn of JavaScript has ended.
  */
 export class Completions {
   readonly #queue = new LinkedQueue<BlockRequest>();

@@ -11,14 +11,14 @@ export const BlockOp = {
   writeZeroes: 4,
   cache: 5,
   /**
-   * Writes `length` bytes if what is there equals what the request expects, in one step that nothing comes between; ends
-   * with `mismatch` and changes nothing if not. The data is twice as long: what is expected, then what is to be written.
+   * Writes `length` bytes if the disk has the bytes that the request expects there, as one atomic step. Otherwise it ends
+   * with `mismatch` and changes nothing. The data is twice as long: the expected bytes, then the bytes to write.
    */
   compareAndWrite: 6,
 } as const;
 export type BlockOp = (typeof BlockOp)[keyof typeof BlockOp];
 
-/** How a request ended: 0, or one of the Linux errno values that NBD puts on the wire (proto.md, "Error values"). */
+/** How a request ended: 0, or one of the Linux errno values that NBD sends (proto.md, "Error values"). */
 export const BlockStatus = {
   ok: 0,
   notPermitted: 1,
@@ -27,7 +27,7 @@ export const BlockStatus = {
   invalid: 22,
   noSpace: 28,
   overflow: 75,
-  /** A compareAndWrite found something else. Never told to clients. */
+  /** A compareAndWrite found other bytes. Clients never get this status. */
   mismatch: 84,
   notSupported: 95,
   shutdown: 108,
@@ -35,22 +35,22 @@ export const BlockStatus = {
 export type BlockStatus = (typeof BlockStatus)[keyof typeof BlockStatus];
 
 /**
- * One request. Its owner makes it once, fills it in, submits it, and has it back when `done` is called; in between
- * it and the bytes it names belong to the device.
+ * One request. Its owner makes it once, then fills it in and submits it each time. From the submit until the call of
+ * `done`, the request and its bytes belong to the device.
  */
 export class BlockRequest {
   op: BlockOp = BlockOp.read;
-  /** Bytes from the start of the device; safe up to 2^53. */
+  /** Bytes from the start of the device; exact up to 2^53. */
   offset = 0;
   /** Bytes. Zero only for flush. */
   length = 0;
-  /** Who waits for the end. Set once per request object, or with each use. */
+  /** The client that waits for the end. Set once per request object, or at each use. */
   requester: Requester = NOBODY;
-  /** Completes only when the data is on stable storage. Write, write zeroes, trim and compareAndWrite. */
+  /** Write, write zeroes, trim and compareAndWrite: complete only when the data is on stable storage. */
   forceUnitAccess = false;
   /** Write zeroes: the range must stay (or become) allocated. */
   noHole = false;
-  /** Write zeroes: fail with `notSupported` at once rather than write zeroes the slow way. */
+  /** Write zeroes: fail with `notSupported` at once rather than write zeroes slowly. */
   fastOnly = false;
   /** Read and write: the data is `slab.bytes[slabOffset .. slabOffset + length)`; compareAndWrite: twice as much. */
   slab: Slab | null = null;
@@ -66,7 +66,7 @@ export class BlockRequest {
     this.done = done;
   }
 
-  /** Becomes the part of `request` at `[offset, offset + length)`: the same in all but its range, and done by us. */
+  /** Becomes the part `[offset, offset + length)` of `request`: the same in all but range, `status` and `done`. */
   takeRange(request: BlockRequest, offset: number, length: number): void {
     this.requester = request.requester;
     this.op = request.op;
@@ -80,40 +80,40 @@ export class BlockRequest {
   }
 }
 
-/** What a device is. Sizes and alignments in bytes. */
+/** The properties of a device. Sizes and alignments are in bytes. */
 export interface BlockDeviceInfo {
   readonly sizeBytes: number;
-  /** Requests must be a multiple of this in offset and length: the sector size. 1 when anything goes. */
+  /** The sector size. Offset and length of a request must be multiples of it; 1 when a request may begin at any byte. */
   readonly minimumBytes: number;
-  /** A size that the device does best. A power of two, at least `minimumBytes`. */
+  /** The size of request that suits the device best. A power of two, at least `minimumBytes`. */
   readonly preferredBytes: number;
   /** The longest read or write. */
   readonly transferBytesMax: number;
-  /** The longest compareAndWrite; 0 where it cannot do it. */
+  /** The longest compareAndWrite; 0 for a device without it. */
   readonly compareBytesMax: number;
-  /** The longest trim, and the longest write zeroes; 0 where it cannot do them. */
+  /** The longest trim, and the longest write zeroes; 0 for a device without them. */
   readonly trimBytesMax: number;
   readonly writeZeroesBytesMax: number;
   readonly readOnly: boolean;
-  /** Force unit access is native; otherwise the device flushes behind the write. */
+  /** The device has force unit access of its own; otherwise it flushes after the write. */
   readonly canForceUnitAccess: boolean;
   /**
-   * A read that ends `ok` has filled its whole buffer for certain. Where not, a device that lies shows what the buffer
-   * held before: whoever lends one that held another device's data clears it first.
+   * A read that ends with `ok` has certainly filled its whole buffer. Otherwise, a faulty device can leave old bytes in
+   * the buffer. The owner of a buffer that held another device's data then clears it first.
    */
   readonly readsAreVerified: boolean;
   readonly canFlush: boolean;
   readonly canTrim: boolean;
-  /** Write zeroes without data on the wire. */
+  /** Write zeroes needs no data on the wire. */
   readonly canWriteZeroes: boolean;
   readonly canCache: boolean;
-  /** `queryExtents` finds runs that read as zeroes, so that they need not be read. */
+  /** `queryExtents` finds runs that read as zeroes, so that nobody needs to read them. */
   readonly canFindZeroes: boolean;
   /** Trimmed blocks read as zeroes. */
   readonly trimReadsZeroes: boolean;
-  /** A flush on one connection covers writes that completed on any other. */
+  /** A flush on one connection covers writes that have completed on any other. */
   readonly multiConnection: boolean;
-  /** Not a spinning disk? `true` for a rotational medium. */
+  /** `true` for a spinning disk. */
   readonly rotational: boolean;
 }
 
@@ -127,21 +127,22 @@ export interface BlockExtent {
 }
 
 /**
- * A disk. Requests run in parallel and complete in any order; a flush covers the writes that completed before it
- * was submitted. A request that is out of range, misaligned or too long gets `invalid` (writes past the end get
- * `noSpace`); none of them ever throws. A request whose requester is gone may end with `shutdown`, done in part or not
- * at all.
+ * A disk. Requests run in parallel and complete in any order. A flush covers the writes that completed before the flush
+ * was submitted. A request that is out of range, misaligned or too long gets `invalid` (a write past the end gets
+ * `noSpace`); no request throws. A request whose requester is gone may end with `shutdown`, carried out in part or not at
+ * all.
  */
 export interface BlockDevice {
   readonly info: BlockDeviceInfo;
   submit(request: BlockRequest): void;
-  /** The states of allocation from `offset` on, in order, at least one and covering at most `lengthBytes`. */
+  /** The states of allocation from `offset` on, in order. At least one extent; together at most `lengthBytes`. */
   queryExtents(offset: number, lengthBytes: number): Promise<readonly BlockExtent[]>;
   /**
-   * Looks at the device again: `info` is as it is now. Somebody is about to rely on it.
-   * @throws IserNbdError with one sentence for people when the device cannot be used now
+   * Looks at the device again, so that `info` is up to date. Called when a client is about to rely on it.
+   *
+   * @throws IserNbdError when the device cannot be used now, with one sentence for people
    */
   refresh(): Promise<void>;
-  /** Waits for what is in flight, then lets go of the device. */
+  /** Waits for the requests in flight, then releases the device. */
   close(): Promise<void>;
 }

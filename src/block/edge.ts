@@ -4,15 +4,15 @@ import type { BlockDevice } from './device.js';
 import { COMPARE_ATTEMPTS_MAX } from './limits.js';
 
 /**
- * A sector of which a request wants a part.
+ * A sector of which a request covers only a part.
  *
  *     read            fetch → copy the part to the request
  *     write, zeroes   fetch → change the part → store
  *
- * Where others than this program may write to the device, storing is a compareAndWrite: it fails when the sector is not
- * what was fetched, and everything begins again with what is there now. So nobody's bytes beside the part are lost.
+ * Where other programs may write to the device, storing is a compareAndWrite. It fails when the sector has changed since
+ * it was fetched, and the edge begins again with the new bytes. So a change of the sector's other bytes is never lost.
  *
- * In bounce memory, two sectors: the one that was fetched, then the one to store.
+ * An edge uses two sectors of bounce memory: the fetched sector, then the sector to store.
  */
 export class Edge {
   readonly #device: BlockDevice;
@@ -35,7 +35,7 @@ export class Edge {
     this.#part = new BlockRequest(() => this.#partDone());
   }
 
-  /** Fetches the sector at `sectorStart`, and for a read copies out the bytes that `request` covers. */
+  /** Fetches the sector at `sectorStart`. For a read, copies the bytes that `request` covers to the request. */
   fetch(
     request: BlockRequest,
     { sectorStart, sectorBytes, slab, bounceOffset, usesCompare }: EdgePlace,
@@ -57,7 +57,7 @@ export class Edge {
     this.#submitFetch();
   }
 
-  /** Stores the sector that was fetched, changed. */
+  /** Changes a copy of the fetched sector, and stores it. */
   store(): void {
     this.#change();
     const part = this.#part;
@@ -123,7 +123,7 @@ export class Edge {
     }
   }
 
-  /** What of the sector is before the part. */
+  /** The bytes of the sector that are before the part. */
   get #skipBytes(): number {
     return this.#partStart - this.#part.offset;
   }

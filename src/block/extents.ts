@@ -1,6 +1,6 @@
 import type { BlockExtent } from './device.js';
 
-/** Gathers extents in order; neighbours in the same state become one. */
+/** Gathers extents in order. Neighbours in the same state become one extent. */
 export class ExtentList {
   readonly #extents: BlockExtent[] = [];
   lengthBytes = 0;

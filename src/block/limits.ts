@@ -1,23 +1,23 @@
 /**
- * The longest request that a {@link SplittingDevice} names as its limit: none, as a power of two that stays an exact
- * Number with any offset added.
+ * The limit that a {@link SplittingDevice} reports, which means no limit: a power of two, so large that no request
+ * reaches it, and so small that it stays an exact Number with any offset added.
  */
 export const SPLIT_BYTES_MAX = 2 ** 52;
 
 /**
- * Pieces that one splitting device has outstanding. Enough to keep the deepest command queue busy (LIO takes 64,
- * at most 512); what is above waits here rather than as one object per piece of a huge trim.
+ * How many pieces one splitting device has outstanding. Enough to keep the deepest command queue busy (LIO takes 64, at
+ * most 512). With a bound, a huge trim does not become an object per piece all at once.
  */
 export const SPLIT_PIECES_MAX = 256;
 
 /** Bounce memory of one aligning device: 32 requests at 512-byte sectors, 4 at 4096. Unaligned requests are rare. */
 export const BOUNCE_BYTES = 64 * 1024;
 
-/** The largest piece of it: two edges of the largest sectors, 64 KiB, each as it was and as it is to be. */
+/** The largest piece of bounce memory: two edges, each with two of the largest sectors (64 KiB), old and new. */
 export const BOUNCE_PIECE_BYTES_MAX = 256 * 1024;
 
 /**
- * How often an edge is fetched and stored anew when somebody else has changed the sector in between. Two writers that
- * alternate need a few; a device whose compareAndWrite never succeeds must not be asked for ever.
+ * How often an edge is fetched and stored anew because another program has changed the sector in between. Two writers
+ * that alternate need a few tries. A bound is needed for a device whose compareAndWrite never succeeds.
  */
 export const COMPARE_ATTEMPTS_MAX = 100;

@@ -2,7 +2,7 @@
 export interface IndexedRange<Self> {
   readonly startBytes: number;
   readonly endBytes: number;
-  /** For the index: the range's places in it. */
+  /** The range's places in the index. Only the index uses them. */
   readonly firstLink: RangeLink<Self>;
   readonly secondLink: RangeLink<Self>;
 }
@@ -20,20 +20,20 @@ export class RangeLink<Range> {
   }
 }
 
-/** Whether the range that was asked about is to stop at one that overlaps it. */
+/** Decides about a range that overlaps the asked one; true ends the search. */
 export type Accepts<Range> = (found: Range, asked: Range) => boolean;
 
 /** Bytes per cell of the disk. Requests of usual size lie in one cell or two. */
 const CELL_BYTES = 1024 * 1024;
 /** A power of two. With a few hundred requests in flight, most chains are empty or have one link. */
 const CHAINS = 4096;
-/** Where ranges are that reach over more than two cells. */
+/** The chain of ranges that reach over more than two cells. */
 const WIDE_CHAIN = CHAINS;
 
 /**
- * Byte ranges by place, for the question "which of them overlap this one?". The disk is cut into cells; each cell hashes
- * to a chain. A range is in the chains of its cells if those are two at most, otherwise in one chain for all wide ranges.
- * Adding, removing and asking take the same time however many ranges there are, as long as they are spread out.
+ * Finds the byte ranges that overlap a given one. The disk is cut into cells; each cell hashes to a chain. A range with
+ * at most two cells is in the chains of its cells; all wider ranges are in one chain. Adding, removing and searching
+ * take constant time, as long as the ranges are spread over the disk.
  */
 export class RangeIndex<Range extends IndexedRange<Range>> {
   readonly #heads = new Array<RangeLink<Range> | null>(CHAINS + 1).fill(null);
@@ -55,8 +55,8 @@ export class RangeIndex<Range extends IndexedRange<Range>> {
   }
 
   /**
-   * True as soon as `accepts` is for a range that overlaps `range`. A range may be shown to it twice. `accepts` must not
-   * change the index.
+   * Calls `accepts` with each range that overlaps `range`, until `accepts` returns true; returns whether it did.
+   * `accepts` may get a range twice, and must not change the index.
    */
   some(range: Range, accepts: Accepts<Range>): boolean {
     const first = cellOf(range.startBytes);
@@ -119,7 +119,7 @@ function cellOf(offset: number): number {
   return Math.floor(offset / CELL_BYTES);
 }
 
-/** Neighbouring cells have different chains. Cells stay below 2^33, of which the lowest bits are kept exactly. */
+/** Neighbouring cells have different chains. Cell numbers stay below 2^33, and `&` keeps their low bits exactly. */
 function chainOf(cell: number): number {
   return cell & (CHAINS - 1);
 }

@@ -2,16 +2,16 @@ import { NOBODY } from '../common/requester.js';
 import type { Requester } from '../common/requester.js';
 import { RangeIndex, RangeLink } from './range-index.js';
 
-/** What the holder of a range does there. */
+/** What a request does with its range. */
 export type RangeAccess =
-  /** Reads. It waits for others' changes, and nobody waits for it. */
+  /** Reads. It waits for changes of other requesters, and no request waits for it. */
   | 'look'
-  /** Changes what is there. Other requesters wait. */
+  /** Writes. Overlapping requests of other requesters wait. */
   | 'change'
-  /** Changes what it has read before. Other changes wait, those of its own requester too. */
+  /** Reads and then writes. All overlapping changes wait, those of its own requester too. */
   | 'revise';
 
-/** A place in line for a range of a device, and then the right to it. Its owner makes it once and uses it again. */
+/** A place in the queue for a range of a device, and then the right to use it. Its owner makes it once and reuses it. */
 export class HeldRange {
   startBytes = 0;
   endBytes = 0;
@@ -19,15 +19,15 @@ export class HeldRange {
   requester: Requester = NOBODY;
   /** The range may be used; called inside {@link RangeLock.acquire} or {@link RangeLock.release}. */
   readonly onHeld: () => void;
-  /** For the lock. */
+  /** The fields from here on are the lock's. */
   readonly firstLink = new RangeLink<HeldRange>(this);
   readonly secondLink = new RangeLink<HeldRange>(this);
   turn = 0;
   isWaiting = false;
   isWoken = false;
-  /** When it was given the range, on the lock's own count of {@link RangeLock.tick}. */
+  /** The number of {@link RangeLock.tick} at which the range was given. */
   heldSinceTick = 0;
-  /** What other processes know it by; 0 while they do not. See {@link RangeLock.onAnnouncedOver}. */
+  /** The range's number in other processes; 0 while they do not know it. See {@link RangeLock.onAnnouncedOver}. */
   announcedAs = 0;
 
   constructor(onHeld: () => void) {
@@ -36,20 +36,20 @@ export class HeldRange {
 }
 
 /**
- * The order in which requests that overlap may reach one logical unit, whichever connection and export they come by.
+ * Orders the overlapping requests to one logical unit, from all connections and exports.
  *
- * - A change holds its range until the device has ended it. Requests of other requesters that overlap it wait, reads
- *   too. So a change that takes long, whose client is gone by then and has come back on another connection, cannot land
- *   over what was written there later. That a client is gone need not be noticed for this.
- * - A requester's own changes do not wait for each other: NBD leaves it to a client to order what overlaps.
- * - A revision excludes every other change: what it writes depends on what it has read.
- * - Who waits is in line: nobody overtakes a waiting change that overlaps, so none starves. One waits only for those that
- *   came before, so there is no deadlock.
+ * - A change holds its range until the device has ended the change. Overlapping requests of other requesters wait, reads
+ *   too. Without that, a slow change could overwrite newer data: its client may have reconnected meanwhile and written
+ *   the range again. The lock works even when nobody has noticed that the first connection is gone.
+ * - A requester's own changes do not wait for each other: NBD leaves the order of overlapping requests to the client.
+ * - A revision excludes every other change: the bytes that it writes depend on the bytes that it has read.
+ * - Waiting requests form a queue. No request overtakes a waiting change that it overlaps, so no request starves. A
+ *   request waits only for earlier ones, so there is no deadlock.
  *
- * While only one requester uses the unit, taking and giving back a range is two links in a list.
+ * While only one requester uses the unit, taking and giving back a range costs two links in a list.
  */
 export class RangeLock {
-  /** Told of the end of a range that was announced to other processes. */
+  /** Called when a range that was announced to other processes has ended. */
   onAnnouncedOver: ((announcedAs: number) => void) | null = null;
   readonly #index = new RangeIndex<HeldRange>();
   /** Ranges that are held, and ranges that wait. */
@@ -67,12 +67,12 @@ export class RangeLock {
     return false;
   };
 
-  /** Nobody else is changing anything, so that this requester need not wait for any range to read it. */
+  /** No other requester is changing anything, so this requester can read any range without waiting. */
   isClearFor(requester: Requester): boolean {
     return this.#waitingCount === 0 && this.#heldCount === requester.heldCount;
   }
 
-  /** `onHeld` is called, now or later. A `look` is over then, everything else is to be released. */
+  /** Calls `range.onHeld` now or later. A `look` is over then; the caller releases any other range later. */
   acquire(range: HeldRange): void {
     range.turn = ++this.#lastTurn;
     if (range.access === 'revise') this.#reviseCount++;
@@ -85,7 +85,7 @@ export class RangeLock {
     this.#index.add(range);
   }
 
-  /** Holds a range for a change that the device has got already, by another way than through this lock. */
+  /** Holds a range for a change that another process has already sent to the device. */
   seize(range: HeldRange): void {
     range.turn = 0;
     this.#hold(range);
@@ -112,7 +112,7 @@ export class RangeLock {
     return ++this.#tick;
   }
 
-  /** Shows every range that is held; `visit` must not acquire or release. */
+  /** Calls `visit` for every range that is held. `visit` must not acquire or release ranges. */
   forEachHeld(visit: (range: HeldRange) => void): void {
     this.#index.forEach((range) => {
       if (!range.isWaiting) visit(range);
@@ -136,7 +136,7 @@ export class RangeLock {
     this.#index.add(range);
   }
 
-  /** Lets those go on, in order, that waited for this range and now for none. */
+  /** Gives the ranges, in order, that waited for the released one and now wait for none. */
   #wake(released: HeldRange): void {
     this.#index.some(released, this.#wakes);
     if (this.#woken.length === 0) return;

@@ -7,25 +7,25 @@ import type { BlockDevice, BlockDeviceInfo, BlockExtent } from './device.js';
 import { SPLIT_BYTES_MAX, SPLIT_PIECES_MAX } from './limits.js';
 
 /**
- * Takes requests of any length over a device that limits theirs. What is short enough passes through untouched;
- * the rest is cut into pieces that run in parallel, at most {@link SPLIT_PIECES_MAX} of them at a time for all
- * requests together, first come first served. The first error ends a request: no more of its pieces start, and it
- * completes with that error when those under way are back.
+ * Takes requests of any length for a device that limits their length. A short request passes through untouched. A longer
+ * one is cut into pieces that run in parallel: at most {@link SPLIT_PIECES_MAX} at a time for all requests together, in
+ * the order of the requests. After the first error, no more pieces of the request start, and the request completes with
+ * that error when its last running piece has ended.
  */
 export class SplittingDevice implements BlockDevice {
   readonly #device: BlockDevice;
   readonly #completions = new Completions();
-  /** Requests of which some pieces have not started. Only the head one gets new pieces. */
+  /** Long requests of which no piece has started. */
   readonly #waiting = new LinkedQueue<BlockRequest>();
-  /** The request that pieces are being cut from. */
+  /** The request that gets new pieces now. */
   #cutting: SplitJob | null = null;
   readonly #pieces = new FreeList(
     SPLIT_PIECES_MAX,
     () => new Piece((done) => this.#pieceDone(done as Piece)),
   );
-  /** As many as there are requests. */
+  /** Unbounded here: there are as many as there are requests. */
   readonly #jobs = new FreeList(Infinity, () => new SplitJob());
-  /** Requests that are cut, or wait for that. */
+  /** Long requests that have not ended. */
   #jobCount = 0;
   #isClosed = false;
   #closing: Promise<void> | null = null;
@@ -57,7 +57,7 @@ export class SplittingDevice implements BlockDevice {
       this.#device.submit(request);
       return;
     }
-    // Before the first piece: a request that is refused must not have been done in part.
+    // Before the first piece: a refused request must not be carried out in part.
     const status = checkRequest(this.info, request);
     if (status !== BlockStatus.ok) {
       this.#completions.finishSoon(request, status);
@@ -87,7 +87,7 @@ export class SplittingDevice implements BlockDevice {
     await this.#device.close();
   }
 
-  /** Starts pieces for as long as there are requests to cut and pieces to cut them into. */
+  /** Starts pieces while there are long requests and free pieces. */
   #cut(): void {
     for (;;) {
       const job = this.#cutting ?? this.#nextJob();
@@ -190,9 +190,9 @@ function pieceBytesMax(info: BlockDeviceInfo, op: BlockOp): number {
 }
 
 /**
- * How long the piece at `offset` is. Its end is put on a boundary that suits the device where the limit leaves room
- * for that: a multiple of the preferred size for data; a multiple of the limit itself for trim and write zeroes,
- * whose limit is a multiple of the device's allocation unit, so that no unit is trimmed by halves.
+ * The length of the piece at `offset`. Where the limit leaves room for it, the piece ends at a boundary that suits the
+ * device. For data, that is a multiple of the preferred size. For trim and write zeroes, it is a multiple of the limit,
+ * which is a multiple of the device's allocation unit: so no unit is trimmed in two halves.
  */
 export function nextPieceBytes(
   info: BlockDeviceInfo,

@@ -11,7 +11,7 @@ const NO_REQUEST = new BlockRequest(() => undefined);
 export const BOUNCE_SECTORS = 4;
 
 /**
- * One read, write or write zeroes that does not start or does not end at a sector.
+ * One read, write or write zeroes that does not start, or does not end, at the boundary of a sector.
  *
  *     request          |--------------------------------|
  *     sectors     |  head   |  middle  ...   |   tail   |.|     head and tail: see Edge
@@ -20,12 +20,12 @@ export const BOUNCE_SECTORS = 4;
  *     read    fetch edges and middle → done
  *     write   fetch edges → store edges and middle → done
  *
- * An edge that happens to be aligned belongs to the middle. A request within one sector has a head only.
+ * An aligned end has no edge: its sectors belong to the middle. A request within one sector has a head only.
  */
 export class UnalignedJob implements BounceUser {
   request: BlockRequest = NO_REQUEST;
   status: BlockStatus = BlockStatus.ok;
-  /** What the job has to hold before it starts. */
+  /** The range that the job must hold before it starts. */
   readonly range = new HeldRange(() => this.#bounce.take(this));
   next: BounceUser | null = null;
 
@@ -95,7 +95,7 @@ export class UnalignedJob implements BounceUser {
     const isRead = this.request.op === BlockOp.read;
     this.#bounceOffset = slabOffset;
     this.#isStoring = false;
-    // Counted before the first is submitted, as the phase is over when the count comes back to zero.
+    // Counted before the first part is submitted: the phase is over when the count is back at zero.
     this.#partsOut = this.#edgeCount + (isRead && this.#hasMiddle ? 1 : 0);
     if (isRead && this.#hasMiddle) this.#submitMiddle();
     if (this.#hasHead) this.#fetchEdge(this.#head, this.range.startBytes, slab, slabOffset);

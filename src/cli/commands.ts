@@ -7,7 +7,7 @@ import { serveWorkerCommand } from './serve-worker.js';
 import { serveCommand } from './serve.js';
 import { targetCommand } from './target.js';
 
-/** All commands, for a parser and for whoever tells of them. */
+/** Adds all commands to a parser, or to a recorder of definitions. */
 export function withCommands<T>(argv: Argv<T>) {
   return argv
     .command(serveCommand)

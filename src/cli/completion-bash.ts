@@ -1,11 +1,11 @@
 import type { CommandDefinition, OptionDefinition } from './definitions.js';
 
-/** What every command takes. */
+/** The options of every command. */
 const GENERAL = ['--help', '--version'];
 
 /**
- * A script for bash. It has all the words in it, so that no program runs, and nothing can go wrong, while somebody types.
- * Where it knows none, bash completes file names.
+ * A script for bash. The script contains all the words: no program runs while somebody types, so nothing can go wrong.
+ * Where the script has no words, bash completes file names.
  */
 export function bashCompletion(commands: readonly CommandDefinition[]): string {
   const names = commands.map(({ name }) => name);
@@ -41,7 +41,7 @@ ${commands.map(wordsCase).join('')}      esac
 `;
 }
 
-/** What an option's value may be; nothing, where anything may be. */
+/** The values of an option; none where any value is possible. */
 function valueCase({ name }: CommandDefinition, option: OptionDefinition): string {
   if (!option.takesValue) return '';
   return `    '${name} --${option.name}') words='${option.choices.join(' ')}' ;;\n`;

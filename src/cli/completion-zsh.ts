@@ -1,6 +1,6 @@
 import type { CommandDefinition, OptionDefinition } from './definitions.js';
 
-/** A script for zsh, to be sourced or to lie in a folder of $fpath as `_iser-nbd`. It has all the words in it. */
+/** A script for zsh, to be sourced or put into a folder of $fpath as `_iser-nbd`. The script contains all the words. */
 export function zshCompletion(commands: readonly CommandDefinition[]): string {
   return `#compdef iser-nbd
 # Completion for iser-nbd in zsh, printed by: iser-nbd completion zsh

@@ -11,13 +11,13 @@ interface CompletionArguments {
   shell: (typeof SHELLS)[number] | undefined;
 }
 
-/** `definitions` are asked for when they are needed, for this command is one of them. */
+/** `definitions` is called only when the command runs: this command is one of the definitions. */
 export function completionCommand(
   definitions: () => readonly CommandDefinition[],
 ): CommandModule<object, CompletionArguments> {
   return {
     command: 'completion [shell]',
-    describe: 'print what makes a shell complete our command line',
+    describe: 'print a script for command completion in bash or zsh',
     builder: (argv: Argv) =>
       withExamples(
         argv.positional('shell', {

@@ -1,12 +1,12 @@
 import type { Argv } from 'yargs';
 import { COMMENT } from './options.js';
 
-/** What is known of an option of a command, or of a positional argument. */
+/** An option of a command, or a positional argument. */
 export interface OptionDefinition {
   readonly name: string;
   readonly describe: string;
   readonly takesValue: boolean;
-  /** The values it may have, where they are fixed. */
+  /** The possible values, where they are fixed. */
   readonly choices: readonly string[];
   readonly isRepeatable: boolean;
 }
@@ -21,7 +21,7 @@ export interface CommandDefinition {
   readonly examples: readonly { readonly line: string; readonly what: string }[];
 }
 
-/** What we read of yargs' descriptions. */
+/** The parts of yargs' descriptions that are read here. */
 interface OptionSpec {
   readonly type?: string;
   readonly describe?: string;
@@ -38,8 +38,8 @@ interface CommandSpec {
 }
 
 /**
- * What the command line's definitions say, for a man page or a shell's completion: `define` is called with what
- * looks like a yargs parser, and writes down the commands that it is given. Hidden ones are left out.
+ * The definitions of the command line, for a man page or a shell's completion. `define` gets an object that looks like a
+ * yargs parser and records the commands. Hidden commands are left out.
  */
 export function commandDefinitions(define: (argv: Argv) => unknown): CommandDefinition[] {
   const commands: CommandDefinition[] = [];
@@ -63,7 +63,7 @@ function commandDefinition(spec: CommandSpec, describe: string): CommandDefiniti
     recorder({
       option: addTo(options),
       positional: addTo(positionals),
-      // See withExample.
+      // See withExamples.
       example: (line: string) => {
         if (line.startsWith(COMMENT)) comment = line.slice(COMMENT.length);
         else examples.push({ line, what: comment });
@@ -79,7 +79,7 @@ function optionDefinition(name: string, spec: OptionSpec): OptionDefinition {
   const hasDefault = spec.default !== undefined && spec.default !== false;
   return {
     name,
-    // As --help has it, and as descriptions say it of defaults that are none to yargs.
+    // In the form of --help. Descriptions use the same form for defaults that yargs does not know.
     describe: hasDefault ? `${text} [${String(spec.default)}]` : text,
     takesValue: spec.type !== 'boolean',
     choices: (spec.choices ?? []).map(String),
@@ -87,7 +87,7 @@ function optionDefinition(name: string, spec: OptionSpec): OptionDefinition {
   };
 }
 
-/** A parser on which every method can be called; those of `methods` do what they say, the others nothing. */
+/** A parser on which every method can be called. A method that is not in `methods` does nothing. */
 function recorder(methods: Readonly<Record<string, (...args: never[]) => unknown>>): Argv {
   const parser: object = new Proxy(
     {},

@@ -5,7 +5,7 @@ import type { Report } from './report.js';
 
 const ALUA = ['none', 'implicit', 'explicit', 'implicit and explicit'] as const;
 
-/** What `info` tells, in the order in which it tells it; the JSON output has these names. */
+/** The report of `info`, in its order. The JSON output has these names. */
 export function describeLun(unit: InspectedUnit, session: SessionParameters): Report {
   return {
     identity: {
@@ -53,7 +53,7 @@ export function describeLun(unit: InspectedUnit, session: SessionParameters): Re
   };
 }
 
-/** The keys that have a value, what the target declared before what is merely their default. */
+/** The keys that have a value. A value that the target declared wins over a key's default. */
 function settledKeys({ keys, declared }: SessionParameters): Report {
   const pairs = Object.entries({ ...keys, ...declared });
   return Object.fromEntries(pairs.filter(([, value]) => value !== ''));

@@ -2,7 +2,7 @@ import { formatAddress } from '../common/address.js';
 import { printable } from '../common/printable.js';
 import type { DiscoveredTarget } from '../initiator/connect.js';
 
-/** What `discover` prints: a target per line, its portals below it. */
+/** The output of `discover`: one line per target, with its portals below. */
 export function describeTargets(targets: readonly DiscoveredTarget[]): string {
   if (targets.length === 0) return 'the portal offers no targets to this initiator\n';
   return targets.map(describeTarget).join('');

@@ -3,14 +3,14 @@ import { printable } from '../common/printable.js';
 import { isExpected } from '../observe/log.js';
 import { complain } from './output.js';
 
-/** For what the parser of the command line has to say. */
+/** Reports a message of the command line's parser. */
 export function refuseUsage(message: string): never {
   throw new UsageError('usage', message.replaceAll('\n', ' '));
 }
 
 /**
- * Ends the command for a reason that its user can act on: one line on standard error, exit status 1, or 2 when the command
- * line has to change. A stack is printed with `--log-level debug`, and for a bug of ours.
+ * Reports why the command failed: one line on standard error, exit status 1, or 2 when the command line has to change. A
+ * stack is printed with `--log-level debug`, and for a bug of ours.
  */
 export function fail(error: unknown): void {
   process.exitCode = error instanceof UsageError ? 2 : 1;

@@ -45,6 +45,6 @@ async function runInfo(argv: ArgumentsCamelCase<InfoArguments>): Promise<void> {
   const text = argv.json
     ? escapeJson(JSON.stringify(description, null, 2))
     : formatReport(description);
-  // After logging out: whoever reads this may take all the time there is.
+  // After the logout: the reader of the output may be slow.
   print(`${text}\n`);
 }

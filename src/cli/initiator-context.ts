@@ -3,7 +3,7 @@ import type { InitiatorContext } from '../gateway/initiator-context.js';
 import type { Logger } from '../observe/log.js';
 import { once } from './options.js';
 
-/** What the one-shot commands log in with. */
+/** The initiator of a command that logs in once. */
 export function initiatorContext(
   argv: { 'initiator-name'?: string | undefined },
   log: Logger,

@@ -11,7 +11,7 @@ import type { LogLevel, Logger } from '../observe/log.js';
 import type { CredentialSources, SecretStores } from '../gateway/credentials.js';
 import { SecretFiles } from '../gateway/secret-file.js';
 
-/** What every command takes. */
+/** The options of every command. */
 export function withLogLevel<T>(argv: Argv<T>, level: LogLevel = 'info') {
   return argv.option('log-level', {
     choices: LOG_LEVELS,
@@ -20,7 +20,7 @@ export function withLogLevel<T>(argv: Argv<T>, level: LogLevel = 'info') {
   });
 }
 
-/** What a server takes. */
+/** The polling option of a server. */
 export function withPolling<T>(argv: Argv<T>, defaultUs: number) {
   return argv.option('poll-us', {
     type: 'string',
@@ -30,7 +30,7 @@ export function withPolling<T>(argv: Argv<T>, defaultUs: number) {
   });
 }
 
-/** @throws UsageError */
+/** @throws UsageError for a text that is not a number of microseconds in the allowed range */
 export function pollUs(text: string | undefined): number | null {
   const given = once(text, 'poll-us');
   if (given === null) return null;
@@ -42,7 +42,7 @@ export function pollUs(text: string | undefined): number | null {
   );
 }
 
-/** What a command that logs in takes. */
+/** The options of a command that logs in. */
 export function withInitiator<T>(argv: Argv<T>) {
   return withChapAlgorithms(argv)
     .option('initiator-name', {
@@ -54,7 +54,10 @@ export function withInitiator<T>(argv: Argv<T>) {
       type: 'string',
       describe: 'file with our CHAP secret [environment: ISER_NBD_CHAP_SECRET]',
     })
-    .option('mutual-chap-user', { type: 'string', describe: 'CHAP name the target must prove' })
+    .option('mutual-chap-user', {
+      type: 'string',
+      describe: 'CHAP name that the target must prove',
+    })
     .option('mutual-chap-secret-file', {
       type: 'string',
       describe: "file with the target's CHAP secret [environment: ISER_NBD_MUTUAL_CHAP_SECRET]",
@@ -65,7 +68,7 @@ function withChapAlgorithms<T>(argv: Argv<T>) {
   return argv.option('chap-algorithms', {
     type: 'string',
     describe:
-      'CHAP algorithms to allow, best first; with md5 in the list, it is tried alone when a target takes no list ' +
+      'CHAP algorithms to allow, best first; when a target takes no list, md5 is tried alone, if the list has it ' +
       `(docs/chap.md) [${CHAP_ALGORITHMS.map(chapAlgorithmName).join(',')}]`,
   });
 }
@@ -89,12 +92,16 @@ export function credentialSources(argv: ChapArguments): CredentialSources {
   };
 }
 
-/** Where the secrets of this process come from; warnings about them go to `log`. */
+/** The sources of this process's secrets. Warnings about them go to `log`. */
 export function secretStores(log: Logger): SecretStores {
   return { environment: process.env, files: new SecretFiles(log) };
 }
 
-/** An option that was given at most once; yargs makes an array of more. @throws UsageError */
+/**
+ * The value of an option; null when it is not given.
+ *
+ * @throws UsageError when the option is empty, or is given twice: yargs makes an array of that
+ */
 export function once(value: string | undefined, name: string): string | null {
   if (value === undefined) return null;
   if (typeof value !== 'string')
@@ -104,8 +111,8 @@ export function once(value: string | undefined, name: string): string | null {
 }
 
 /**
- * Examples for --help: lines to copy, and what each does. That is above the line, for beside it yargs would break the line
- * that people copy.
+ * Examples for --help: lines to copy, and what each does. The explanation stands above its line: beside it, yargs would
+ * break the line that people copy.
  */
 export function withExamples<T>(argv: Argv<T>, examples: Readonly<Record<string, string>>) {
   for (const [line, what] of Object.entries(examples)) {
@@ -114,5 +121,5 @@ export function withExamples<T>(argv: Argv<T>, examples: Readonly<Record<string,
   return argv;
 }
 
-/** Begins a line of examples that says what the next is. */
+/** The start of a line that explains the example below it. */
 export const COMMENT = '# ';

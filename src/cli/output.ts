@@ -5,8 +5,8 @@ const STANDARD_OUTPUT = 1;
 const FULL_WAIT_MS = 10;
 
 /**
- * Prints what a command is for, and waits for whoever reads it. When nobody does any more (`iser-nbd info … | head -1`), the
- * process ends as other tools do, by SIGPIPE and without a word.
+ * Prints the result of a command, and waits for the reader. When the reader has gone (`iser-nbd info … | head -1`), the
+ * process ends as other tools do: by SIGPIPE and without a message.
  */
 export function print(text: string): void {
   const bytes = Buffer.from(text);
@@ -17,7 +17,7 @@ export function print(text: string): void {
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
       if (code === 'EAGAIN') {
-        // Somebody else has made it O_NONBLOCK.
+        // Another program has made the descriptor O_NONBLOCK.
         Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FULL_WAIT_MS);
         continue;
       }
@@ -29,7 +29,7 @@ export function print(text: string): void {
   }
 }
 
-/** Prints what a server says when it is ready. It serves whether anybody reads that or not. */
+/** Prints the lines of a server that is ready. The server goes on whether somebody reads them or not. */
 export function announce(text: string): void {
   writeOutput(text);
 }
@@ -45,11 +45,11 @@ const REASONS: Readonly<Partial<Record<string, string>>> = {
 };
 
 function endByBrokenPipe(): never {
-  // Node ignores the signal, until a handler of it has gone.
+  // Node ignores the signal. Adding and removing a handler restores the default action.
   const handler = (): void => undefined;
   process.on('SIGPIPE', handler);
   process.off('SIGPIPE', handler);
   process.kill(process.pid, 'SIGPIPE');
-  // Not reached, unless the signal is blocked. What a shell shows of it:
+  // Reached only when the signal is blocked. A shell reports SIGPIPE with this status.
   process.exit(128 + 13);
 }

@@ -30,12 +30,12 @@ const parser = withCommands(yargs(hideBin(process.argv)))
     refuseUsage(clearer(message || error.message));
   });
 
-/** yargs counts the arguments that are missing; their names are in the command's usage. */
+/** yargs gives the number of missing arguments only; the command's usage has their names. */
 function clearer(message: string): string {
   const usage = currentCommand()?.usage;
   const isMissing = message.startsWith('Not enough non-option arguments') && usage !== undefined;
   if (isMissing) return `an argument is missing: iser-nbd ${usage}`;
-  // It names an unknown option twice, once without its dashes: read-only, readOnly.
+  // yargs names an unknown option twice, once without its dashes: read-only, readOnly.
   return message.replace(
     /^Unknown arguments: ([\w-]+), ([a-zA-Z]+)$/,
     (all, name: string, again) =>
@@ -43,7 +43,7 @@ function clearer(message: string): string {
   );
 }
 
-/** yargs makes an array of an option that is given twice, and takes any value of a switch for `false`. */
+/** Checks the options again: yargs makes an array of an option that is given twice, and reads any value of a switch. */
 function checkOnce(argv: Readonly<Record<string, unknown>>): true {
   for (const { name, isRepeatable, takesValue } of currentCommand()?.options ?? []) {
     if (!isRepeatable && Array.isArray(argv[name])) {
@@ -66,5 +66,5 @@ try {
 } catch (error) {
   fail(error);
 }
-// A worker has only begun; it does this at its end.
+// A worker has only begun here. It settles the streams at its own end.
 if (process.argv[2] !== WORKER_COMMAND) await settleStreams();

@@ -7,14 +7,14 @@ export interface Report {
   readonly [name: string]: ReportValue;
 }
 
-/** A report for people: a heading per section, a line per fact, sizes in words behind the bytes. */
+/** A report for people: a heading per section, a line per fact. Sizes have a larger unit after the bytes. */
 export function formatReport(report: Report): string {
   return Object.entries(report)
     .map(([heading, value]) => `${words(heading)}\n${formatSection(value)}`)
     .join('\n\n');
 }
 
-/** `268435456 bytes (256 MiB)`; bytes alone when there is no round larger unit. */
+/** `268435456 bytes (256 MiB)`, `1500 bytes (about 1.5 KiB)`, or below 1024 the bytes alone. */
 export function formatBytes(bytes: number): string {
   const units = ['KiB', 'MiB', 'GiB', 'TiB', 'PiB'];
   let value = bytes;
@@ -58,7 +58,7 @@ function isReport(value: ReportValue): value is Report {
   return typeof value === 'object' && !Array.isArray(value);
 }
 
-/** `writeSameMax` as people write it. */
+/** The words of a name: `writeSameMax` becomes `write same max`. */
 function words(name: string): string {
   return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`).trim();
 }

@@ -23,7 +23,7 @@ import type { TlsArguments } from './tls-options.js';
 export const DEFAULT_LISTEN = '127.0.0.1:10809';
 export const LAB_EXPORT = 'lab=memory:256M';
 
-/** What `serve` was given on its command line. */
+/** The command line of `serve`. */
 export interface ServeArguments extends ChapArguments, TlsArguments {
   config?: string | undefined;
   export?: string[] | undefined;
@@ -39,8 +39,10 @@ export interface ServeArguments extends ChapArguments, TlsArguments {
 }
 
 /**
- * Puts command line, configuration file and inherited sockets together: lists add up, and of single values the
- * command line's wins. @throws UsageError
+ * Combines command line, configuration file and inherited sockets. Lists are joined; of single values, that of the
+ * command line wins.
+ *
+ * @throws ConfigError when a value is wrong or missing, or a file cannot be read
  */
 export function serveConfig(argv: ServeArguments, log: Logger): GatewayConfig {
   const configPath = once(argv.config, 'config');
@@ -94,7 +96,7 @@ function exportsOf(
   stores: SecretStores,
 ): ExportConfig[] {
   const sources = credentialSources(argv);
-  // Even where every export has one of its own.
+  // Checked even when every export has a secret file of its own.
   checkSecretFiles(sources, stores);
   const named = argv.export ?? (file === null ? [LAB_EXPORT] : []);
   return [
@@ -142,7 +144,7 @@ function exportFromFile(
   );
 }
 
-/** As a list, or as the command line has it. */
+/** The configuration file may have a list, or a text as on the command line. */
 function algorithmsOf({ chapAlgorithms: given }: ConfigFile['exports'][number]) {
   if (given === undefined) return null;
   return parseChapAlgorithms(typeof given === 'string' ? given : given.join(','));

@@ -8,7 +8,7 @@ interface WorkerArguments {
   number: number | undefined;
 }
 
-/** The way into a worker process of `serve --workers`; the number is for people who look at a list of processes. */
+/** Starts a worker process of `serve --workers`. The number is for people who look at a list of processes. */
 export const serveWorkerCommand: CommandModule<object, WorkerArguments> = {
   command: `${WORKER_COMMAND} [number]`,
   describe: false,

@@ -28,7 +28,7 @@ const serveOptions = (argv: Argv) =>
   withTls(withPolling(withLogLevel(withInitiator(argv)), DEFAULT_POLL_US))
     .option('config', {
       type: 'string',
-      // Otherwise - would be an argument of its own.
+      // Otherwise yargs would take `-` for an argument of its own.
       requiresArg: true,
       describe: 'YAML file with listen, unix, exports, tls and limits; - is standard input',
     })
@@ -87,14 +87,14 @@ async function serve(argv: ArgumentsCamelCase<ServeArguments>): Promise<void> {
   const log = createLogger(argv['log-level']);
   const isLab = argv.export === undefined && argv.config === undefined;
   const config = serveConfig(argv, log);
-  // From the start, for a hangup would end the process otherwise.
+  // Handled from the start: without a handler, SIGHUP would end the process.
   let serving: Serving | null = null;
   onHangup(() => (serving === null ? log.info('nothing to reload yet') : serving.reload(log)));
   onCountsAsked(() => void serving?.report().then((counts) => log.info(counts, 'counters')));
   const gateway = await startServing(config, log, argv['log-level']);
   serving = gateway;
   if (config.listen.some((where) => 'fd' in where)) {
-    // Whoever has opened the sockets knows them, and standard output may be for data, as nbdcopy's is.
+    // The program that opened the sockets knows their addresses, and may use standard output for data, as nbdcopy does.
     log.info({ uris: gateway.uris }, 'ready');
   } else {
     for (const uri of gateway.uris) announce(`ready ${uri}\n`);
@@ -115,7 +115,7 @@ function startServing(config: GatewayConfig, log: Logger, logLevel: LogLevel): P
   return PrimaryGateway.start(config, { ...services, spawn, logLevel });
 }
 
-/** For a person who has just typed `npm start`. */
+/** Help for a person who has just typed `npm start`. */
 function howToAttach(uri: string): string {
   const { hostname: bracketed, port, pathname } = new URL(uri.replace(/^nbd:/, 'http:'));
   const hostname = bracketed.replace(/[[\]]/g, '');
@@ -127,7 +127,7 @@ function howToAttach(uri: string): string {
     `  in a VM             qemu-system-x86_64 -drive file=${uri},format=raw,if=virtio`,
     `  copy an image in    nbdcopy disk.img ${uri}`,
     '',
-    'It is memory: its data is gone when this ends (Ctrl-C).',
+    'The disk is in memory: its data is lost when this program ends (Ctrl-C).',
     '',
   ].join('\n');
 }

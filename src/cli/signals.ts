@@ -1,16 +1,16 @@
-/** SIGHUP asks a server to read its files again. */
+/** Calls `action` at SIGHUP, which asks a server to read its files again. */
 export function onHangup(action: () => void): void {
   process.on('SIGHUP', action);
 }
 
-/** SIGUSR2 asks for the counters; SIGUSR1 is Node's own, for its debugger. */
+/** Calls `action` at SIGUSR2, which asks for the counters. SIGUSR1 is not free: it starts Node's debugger. */
 export function onCountsAsked(action: () => void): void {
   process.on('SIGUSR2', action);
 }
 
 /**
- * For when everything runs: before that, a signal ends the process as it is. Resolves at the first SIGTERM or SIGINT; a
- * second one ends the process at once.
+ * Resolves at the first SIGTERM or SIGINT; a second one ends the process at once. Called when the server runs: until
+ * then, a signal ends the process at once.
  */
 export function stopRequested(): Promise<NodeJS.Signals> {
   return new Promise((resolve) => {

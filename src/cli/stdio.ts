@@ -1,8 +1,8 @@
 /**
- * What the program loads first. Node makes the descriptor of standard output or error O_NONBLOCK when somebody merely looks
- * at process.stdout or process.stderr and it is a pipe or a socket, and yargs and node:assert look when they are loaded.
- * But the descriptor is not ours alone: a shell, or the program that started this one, would suddenly get EAGAIN
- * for what it writes. So they are replaced by streams that leave the descriptor as it is.
+ * The program loads this file first. A mere look at process.stdout or process.stderr makes Node set O_NONBLOCK on its
+ * descriptor, when that is a pipe or a socket. yargs and node:assert look at them when they are loaded. But other
+ * programs share the descriptor: a shell, or the program that started this one, would suddenly get EAGAIN when it
+ * writes. So the two are replaced by streams that do not change the descriptor.
  */
 import { Writable } from 'node:stream';
 import { isatty } from 'node:tty';

@@ -26,7 +26,7 @@ import { announce } from './output.js';
 import { stopRequested } from './signals.js';
 
 const DEFAULT_LISTEN = `127.0.0.1:${ISCSI_PORT}`;
-/** A lab's target shares its machine with those that it serves. */
+/** The target of a lab shares its machine with its initiators, so it does not poll. */
 const DEFAULT_POLL_US = 0;
 const DEFAULT_NAME = 'iqn.2026-11.io.example:lab';
 
@@ -58,16 +58,19 @@ const targetOptions = (argv: Argv) =>
     })
     .option('chap-secret-file', {
       type: 'string',
-      describe: 'file with their secret [environment: ISER_NBD_CHAP_SECRET]',
+      describe: "file with the initiators' secret [environment: ISER_NBD_CHAP_SECRET]",
     })
     .option('discovery-auth', {
       type: 'boolean',
-      describe: 'have initiators prove it for discovery, too',
+      describe: 'ask for CHAP in discovery sessions, too',
     })
-    .option('mutual-chap-user', { type: 'string', describe: 'CHAP name we prove to initiators' })
+    .option('mutual-chap-user', {
+      type: 'string',
+      describe: 'CHAP name that the target proves to initiators',
+    })
     .option('mutual-chap-secret-file', {
       type: 'string',
-      describe: 'file with our secret [environment: ISER_NBD_MUTUAL_CHAP_SECRET]',
+      describe: "file with the target's secret [environment: ISER_NBD_MUTUAL_CHAP_SECRET]",
     });
 
 type TargetArguments = ReturnType<typeof options> extends Argv<infer T> ? T : never;
@@ -90,7 +93,7 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const chap = loadCredentials(credentialSources(argv), secretStores(log));
   const discoveryAuth = argv['discovery-auth'] ?? false;
   if (discoveryAuth && chap === null) {
-    throw new UsageError('option', '--discovery-auth needs --chap-user: there is nothing to prove');
+    throw new UsageError('option', '--discovery-auth needs a CHAP name: add --chap-user');
   }
   busyPoller.windowUs = pollUs(argv['poll-us']) ?? DEFAULT_POLL_US;
   const luns: Store[] = [];

@@ -4,16 +4,16 @@ import type { TlsConfig } from '../gateway/config.js';
 import type { TlsSettings } from '../gateway/gateway-config.js';
 import { once } from './options.js';
 
-/** How a server does TLS. */
+/** The TLS options of a server. */
 export function withTls<T>(argv: Argv<T>) {
   return argv
     .option('tls', {
       choices: ['off', 'on', 'require'] as const,
       describe:
-        'off; on: for clients that ask for it; require: for all [off, or require with files]',
+        'off; on: for clients that ask for it; require: for all [off; with TLS files: require]',
     })
     .option('tls-cert', { type: 'string', describe: 'certificate (chain) of this server, PEM' })
-    .option('tls-key', { type: 'string', describe: 'its private key, PEM' })
+    .option('tls-key', { type: 'string', describe: "the certificate's private key, PEM" })
     .option('tls-ca', {
       type: 'string',
       describe: 'clients must have a certificate that one of these authorities issued, PEM',
@@ -32,7 +32,11 @@ export interface TlsArguments {
   'tls-psk'?: string | undefined;
 }
 
-/** Options win over the configuration, one by one. Null for no TLS. @throws UsageError */
+/**
+ * The TLS settings; null for no TLS. Each option wins over the same value of the configuration file.
+ *
+ * @throws UsageError when TLS is on and no file is named
+ */
 export function tlsSettings(argv: TlsArguments, file: TlsConfig | undefined): TlsSettings | null {
   const files = {
     certificate: once(argv['tls-cert'], 'tls-cert') ?? file?.cert ?? null,

@@ -2,13 +2,13 @@ import { nextTurn } from '../common/later.js';
 import { PollPolicy } from './poll-policy.js';
 import type { PollRecord } from './poll-policy.js';
 
-/** The longest window: beyond it, a core is burnt for what a sleep would hardly lengthen. */
+/** The longest window. Polling for longer wastes a core: a sleep would hardly make the wait longer. */
 export const POLL_US_MAX = 1000;
 
-/** What a {@link BusyPoller} needs of the event loop. */
+/** The event loop, as a {@link BusyPoller} uses it. */
 export interface PollLoop {
   nowMs(): number;
-  /** Calls `action` when the sockets have been looked at; until then, nobody sleeps. */
+  /** Calls `action` after the event loop has looked at the sockets. Until then, the event loop does not sleep. */
   nextTurn(action: () => void): void;
 }
 
@@ -20,8 +20,8 @@ const nodeLoop: PollLoop = {
 };
 
 /**
- * Keeps the event loop from sleeping for a short while after bytes have arrived. An immediate that is due makes
- * epoll_wait return at once; a chain of them is polling. When nothing arrives, there is none.
+ * Keeps the event loop from sleeping for a short while after bytes have arrived. A pending immediate makes epoll_wait
+ * return at once, so a chain of immediates is polling. While nothing arrives, there is no chain.
  */
 export class BusyPoller {
   readonly #loop: PollLoop;
@@ -45,7 +45,7 @@ export class BusyPoller {
   arrived(source: PollRecord, bytes: number): void {
     const policy = this.#policy;
     if (policy === null) return;
-    // The clock is only read where it matters.
+    // The clock is read only when its value is used.
     const nowMs = policy.isPolling ? this.#loop.nowMs() : 0;
     if (policy.arrived(source, bytes, nowMs)) this.#schedule();
   }
@@ -57,5 +57,5 @@ export class BusyPoller {
   }
 }
 
-/** The one of this thread, which all data sockets tell of their bytes. Off unless somebody asks for it. */
+/** The poller of this thread. All data sockets report their bytes to it. Off until `windowUs` is set. */
 export const busyPoller = new BusyPoller();

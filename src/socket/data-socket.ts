@@ -14,68 +14,68 @@ export interface DataSocketHandler {
   onBytes(buffer: Buffer, length: number): void;
   /** The outgoing connection is up. */
   onConnect?(): void;
-  /** What was queued has left, after {@link DataSocket.queuedBytes} had been above zero at the end of a batch. */
+  /** All queued bytes have left. Called after {@link DataSocket.queuedBytes} was above zero at the end of a batch. */
   onDrain?(): void;
   /** The peer has sent its last byte; it may still read. Without this method, the socket ends as well. */
   onEnd?(): void;
-  /** Called once, and nothing after it. `error` is null for an orderly end by either side. */
+  /** Called once, as the last event. `error` is null for an orderly end by either side. */
   onClose(error: Error | null): void;
 }
 
-/** Something that waits for its bytes to have left, such as a buffer slot's reply or a work request. */
+/** Something that waits until its bytes have left, such as the reply in a buffer slot, or a work request. */
 export interface Flushable {
-  /** The bytes are with the operating system, or the socket is gone: nobody reads the buffer any more. */
+  /** The operating system has the bytes, or the socket is gone: the socket does not read the buffer any more. */
   flushed(): void;
 }
 
-/** One read buffer is enough: bytes are parsed before the next read (measured: 256 KiB is the best size). */
+/** One read buffer is enough, as bytes are parsed before the next read (measured: 256 KiB is the best size). */
 const RECEIVE_BUFFER_BYTES = 256 * 1024;
 
 const BATCHES_KEPT_MAX = 8;
 
 /**
- * The silence after which the kernel asks a peer for a sign of life, where nothing sooner does: sessions ping, and
- * whoever serves clients sets its own. With libuv's ten probes a second apart, a peer that is gone is noticed in 70 s.
+ * The silence after which the kernel probes a peer. It is a default: sessions send pings sooner, and an NBD server sets a
+ * value of its own. libuv sends ten probes, a second apart, so a peer that is gone is noticed after 70 s.
  */
 const KEEP_ALIVE_IDLE_MS = 60_000;
 
-/** What leaves in one writev. */
+/** The writes that leave in one writev. */
 class Batch {
-  /** They are told when it has left. */
+  /** Called when the batch has left. */
   readonly owners: Flushable[] = [];
-  /** The memory of its packed writes. */
+  /** The memory of the batch's packed writes. */
   area: Buffer | null = null;
 }
 
-/** What is behind a connected Socket. Without the Socket, it can be passed to another process, or be adopted. */
+/** The handle of a connected Socket. Without the Socket, it can be passed to another process, or be adopted. */
 export interface SocketHandle {
   readonly reading?: boolean;
-  /** Lets go of it here; a connection that another process has as well stays open. */
+  /** Closes the handle in this process. The connection stays open in a process that has it as well. */
   close(): void;
 }
 
-/** The fields of node:net's Socket that the server side of onread needs, which its types do not show. */
+/** The fields of node:net's Socket that `onread` on accepted sockets needs, and that Node's types do not have. */
 interface SocketWithHandle {
   _handle: (SocketHandle & { readonly fd?: number }) | null;
 }
 
 /**
- * A TCP or Unix stream socket arranged for throughput:
+ * A TCP or Unix stream socket for high throughput:
  *
- * - it reads into one reusable buffer (`onread`). Node offers that to outgoing sockets only; an accepted one is
- *   rebuilt around its handle, and where a Node version does not let us, 'data' events do the same more slowly;
- * - what is written during one turn of the event loop leaves in one writev (auto-cork), short writes that follow each
- *   other as one buffer of it;
- * - a {@link Flushable} given with a write is told when its bytes have really left, never before: reusing the
- *   buffer after `write()` returned would corrupt data whenever the kernel's buffer is full. On a TLS stream, too:
- *   its write is called back when the last encrypted byte has left, long after it took the plain ones.
+ * - The socket reads into one reusable buffer (`onread`). Node offers that to outgoing sockets only, so an accepted
+ *   socket is rebuilt around its handle. Where a Node version does not allow that, 'data' events do the same more slowly.
+ * - All writes of one turn of the event loop leave in one writev (auto-cork). Short writes that follow each other leave
+ *   as one buffer.
+ * - The {@link Flushable} of a write is called when its bytes have really left, never before. A caller that reused the
+ *   buffer after `write()` returned would corrupt data whenever the kernel's buffer is full. The same holds for a TLS
+ *   stream: it calls back when the last encrypted byte has left, long after it took the plain bytes.
  */
 export class DataSocket {
   #socket: Socket;
-  /** What the stream on top of it, if there is one, is made of. */
+  /** The socket itself; `#socket` may be a TLS stream on top of it. */
   readonly #plain: Socket;
   #handler: DataSocketHandler;
-  /** The write of this batch that was not yet handed down: the last one carries the batch's callback. */
+  /** The last write of this batch, which is not handed to Node yet: the last write carries the batch's callback. */
   #held: Uint8Array | null = null;
   #batch = new Batch();
   readonly #batchesInFlight: Batch[] = [];
@@ -85,7 +85,7 @@ export class DataSocket {
   readonly #pollRecord = new PollRecord();
   #flushScheduled = false;
   #wantsDrain = false;
-  /** Between the plain stream and the one on top of it. */
+  /** Between {@link upgrade} and the first use of the stream on top. */
   #isUpgrading = false;
   #ended = false;
   #closed = false;
@@ -103,7 +103,7 @@ export class DataSocket {
     this.#listen(socket);
   }
 
-  /** Opens a connection; `onConnect` or `onClose` tells how it went. */
+  /** Opens a connection. `onConnect` reports success, `onClose` failure. */
   static connect(address: NetConnectOpts, handler: DataSocketHandler): DataSocket {
     const socket = new Socket({
       allowHalfOpen: true,
@@ -140,12 +140,12 @@ export class DataSocket {
     return self;
   }
 
-  /** Replaces the handler, for a connection that passes from one phase's owner to the next. */
+  /** Replaces the handler, when another owner takes over the connection for its next phase. */
   set handler(handler: DataSocketHandler) {
     this.#handler = handler;
   }
 
-  /** `host:port` of the peer as it was when first asked for, `unix` for a Unix socket. */
+  /** `host:port` of the peer; `unix` for a Unix socket, or when it was never asked for before the socket closed. */
   get remoteName(): string {
     const { remoteAddress, remotePort } = this.#socket;
     if (remoteAddress === undefined) return this.#remoteName ?? 'unix';
@@ -153,7 +153,7 @@ export class DataSocket {
     return this.#remoteName;
   }
 
-  /** The inode of an open socket, by which the kernel's tables have it; null where that is not to be had. */
+  /** The inode of an open socket, which identifies it in the kernel's tables; null when it is not known. */
   get inode(): number | null {
     const fd = (this.#plain as unknown as SocketWithHandle)._handle?.fd ?? -1;
     try {
@@ -164,7 +164,7 @@ export class DataSocket {
     }
   }
 
-  /** After so much silence from now on, the kernel asks a TCP peer for a sign of life. Whole seconds. */
+  /** Sets the silence after which the kernel probes a TCP peer. Whole seconds, in milliseconds. */
   keepAlive(idleMs: number): void {
     this.#plain.setKeepAlive(true, idleMs);
   }
@@ -173,21 +173,21 @@ export class DataSocket {
     return this.#closed;
   }
 
-  /** Bytes that were written and have not left yet. */
+  /** Bytes that were written here and have not left yet. */
   get queuedBytes(): number {
     return this.#socket.writableLength + (this.#held?.length ?? 0) + this.#packed.runBytes;
   }
 
   /**
-   * Queues `bytes` behind what was written before; everything queued leaves at the end of this turn. The bytes
-   * must not change until `owner` is told that they have left (or for ever, without an owner).
+   * Queues `bytes`. All queued bytes leave at the end of this turn. The bytes must not change until `owner` is told that
+   * they have left. Without an owner, they must never change.
    */
   write(bytes: Uint8Array, owner: Flushable | null = null): void {
     if (this.#closed || this.#ended) {
       if (owner !== null) atTurnEnd(() => owner.flushed());
       return;
     }
-    assert(!this.#isUpgrading, 'written in plain text what was meant to be encrypted');
+    assert(!this.#isUpgrading, 'a write during the change to TLS');
     if (!this.#flushScheduled) {
       this.#flushScheduled = true;
       this.#socket.cork();
@@ -197,7 +197,7 @@ export class DataSocket {
     if (bytes.length > PACKED_BYTES_MAX || !this.#pack(bytes)) this.#hold(bytes);
   }
 
-  /** Stops reading; the peer is held back by TCP. */
+  /** Stops reading, so that TCP holds the peer back. */
   pause(): void {
     if (!this.#closed && !this.#isUpgrading) this.#socket.pause();
   }
@@ -207,9 +207,9 @@ export class DataSocket {
   }
 
   /**
-   * Puts a stream on top of this one, TLS: everything from now on goes through it. Reading stops at once; bytes that
-   * arrived already are the handler's. When what was written has left, `wrap` gets the plain socket, and calls
-   * `secured` when the stream is ready; if it never will be, it destroys the socket. Nothing may be written between.
+   * Puts a TLS stream on top of this socket. All bytes from now on go through it. Reading stops at once; bytes that have
+   * already arrived belong to the handler. When the queued bytes have left, `wrap` gets the plain socket. `wrap` calls
+   * `secured` when the stream is ready, or destroys the socket when TLS fails. Until then, nothing may be written.
    */
   upgrade(wrap: (plain: Socket, secured: (stream: Socket) => void) => void): void {
     const plain = this.#socket;
@@ -228,7 +228,7 @@ export class DataSocket {
     else last.owners.push({ flushed: start });
   }
 
-  /** Sends what is queued, then closes in both directions. */
+  /** Sends the queued bytes, then closes both directions. */
   end(): void {
     if (this.#ended || this.#closed) return;
     this.#flushBatch();
@@ -237,8 +237,9 @@ export class DataSocket {
   }
 
   /**
-   * Sends what is queued, then says that no more will follow. The socket goes on receiving, and closes by itself
-   * once the peer has ended too: closing with unread bytes would reset the connection under the peer's nose.
+   * Sends the queued bytes, then closes the sending direction. The socket goes on receiving, and closes by itself when
+   * the peer has ended too. Closing it with unread bytes would reset the connection, and the peer could lose our last
+   * bytes.
    */
   endWriting(): void {
     if (this.#ended || this.#closed) return;
@@ -261,7 +262,7 @@ export class DataSocket {
     this.#isUpgrading = false;
     this.#socket = stream;
     this.#listen(stream);
-    // The stream decrypts into buffers of its own, so that one buffer for all is not to be had.
+    // The stream decrypts into buffers of its own, so one reusable buffer is not possible.
     stream.on('data', this.#receivedByEvent);
   }
 
@@ -282,7 +283,7 @@ export class DataSocket {
     this.#handler.onBytes(buffer, length);
   }
 
-  /** Puts short bytes behind short ones. What is short and alone stays where it is. */
+  /** Packs a short write behind short ones. A short write without such a neighbour is not copied. */
   #pack(bytes: Uint8Array): boolean {
     if (this.#packed.runBytes > 0) return this.#packed.append(bytes);
     const held = this.#held;
@@ -355,12 +356,12 @@ function onreadOption(received: (buffer: Buffer, length: number) => void): objec
 }
 
 /**
- * Separates a socket that a server with `pauseOnConnect` accepted from its handle, which is the caller's then. Nothing
- * was read from it yet. Null where this Node's sockets are not built that way; the socket is as it was then.
+ * Takes the handle out of a socket that a server with `pauseOnConnect` accepted. The handle is the caller's then; nothing
+ * has been read from it. Null, with the socket unchanged, when this version of Node builds its sockets differently.
  */
 export function detachHandle(accepted: Socket): SocketHandle | null {
   const handle = takeHandle(accepted);
-  // What is left of the accepted socket has to go too: the listening server counts it until then.
+  // The rest of the accepted socket must go too: the listening server counts it until then.
   if (handle !== null) accepted.destroy();
   return handle;
 }

@@ -1,35 +1,35 @@
 /**
- * When to poll for the next bytes rather than sleep until they come. Sleeping costs nothing and waking up is slow; so
- * it pays to poll for a short while where bytes are likely to follow at once, and nowhere else. All of it is a pure
- * state machine: whoever drives it hands in what happened and the time.
+ * When to poll for the next bytes rather than sleep until they come. Sleeping costs nothing, but waking up is slow. So
+ * polling pays for a short while, and only where more bytes are likely to follow at once. The policy is a pure state
+ * machine: its caller passes in the events and the time.
  */
 
-/** Of so many arrivals in a row one still opens a window, however often windows have passed without a hit. */
+/** Even a source whose windows always pass without a hit opens a window at one of this many arrivals. */
 const STRIDE_MAX = 64;
-/** Two turns of an event loop that only polls are further apart than this when something else has had our core. */
+/** An event loop that only polls has shorter turns than this. A longer turn means that another program had our core. */
 export const INTERRUPTED_MS = 0.1;
 /**
- * Bytes that come so long after the turn before (and what reading them takes) were sent by somebody who was given our
- * core meanwhile. Sleeping would have given it to him at once, and with less ado.
+ * Bytes that come this long after the last turn (plus the time to read them) come from a sender that got our core in the
+ * meantime. Sleeping would have given the sender the core at once, at less cost.
  */
 export const POLL_HANDOVER_MS = 0.007;
 const READ_BYTES_PER_MS = 1e6;
-/** How long polling stops after an interruption; twice as long each time, when it happens again soon after. */
+/** How long polling stops after an interruption. The pause doubles each time another interruption follows soon. */
 const PAUSE_MS_MIN = 0.25;
 const PAUSE_MS_MAX = 128;
 /**
- * "Soon after": within so many times the pause. Who wants the core all the time takes it again at once; the odd interruption
- * (measured: 150 in a second) must not stop polling for long.
+ * "Soon" is within this many times the pause. A program that always wants the core takes it again at once. Occasional
+ * interruptions (measured: 150 a second) must not stop polling for long.
  */
 const PAUSE_MEMORY = 2;
 
 /**
- * How well polling after an arrival from one source has done: whether anything came within the window. Each source has
- * its own: behind a request, the bytes that follow may be long in coming (or wait for the very core that we poll on),
- * while behind the answer they are there at once.
+ * How often polling after an arrival from one source was successful: whether bytes came within the window. Each source
+ * has its own record. After a request, the next bytes may take long (or their sender may wait for the core that polls),
+ * while after an answer they come at once.
  */
 export class PollRecord {
-  /** One of so many arrivals opens a window: 1, 2, 4 … as windows pass in vain. */
+  /** One of this many arrivals opens a window. The number doubles with each window that passes without a hit. */
   #stride = 1;
   #skipped = 0;
 
@@ -37,7 +37,7 @@ export class PollRecord {
     return this.#stride;
   }
 
-  /** Bytes have come from the source: whether to poll for what follows. */
+  /** Bytes have come from the source. Returns whether to poll for the next ones. */
   arrived(): boolean {
     this.#skipped++;
     if (this.#skipped < this.#stride) return false;
@@ -45,7 +45,7 @@ export class PollRecord {
     return true;
   }
 
-  /** Something came within the window, from elsewhere. */
+  /** Bytes came within the window, from any source. */
   hit(): void {
     this.#stride = 1;
   }
@@ -62,7 +62,7 @@ export class PollRecord {
  */
 export class PollPolicy {
   readonly #windowMs: number;
-  /** Whose arrival has opened the window; null while asleep. */
+  /** The source whose arrival opened the window; null while asleep. */
   #opener: PollRecord | null = null;
   /** The window has been opened, or opened anew, since the last turn. */
   #isFresh = false;
@@ -79,7 +79,7 @@ export class PollPolicy {
     return this.#opener !== null;
   }
 
-  /** So many bytes have come from a source; the time counts while polling only. Returns whether to poll now. */
+  /** Bytes have come from a source. `nowMs` is used only while polling. Returns whether to poll now. */
   arrived(source: PollRecord, bytes: number, nowMs: number): boolean {
     if (this.#opener !== null) {
       const sinceMs = this.#isFresh ? 0 : nowMs - this.#lastTurnMs;
@@ -91,7 +91,7 @@ export class PollPolicy {
     return this.#opener !== null;
   }
 
-  /** Nothing more is to be read in this turn of the event loop. Returns whether to go on polling. */
+  /** This turn of the event loop has no more bytes to read. Returns whether to go on polling. */
   turn(nowMs: number): boolean {
     if (this.#opener === null) return false;
     if (this.#isFresh) this.#open(nowMs);

@@ -1,21 +1,21 @@
 import { createReadStream } from 'node:fs';
 import { createInterface } from 'node:readline';
 
-/** How far a TCP connection's peer has fallen silent, as the kernel counts it. */
+/** How long the peer of a TCP connection has been silent, as the kernel counts it. */
 export interface TcpState {
-  /** Bytes that were sent, or are to be, and are not acknowledged. */
+  /** Bytes that were sent or wait to be sent, and are not acknowledged. */
   readonly unackedBytes: number;
-  /** Retransmissions and probes in a row without an answer, as far as they are counted; an answer makes it 0. */
+  /** Retransmissions and probes in a row without an answer, where the kernel counts them. An answer makes it 0. */
   readonly unansweredCount: number;
 }
 
-/** Three seconds: five times as long as the slowest links take to acknowledge, and four times doubled from the least. */
+/** Three seconds. The slowest links acknowledge in a fifth of that; the least timeout, 200 ms, has doubled four times. */
 const BACKED_OFF_RTO = 300;
 const PATHS = ['/proc/self/net/tcp', '/proc/self/net/tcp6'];
 
 /**
- * The states of this network namespace's TCP connections, by their sockets' inodes: those that are `wanted` and are
- * there. Empty where the kernel has no such tables.
+ * The states of TCP connections of this network namespace, by the inodes of their sockets. Only inodes in `wanted` are
+ * returned. Empty where the kernel has no such tables.
  */
 export async function readTcpTable(
   wanted: ReadonlySet<number>,
@@ -28,7 +28,7 @@ export async function readTcpTable(
         if (found !== null && wanted.has(found.inode)) states.set(found.inode, found);
       }
     } catch {
-      // Another system than Linux, or one without IPv6.
+      // The system is not Linux, or has no IPv6.
     }
   }
   return states;
@@ -39,9 +39,9 @@ export async function readTcpTable(
  *
  *     sl local rem st tx_queue:rx_queue tr:when retrnsmt uid timeout inode ref location rto …
  *
- * `tx_queue` and `retrnsmt` are hexadecimal; `timeout` counts probes, of keep-alive and of a closed window. What is
- * sent again into a window that has closed over it is not counted, but doubles `rto`, which is in hundredths of a
- * second; the next acknowledgement takes that back.
+ * `tx_queue` and `retrnsmt` are hexadecimal. `timeout` counts the probes of keep-alive and of a closed window. Segments
+ * that are sent again into a window that has closed meanwhile are not counted, but they double `rto`, which is in
+ * hundredths of a second. The next acknowledgement resets it.
  */
 export function parseTcpLine(line: string): (TcpState & { readonly inode: number }) | null {
   const columns = line.trim().split(/\s+/);
