@@ -31,6 +31,8 @@ const STEPS = [
   ['lint', bin('eslint'), ['.', '--max-warnings', '0']],
   ['types', bin('tsc'), ['-p', 'tsconfig.json', '--noEmit']],
   ['import rule', bin('depcruise'), ['--config', '.dependency-cruiser.cjs', 'src']],
+  ['unused', bin('knip'), []],
+  ['unused in the product', bin('knip'), ['--production']],
   ['unit', bin('vitest'), ['run', '--project', 'unit']],
   ['interop', bin('vitest'), ['run', '--project', 'interop']],
   // Last, so that it sees what the tests leave behind.

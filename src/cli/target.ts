@@ -6,7 +6,7 @@ import { UsageError } from '../common/errors.js';
 import { parseListenAddress } from '../common/listen-address.js';
 import { planListening } from '../common/listen-plan.js';
 import { loadCredentials } from '../gateway/credentials.js';
-import { ISCSI_PORT } from '../gateway/url.js';
+import { ISCSI_PORT } from '../iscsi/portal.js';
 import { createLogger } from '../observe/log.js';
 import { parseLunSpec } from '../store/lun-spec.js';
 import { TargetPortal } from '../target/session/portal.js';

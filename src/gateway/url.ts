@@ -3,10 +3,9 @@ import { UsageError } from '../common/errors.js';
 import { parseChapAlgorithms } from '../iscsi/chap-algorithm.js';
 import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 import { checkTargetName } from '../iscsi/iscsi-name.js';
+import { ISCSI_PORT } from '../iscsi/portal.js';
+import { LUN_MAX } from '../scsi/lun.js';
 import type { PortalAddress } from '../transport/verbs.js';
-
-/** The well-known iSCSI port (RFC 7143 13). */
-export const ISCSI_PORT = 3260;
 
 /** How the bytes of an `iser://` URL travel; the query part of the URL. */
 export interface TransportChoice {
@@ -47,8 +46,6 @@ const AUTHORITY =
 const UNNEEDED_ESCAPE = /%(?:2[de]|3\d|4[1-9a-f]|5[\daf]|6[1-9a-f]|7[\dae])/i;
 const FPDU_BYTES_MIN = 1400;
 const FPDU_BYTES_MAX = 65_500;
-/** Flat space addressing (SAM-5 4.7.7.3) reaches this far. */
-const LUN_MAX = 16_383;
 
 /** @throws UsageError with one sentence for the user. */
 export function parseExportUrl(text: string): ExportUrl {

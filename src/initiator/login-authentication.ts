@@ -16,20 +16,6 @@ export interface AuthenticationStep {
 
 const NOTHING_MORE: AuthenticationStep = { pairs: [], isDone: true };
 
-/** RFC 7143 12.1: the keys of the security stage that this class, and not the key negotiation, takes. */
-const SECURITY_KEYS: ReadonlySet<string> = new Set([
-  'AuthMethod',
-  'CHAP_A',
-  'CHAP_I',
-  'CHAP_C',
-  'CHAP_N',
-  'CHAP_R',
-]);
-
-export function isSecurityKey(key: string): boolean {
-  return SECURITY_KEYS.has(key);
-}
-
 const EDGES: Edges<'method' | 'challenge' | 'proof' | 'done'> = {
   method: ['challenge', 'done'],
   challenge: ['proof'],

@@ -4,9 +4,10 @@ import { LoginStage, LoginStatus, PduOpcode, opcodeName } from '../iscsi/codes.j
 import { BHS_BYTES } from '../iscsi/wire.js';
 import { IscsiLoginError, IscsiProtocolError } from '../iscsi/errors.js';
 import type { ErrorFacts } from '../common/errors.js';
+import { isSecurityKey } from '../iscsi/keys.js';
 import type { KeyValues, KeyWishes } from '../iscsi/keys.js';
 import { LOGIN_EXCHANGES_MAX, TEXT_BYTES_MAX } from '../iscsi/limits.js';
-import { InitiatorAuthentication, isSecurityKey } from './login-authentication.js';
+import { InitiatorAuthentication } from './login-authentication.js';
 import type { AuthMethod } from './login-authentication.js';
 import { KeyNegotiation } from '../iscsi/negotiation.js';
 import type { SessionType } from '../iscsi/negotiation.js';

@@ -18,7 +18,7 @@ import type { SessionParameters } from './session-parameters.js';
 import { InitiatorTextExchange } from './text-exchange.js';
 import type { TextPair } from '../iscsi/text.js';
 import type { IscsiTimeouts } from './timeouts.js';
-import { LUN_MAX, encodeLun } from '../iscsi/wire.js';
+import { LUN_MAX, encodeLun } from '../scsi/lun.js';
 
 export interface SessionOptions {
   readonly targetName: string;

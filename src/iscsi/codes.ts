@@ -207,14 +207,6 @@ export const LogoutStatus = {
   cleanupFailed: 3,
 } as const;
 
-/** RFC 7143 11.16.1. */
-export const SnackType = {
-  dataOrReadyToTransfer: 0,
-  status: 1,
-  dataAck: 2,
-  resegmentedData: 3,
-} as const;
-
 /** RFC 7143 11.9.1 and RFC 7144 6. */
 export const AsyncEvent = {
   /** Sense data follows as in a SCSI Response. */

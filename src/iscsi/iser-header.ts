@@ -19,12 +19,12 @@
  * Connection-manager private data (struct iser_cm_hdr, 4 bytes): flags, then three zero bytes. A peer that leaves it
  * out knows neither of zero-based addresses nor of Send with Invalidate.
  */
+import { LOGIN_DATA_BYTES_MAX } from './limits.js';
+import { BHS_BYTES } from './wire.js';
+
 export const ISER_HEADER_BYTES = 28;
-const BHS_BYTES = 48;
 /** iSER header and BHS, the start of every PDU in full feature phase and in login (`ISER_HEADERS_LEN`). */
 export const ISER_HEADERS_BYTES = ISER_HEADER_BYTES + BHS_BYTES;
-/** The data segment of a login PDU is at most this (`ISCSI_DEF_MAX_RECV_SEG_LEN`, RFC 7143 13.12). */
-export const LOGIN_DATA_BYTES_MAX = 8192;
 /** What a receive for a login PDU holds (`ISER_RX_LOGIN_SIZE`). */
 export const LOGIN_RECEIVE_BYTES = ISER_HEADERS_BYTES + LOGIN_DATA_BYTES_MAX;
 
@@ -125,25 +125,6 @@ export function decodeControlHeader(view: DataView, offset: number, out: IserCon
   }
 }
 
-/** Hello and HelloReply. `version` is minVer in a Hello and curVer in a reply; `readDepth` is IRD or ORD. */
-export interface IserHello {
-  readonly type: typeof IserHeaderType.hello | typeof IserHeaderType.helloReply;
-  /** Replies only: the target refuses the connection. */
-  readonly isReject: boolean;
-  readonly versionMax: number;
-  readonly version: number;
-  readonly readDepth: number;
-}
-
-/** Writes a Hello or HelloReply, 28 bytes. */
-export function encodeHello(view: DataView, offset: number, hello: IserHello): void {
-  for (let at = 0; at < ISER_HEADER_BYTES; at += 4) view.setUint32(offset + at, 0);
-  const isReject = hello.type === IserHeaderType.helloReply && hello.isReject;
-  view.setUint8(offset, hello.type | (isReject ? HELLO_REJECT : 0));
-  view.setUint8(offset + 1, ((hello.versionMax & 0xf) << 4) | (hello.version & 0xf));
-  view.setUint16(offset + 2, hello.readDepth);
-}
-
 /** True for a HelloReply that refuses the connection. */
 export function isHelloReject(view: DataView, offset: number): boolean {
   const first = view.getUint8(offset);
@@ -154,7 +135,6 @@ export function isHelloReject(view: DataView, offset: number): boolean {
 export const ZERO_BASED_ADDRESS_NOT_SUPPORTED = 0x80;
 /** `ISER_SEND_W_INV_NOT_SUP`: the sender does not want, or send, Send with Invalidate. */
 export const SEND_WITH_INVALIDATE_NOT_SUPPORTED = 0x40;
-export const CM_PRIVATE_DATA_BYTES = 4;
 
 /** Private data with these flags. */
 export function encodeCmPrivateData(flags: number): Uint8Array {

@@ -175,6 +175,20 @@ export function parseBoolean(value: string): boolean | null {
   return value === 'No' ? false : null;
 }
 
+/** RFC 7143 12.1: the keys of the security stage, which are not negotiated but proved. */
+const SECURITY_KEYS: ReadonlySet<string> = new Set([
+  'AuthMethod',
+  'CHAP_A',
+  'CHAP_I',
+  'CHAP_C',
+  'CHAP_N',
+  'CHAP_R',
+]);
+
+export function isSecurityKey(key: string): boolean {
+  return SECURITY_KEYS.has(key);
+}
+
 /** Values that are answers of their own (RFC 7143 6.2). */
 export const KeyAnswer = {
   reject: 'Reject',

@@ -1,6 +1,6 @@
 /** Bounds on what a peer can say, on either side, each with its reason. */
 
-/** RFC 7143 13.12: what a login PDU may carry when nothing is declared; LIO's and ib_iser's login buffers. */
+/** RFC 7143 13.12: what a login PDU may carry when nothing is declared (`ISCSI_DEF_MAX_RECV_SEG_LEN`). */
 export const LOGIN_DATA_BYTES_MAX = 8192;
 
 /** All text of one negotiation step, however many PDUs its C bit spreads it over. Real logins use below 1 KiB. */

@@ -1,7 +1,7 @@
 /**
- * PDUs from initiator to target, RFC 7143 11.3, 11.5, 11.7, 11.10, 11.12, 11.14, 11.16 and 11.18. The first
- * 32 bytes are laid out in wire.ts; each class below shows what is its own. `dataSegmentLength` is the length
- * without padding.
+ * PDUs from initiator to target, RFC 7143 11.3, 11.5, 11.10, 11.12, 11.14 and 11.18. The first 32 bytes are laid out
+ * in wire.ts; each class below shows what is its own. `dataSegmentLength` is the length without padding. We send
+ * neither Data-Out (11.7), as all immediate data is in the command, nor SNACK (11.16), as iSER loses nothing.
  */
 import { PduOpcode } from './codes.js';
 import {
@@ -137,43 +137,6 @@ export function decodeTaskManagementRequest(
   out.expDataSn = view.getUint32(offset + AT_EXP_DATA_SN);
 }
 
-/** 11.7. Byte 1: F 80; 8 LUN; 20 target transfer tag; 28 ExpStatSN; 36 DataSN; 40 buffer offset. No CmdSN. */
-export class DataOutPdu {
-  final = true;
-  dataSegmentLength = 0;
-  lunHigh = 0;
-  lunLow = 0;
-  initiatorTaskTag = 0;
-  targetTransferTag = RESERVED_TAG;
-  expStatSn = 0;
-  dataSn = 0;
-  bufferOffset = 0;
-}
-
-const AT_DATA_SN = 36;
-const AT_BUFFER_OFFSET = 40;
-
-export function encodeDataOut(view: DataView, offset: number, pdu: DataOutPdu): void {
-  startBhs(view, offset, PduOpcode.dataOut, pdu.final ? FINAL_FLAG : 0, pdu.dataSegmentLength);
-  encodeLunField(view, offset, pdu);
-  view.setUint32(offset + AT_TASK_TAG, pdu.initiatorTaskTag);
-  view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
-  view.setUint32(offset + AT_EXP_STAT_SN, pdu.expStatSn);
-  view.setUint32(offset + AT_DATA_SN, pdu.dataSn);
-  view.setUint32(offset + AT_BUFFER_OFFSET, pdu.bufferOffset);
-}
-
-export function decodeDataOut(view: DataView, offset: number, out: DataOutPdu): void {
-  out.final = (view.getUint8(offset + AT_FLAGS) & FINAL_FLAG) !== 0;
-  out.dataSegmentLength = dataSegmentLengthAt(view, offset);
-  decodeLunField(view, offset, out);
-  out.initiatorTaskTag = view.getUint32(offset + AT_TASK_TAG);
-  out.targetTransferTag = view.getUint32(offset + AT_TRANSFER_TAG);
-  out.expStatSn = view.getUint32(offset + AT_EXP_STAT_SN);
-  out.dataSn = view.getUint32(offset + AT_DATA_SN);
-  out.bufferOffset = view.getUint32(offset + AT_BUFFER_OFFSET);
-}
-
 /** 11.10. Byte 1: F 80, C 40; 8 LUN; 20 target transfer tag. */
 export class TextRequestPdu extends Request {
   final = true;
@@ -268,42 +231,6 @@ export function decodeLogoutRequest(view: DataView, offset: number, out: LogoutR
   decodeRequest(view, offset, out);
   out.reason = view.getUint8(offset + AT_FLAGS) & ~FINAL_FLAG;
   out.cid = view.getUint16(offset + AT_CID);
-}
-
-/** 11.16. Byte 1: 80 | type; 8 LUN; 20 target transfer or SNACK tag; 28 ExpStatSN; 40 BegRun; 44 RunLength. */
-export class SnackRequestPdu {
-  type = 0;
-  lunHigh = 0;
-  lunLow = 0;
-  initiatorTaskTag = RESERVED_TAG;
-  targetTransferTag = RESERVED_TAG;
-  expStatSn = 0;
-  begRun = 0;
-  runLength = 0;
-}
-
-const SNACK_TYPE_MASK = 0x0f;
-const AT_BEG_RUN = 40;
-const AT_RUN_LENGTH = 44;
-
-export function encodeSnackRequest(view: DataView, offset: number, pdu: SnackRequestPdu): void {
-  startBhs(view, offset, PduOpcode.snackRequest, FINAL_FLAG | pdu.type, 0);
-  encodeLunField(view, offset, pdu);
-  view.setUint32(offset + AT_TASK_TAG, pdu.initiatorTaskTag);
-  view.setUint32(offset + AT_TRANSFER_TAG, pdu.targetTransferTag);
-  view.setUint32(offset + AT_EXP_STAT_SN, pdu.expStatSn);
-  view.setUint32(offset + AT_BEG_RUN, pdu.begRun);
-  view.setUint32(offset + AT_RUN_LENGTH, pdu.runLength);
-}
-
-export function decodeSnackRequest(view: DataView, offset: number, out: SnackRequestPdu): void {
-  out.type = view.getUint8(offset + AT_FLAGS) & SNACK_TYPE_MASK;
-  decodeLunField(view, offset, out);
-  out.initiatorTaskTag = view.getUint32(offset + AT_TASK_TAG);
-  out.targetTransferTag = view.getUint32(offset + AT_TRANSFER_TAG);
-  out.expStatSn = view.getUint32(offset + AT_EXP_STAT_SN);
-  out.begRun = view.getUint32(offset + AT_BEG_RUN);
-  out.runLength = view.getUint32(offset + AT_RUN_LENGTH);
 }
 
 /** 11.18. Byte 1: 80; 8 LUN; 20 target transfer tag. */

@@ -128,16 +128,6 @@ const AT_PARAMETER_1 = 38;
 const AT_PARAMETER_2 = 40;
 const AT_PARAMETER_3 = 42;
 
-export function encodeAsyncMessage(view: DataView, offset: number, pdu: AsyncMessagePdu): void {
-  startResponse(view, offset, PduOpcode.asyncMessage, FINAL_FLAG, pdu);
-  encodeLunField(view, offset, pdu);
-  view.setUint8(offset + AT_EVENT, pdu.event);
-  view.setUint8(offset + AT_VENDOR_CODE, pdu.vendorCode);
-  view.setUint16(offset + AT_PARAMETER_1, pdu.parameter1);
-  view.setUint16(offset + AT_PARAMETER_2, pdu.parameter2);
-  view.setUint16(offset + AT_PARAMETER_3, pdu.parameter3);
-}
-
 export function decodeAsyncMessage(view: DataView, offset: number, out: AsyncMessagePdu): void {
   decodeResponse(view, offset, out);
   decodeLunField(view, offset, out);

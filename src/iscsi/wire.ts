@@ -17,8 +17,8 @@
  * `encode` functions write a BHS from it, all 48 bytes. Neither allocates or checks lengths: the caller knows
  * that 48 bytes are there. Reserved bits are written as zero and ignored on receipt (RFC 7143 section 11).
  *
- * LUNs are two unsigned 32-bit halves of the 64-bit field; {@link encodeLun} and {@link decodeLun} turn
- * numbers into them. 64-bit fields never become a BigInt.
+ * LUNs are two unsigned 32-bit halves of the 64-bit field; what they mean is SCSI's business. 64-bit fields never become
+ * a BigInt.
  */
 
 /** A basic header segment. */
@@ -81,31 +81,6 @@ export function startBhs(
   for (let at = 8; at < BHS_BYTES; at += 4) view.setUint32(offset + at, 0);
   view.setUint32(offset, (firstByte << 24) | (flags << 16));
   view.setUint32(offset + AT_AHS_LENGTH, dataSegmentLength & 0xff_ffff);
-}
-
-/** What a LUN field can say that we understand; other LUNs decode to this. */
-export const LUN_UNSUPPORTED = -1;
-/** SAM-5 4.7.7: 14 bits in flat space addressing. */
-export const LUN_MAX = 0x3fff;
-
-/**
- * The high half of the LUN field for LUN `lun` (0 to {@link LUN_MAX}); the low half is zero. SAM-5 4.7: up to
- * 255 peripheral device addressing with bus 0, above it flat space addressing, as Linux's int_to_scsilun has it.
- */
-export function encodeLun(lun: number): number {
-  return (lun < 0x100 ? lun << 16 : ((0x4000 | lun) << 16) >>> 0) >>> 0;
-}
-
-/**
- * The LUN in a field's two halves, or {@link LUN_UNSUPPORTED}: peripheral (bus 0) and flat space addressing on
- * one level are understood, logical unit and extended addressing and further levels are not.
- */
-export function decodeLun(high: number, low: number): number {
-  if (low !== 0 || (high & 0xffff) !== 0) return LUN_UNSUPPORTED;
-  const first = high >>> 16;
-  const method = first >>> 14;
-  if (method === 1) return first & LUN_MAX;
-  return first < 0x100 ? first : LUN_UNSUPPORTED;
 }
 
 /** The sequence numbers of every response. */

@@ -333,11 +333,6 @@ export class IserConnection
     transmit.sendCommand(this.#own(task));
   }
 
-  /** See {@link TransmitPath.sendDataOut}. */
-  sendDataOut(task: DatamoverTask, bhs: Uint8Array, dataOffset: number, length: number): boolean {
-    return this.transmit.sendDataOut(this.#own(task), bhs, dataOffset, length);
-  }
-
   finishTask(task: DatamoverTask): void {
     this.transmit.finishTask(this.#own(task));
   }

@@ -5,15 +5,15 @@ import { ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../transport/ve
 import {
   ISER_HEADER_BYTES,
   ISER_HEADERS_BYTES,
-  LOGIN_DATA_BYTES_MAX,
   LOGIN_RECEIVE_BYTES,
 } from '../iscsi/iser-header.js';
+import { LOGIN_DATA_BYTES_MAX } from '../iscsi/limits.js';
 
 /** `enum iser_desc_type`: what a TX descriptor carries. */
-export const TxType = { command: 0, control: 1, dataOut: 2 } as const;
+export const TxType = { command: 0, control: 1 } as const;
 export type TxType = (typeof TxType)[keyof typeof TxType];
 
-const typeNames = ['command', 'control PDU', 'Data-Out'] as const;
+const typeNames = ['command', 'control PDU'] as const;
 
 /** Descriptors start on cache lines. */
 const ALIGNMENT_BYTES = 64;

@@ -25,9 +25,6 @@ export const CONTROL_PDUS_MAX = 6;
  */
 export const CONTROL_DESCRIPTORS = 16;
 
-/** Unsolicited Data-Out PDUs on their way at once (`ISER_INFLIGHT_DATAOUTS`). */
-export const DATA_OUT_DESCRIPTORS = 8;
-
 /** PDUs that a target may send unasked: NOP-In, Asynchronous Message, Reject (`ISER_MAX_RX_MISC_PDUS`). */
 const UNSOLICITED_PDUS_MAX = 4;
 
@@ -72,11 +69,11 @@ export interface QueueSizes {
 }
 
 /**
- * With T commands, U uncovered Sends, C control and D Data-Out descriptors:
+ * With T commands, U uncovered Sends and C control descriptors:
  *
  *     send queue     (T + U) * 2   REG_MR and Send of each command
  *                  + T             LOCAL_INV of each command, when the target does not invalidate
- *                  + C + D
+ *                  + C
  *     receive queue  T             a response to each command
  *                  + misc          answers to control PDUs, and what comes unasked
  *                  + batch         given back, but not posted again yet
@@ -93,11 +90,7 @@ export function queueSizesFor(commands: number): QueueSizes {
   return {
     commands,
     commandSendsMax,
-    sendRequestsMax:
-      commandSendsMax * REQUESTS_PER_COMMAND +
-      commands +
-      CONTROL_DESCRIPTORS +
-      DATA_OUT_DESCRIPTORS,
+    sendRequestsMax: commandSendsMax * REQUESTS_PER_COMMAND + commands + CONTROL_DESCRIPTORS,
     ringReceives,
     receiveBatch,
     receiveRequestsMax: ringReceives + 1,

@@ -12,7 +12,7 @@ import type { RxDescriptor, TxDescriptor } from './descriptors.js';
 import { TxType } from './descriptors.js';
 import type { IserDevice } from './device.js';
 import type { QueueSizes } from './limits.js';
-import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, SIGNAL_COUNT } from './limits.js';
+import { CONTROL_DESCRIPTORS, SIGNAL_COUNT } from './limits.js';
 import type { RegistrationPool } from './memory-registration.js';
 import type { RegistrationHost } from './registration-host.js';
 
@@ -63,9 +63,7 @@ export class RdmaConnection implements RegistrationHost {
     this.sizes = sizes;
     this.piSupport = device.rdmaDevice.attributes.integrityHandover;
     this.#listener = listener;
-    this.#uncovered = new Ring(
-      sizes.commandSendsMax + CONTROL_DESCRIPTORS + DATA_OUT_DESCRIPTORS + 1,
-    );
+    this.#uncovered = new Ring(sizes.commandSendsMax + CONTROL_DESCRIPTORS + 1);
   }
 
   /** `iser_create_ib_conn_res`. @throws VerbsError when the device has no room. */

@@ -9,7 +9,7 @@ import type { ConnectionHost } from './connection-host.js';
 import type { LoginDescriptor } from './descriptors.js';
 import { TxDescriptor, txDescriptorBytes, TxType } from './descriptors.js';
 import { controlOverrun, registrationRefused } from './errors.js';
-import { CONTROL_DESCRIPTORS, DATA_OUT_DESCRIPTORS, ISER_SEND_DATA_BYTES_MAX } from './limits.js';
+import { CONTROL_DESCRIPTORS, ISER_SEND_DATA_BYTES_MAX } from './limits.js';
 import type { DataIndex } from './task.js';
 import { DATA_IN, DATA_OUT, IserTask } from './task.js';
 import { encodeControlHeader, encodePlainHeader, IserControlHeader } from '../iscsi/iser-header.js';
@@ -28,7 +28,6 @@ export class TransmitPath {
   readonly #login: LoginDescriptor;
   readonly #freeCommand: TxDescriptor[] = [];
   readonly #freeControl: TxDescriptor[] = [];
-  readonly #freeDataOut: TxDescriptor[] = [];
   readonly #header = new IserControlHeader();
   /** Commands that wait for room in the send queue, in order. */
   #firstWaiting: IserTask | null = null;
@@ -58,7 +57,6 @@ export class TransmitPath {
     };
     this.#freeCommand.push(...make(TxType.command, commandCount, 0));
     this.#freeControl.push(...make(TxType.control, CONTROL_DESCRIPTORS, ISER_SEND_DATA_BYTES_MAX));
-    this.#freeDataOut.push(...make(TxType.dataOut, DATA_OUT_DESCRIPTORS, 0));
     connection.device.registrationOps.allocate(rdma, count);
     for (let index = 0; index < count; index++) {
       this.tasks.push(new IserTask(connection, this.#takeCommandDescriptor()));
@@ -109,28 +107,6 @@ export class TransmitPath {
     }
   }
 
-  /**
-   * `iser_send_data_out`: an unsolicited Data-Out PDU with `length` bytes from `dataOffset` of a command's data,
-   * which are not copied. For targets that allow unsolicited data beyond immediate data (InitialR2T=No). False when
-   * all descriptors are on their way: try again later.
-   */
-  sendDataOut(task: IserTask, bhs: Uint8Array, dataOffset: number, length: number): boolean {
-    const connection = this.#connection;
-    assert(bhs.length === BHS_BYTES, `BHS of ${bhs.length} bytes`);
-    assert(task.isActive && task.slab !== null, 'Data-Out for a task without data');
-    assert(dataOffset + length <= task.dataLength, 'Data-Out past the data');
-    if (!connection.isUp) return true;
-    const descriptor = this.#freeDataOut.pop();
-    if (descriptor === undefined) return false;
-    const region = connection.device.localRegions.get(task.slab);
-    descriptor.start(0);
-    encodePlainHeader(descriptor.slab.view, descriptor.offset);
-    descriptor.slab.bytes.set(bhs, descriptor.bhsOffset);
-    descriptor.gather(task, region, task.slabOffset + dataOffset, length);
-    connection.rdma.postSend(descriptor);
-    return true;
-  }
-
   /** `iser_task_rdma_finalize`, and the task is free for another command. */
   finishTask(task: IserTask): void {
     if (!task.isActive) return;
@@ -161,9 +137,6 @@ export class TransmitPath {
         break;
       case TxType.control:
         if (descriptor !== this.#login.request) this.#freeControl.push(descriptor);
-        break;
-      case TxType.dataOut:
-        this.#freeDataOut.push(descriptor);
         break;
     }
   }

@@ -200,7 +200,6 @@ export type NbdErrno = (typeof NbdErrno)[keyof typeof NbdErrno];
 export const optionName = namesOf('NBD_OPT_', NbdOption);
 export const optionReplyName = namesOf('NBD_REP_', OptionReply);
 export const commandName = namesOf('NBD_CMD_', NbdCommand);
-export const replyTypeName = namesOf('NBD_REPLY_TYPE_', ReplyType);
 export const errnoName = namesOf('NBD_', NbdErrno);
 
 /** A request as it was received. The 64-bit fields are halves, for they are opaque or may exceed 2^53. */

@@ -49,11 +49,6 @@ export const CdbFlag = {
   /** MODE SENSE: the device returns no block descriptors. */ disableBlockDescriptors: 0x08,
 } as const;
 
-/** SPC-4 4.2.5.1: the opcode's group gives the length. 0 for a group of variable length or of a vendor. */
-export function cdbLengthOf(opcode: number): number {
-  return [6, 10, 10, 0, 16, 12, 0, 0][opcode >> 5] ?? 0;
-}
-
 /** Any CDB of {@link COMMAND_FORMATS}, in one shape. Fields that a command does not have are zero or false. */
 export class DecodedCdb {
   opcode = 0;

@@ -13,6 +13,7 @@
  *   REPORT LUNS                    0-3 list length, 4-7 -; at 8, each 8 bytes: a LUN
  */
 import { readSafeU64, writeSafeU64 } from '../common/u64.js';
+import { LUN_BYTES, LUN_UNSUPPORTED, decodeLun, encodeLun } from './lun.js';
 
 export const READ_CAPACITY_10_BYTES = 8;
 export const READ_CAPACITY_16_BYTES = 32;
@@ -200,33 +201,15 @@ export function decodeLbaStatus(
 }
 
 export const REPORT_LUNS_HEADER_BYTES = 8;
-export const LUN_BYTES = 8;
-/** The highest LUN of the single-level addressing methods (SAM-5 4.7.7). */
-export const LUN_MAX = 0x3fff;
-
-/** Writes a LUN's eight bytes: peripheral addressing below 256, flat space above (SAM-5 4.7.7.1, 4.7.7.2). */
-export function encodeLun(view: DataView, offset: number, lun: number): void {
-  view.setUint16(offset, lun < 256 ? lun : 0x4000 | lun);
-  view.setUint16(offset + 2, 0);
-  view.setUint32(offset + 4, 0);
-}
-
-/** The number of a single-level LUN; -1 for a LUN with more levels, a well-known LUN or an extended LUN. */
-export function decodeLun(view: DataView, offset: number): number {
-  const first = view.getUint16(offset);
-  if (view.getUint16(offset + 2) !== 0 || view.getUint32(offset + 4) !== 0) return -1;
-  if (first >= 0x8000) return -1;
-  if (first >= 0x4000) return first & 0x3fff;
-  // Peripheral addressing: the bus identifier must be zero. Another bus identifier addresses a lower level.
-  return first < 0x100 ? first : -1;
-}
 
 export function encodeReportLuns(view: DataView, offset: number, luns: readonly number[]): number {
   view.setUint32(offset, luns.length * LUN_BYTES);
   view.setUint32(offset + 4, 0);
-  luns.forEach((lun, index) =>
-    encodeLun(view, offset + REPORT_LUNS_HEADER_BYTES + index * LUN_BYTES, lun),
-  );
+  luns.forEach((lun, index) => {
+    const at = offset + REPORT_LUNS_HEADER_BYTES + index * LUN_BYTES;
+    view.setUint32(at, encodeLun(lun));
+    view.setUint32(at + 4, 0);
+  });
   return REPORT_LUNS_HEADER_BYTES + luns.length * LUN_BYTES;
 }
 
@@ -245,8 +228,9 @@ export function decodeReportLuns(view: DataView, offset: number, length: number)
   if (length < REPORT_LUNS_HEADER_BYTES) return luns;
   const end = Math.min(length, REPORT_LUNS_HEADER_BYTES + view.getUint32(offset));
   for (let at = REPORT_LUNS_HEADER_BYTES; at + LUN_BYTES <= end; at += LUN_BYTES) {
-    const lun = decodeLun(view, offset + at);
-    if (lun >= 0) luns.push({ lun, lunHigh: view.getUint32(offset + at) });
+    const lunHigh = view.getUint32(offset + at);
+    const lun = decodeLun(lunHigh, view.getUint32(offset + at + 4));
+    if (lun !== LUN_UNSUPPORTED) luns.push({ lun, lunHigh });
   }
   return luns;
 }

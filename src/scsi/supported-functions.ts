@@ -67,32 +67,6 @@ function encodeTimeouts(view: DataView, offset: number, timeouts: CommandTimeout
   return TIMEOUTS_BYTES;
 }
 
-/** One command of the all-commands format. `serviceAction` is -1 for an opcode without service actions. */
-export interface SupportedCommand {
-  readonly opcode: number;
-  readonly serviceAction: number;
-}
-
-/** The commands in `length` received bytes. An entry with a timeouts descriptor (CTDP) is 12 bytes longer. */
-export function decodeAllCommands(
-  view: DataView,
-  offset: number,
-  length: number,
-): SupportedCommand[] {
-  const commands: SupportedCommand[] = [];
-  if (length < ALL_COMMANDS_HEADER_BYTES) return commands;
-  const end = Math.min(length, ALL_COMMANDS_HEADER_BYTES + view.getUint32(offset));
-  for (let at = ALL_COMMANDS_HEADER_BYTES; at + COMMAND_DESCRIPTOR_BYTES <= end;) {
-    const flags = view.getUint8(offset + at + 5);
-    commands.push({
-      opcode: view.getUint8(offset + at),
-      serviceAction: (flags & 1) !== 0 ? view.getUint16(offset + at + 2) : -1,
-    });
-    at += COMMAND_DESCRIPTOR_BYTES + ((flags & 2) !== 0 ? TIMEOUTS_BYTES : 0);
-  }
-  return commands;
-}
-
 /** Writes the one-command format. `command` is null for an unsupported command. */
 export function encodeOneCommand(
   view: DataView,

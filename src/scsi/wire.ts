@@ -5,6 +5,7 @@
 export * from './cdb.js';
 export * from './command-formats.js';
 export * from './log-pages.js';
+export * from './lun.js';
 export * from './mode.js';
 export * from './opcodes.js';
 export * from './pages.js';

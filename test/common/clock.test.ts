@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock, systemClock } from '../../src/common/clock.js';
+import { ManualClock } from '../support/common/manual-clock.js';
+import { systemClock } from '../../src/common/clock.js';
 
 describe('a manual clock', () => {
   it('fires in the order of due times, at those times', () => {

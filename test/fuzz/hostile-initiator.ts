@@ -2,25 +2,22 @@ import { connect } from 'node:net';
 import type { Socket } from 'node:net';
 import { LoginStage } from '../../src/iscsi/codes.js';
 import {
-  DataOutPdu,
   LoginRequestPdu,
   LogoutRequestPdu,
   NopOutPdu,
   ScsiCommandPdu,
-  SnackRequestPdu,
   TaskManagementRequestPdu,
   TextRequestPdu,
-  encodeDataOut,
   encodeLoginRequest,
   encodeLogoutRequest,
   encodeNopOut,
   encodeScsiCommand,
-  encodeSnackRequest,
   encodeTaskManagementRequest,
   encodeTextRequest,
 } from '../../src/iscsi/request-wire.js';
 import { encodeText } from '../../src/iscsi/text.js';
-import { encodeLun } from '../../src/iscsi/wire.js';
+import { RESERVED_TAG } from '../../src/iscsi/wire.js';
+import { encodeLun } from '../../src/scsi/lun.js';
 import {
   ISER_HEADERS_BYTES,
   IserControlHeader,
@@ -29,6 +26,7 @@ import {
 import { MemoryStore } from '../../src/store/memory-store.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
 import { iserHeader } from '../support/iwarp/parties.js';
+import { twinWrite } from '../support/iscsi/twin.js';
 import { mpaFrame } from '../support/iwarp/frames.js';
 import { BLOCK, pattern, read16, write16 } from '../support/target/cdbs.js';
 import { TARGET_NAME, TargetBed } from '../support/target/bed.js';
@@ -277,8 +275,8 @@ class Run {
         return this.#pdu(new LogoutRequestPdu(), encodeLogoutRequest);
       case 5:
         return input.flip()
-          ? this.#pdu(new DataOutPdu(), encodeDataOut, input.bytes(16))
-          : this.#pdu(new SnackRequestPdu(), encodeSnackRequest);
+          ? this.#pdu(noTransfer(), naively('DataOut'), input.bytes(16))
+          : this.#pdu(noTransfer(), naively('SnackRequest'));
       default:
         return this.#command();
     }
@@ -372,4 +370,14 @@ class Run {
     message.set(data, ISER_HEADERS_BYTES);
     return message;
   }
+}
+
+function noTransfer(): Record<string, number | boolean> {
+  return { final: true, targetTransferTag: RESERVED_TAG };
+}
+
+/** The naive codec's writer of what the product has no codec for. */
+function naively(name: string) {
+  return (view: DataView, offset: number, pdu: Record<string, number | boolean>): void =>
+    twinWrite(view, offset, name, pdu);
 }

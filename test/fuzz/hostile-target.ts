@@ -1,6 +1,6 @@
 import { createServer } from 'node:net';
 import type { AddressInfo, Socket } from 'node:net';
-import { ManualClock } from '../../src/common/clock.js';
+import { ManualClock } from '../support/common/manual-clock.js';
 import { IserNbdError } from '../../src/common/errors.js';
 import { Slab } from '../../src/common/slab.js';
 import { LoginStage, PduOpcode } from '../../src/iscsi/codes.js';
@@ -14,7 +14,6 @@ import {
   ScsiResponsePdu,
   TaskManagementResponsePdu,
   TextResponsePdu,
-  encodeAsyncMessage,
   encodeLoginResponse,
   encodeLogoutResponse,
   encodeNopIn,
@@ -37,6 +36,7 @@ import {
 import { ScsiCommand } from '../../src/scsi/port.js';
 import { DataDirection } from '../../src/common/data-direction.js';
 import { IwarpTransport } from '../../src/transport/iwarp/transport.js';
+import { twinWrite } from '../support/iscsi/twin.js';
 import { iserHeader } from '../support/iwarp/parties.js';
 import { mpaFrame } from '../support/iwarp/frames.js';
 import { read16, write16 } from '../support/target/cdbs.js';
@@ -360,7 +360,7 @@ class HostileConnection {
         const pdu = new AsyncMessagePdu();
         pdu.event = input.pick([0, 1, 2, 3, 4, 5, 255]);
         pdu.parameter3 = input.below(4);
-        return this.#pdu(pdu, encodeAsyncMessage, RESERVED_TAG);
+        return this.#pdu(pdu, writeAsyncMessage, RESERVED_TAG);
       }
       case 1: {
         const pdu = new RejectPdu();
@@ -461,4 +461,8 @@ class HostileConnection {
   #write(bytes: Buffer): void {
     for (const piece of this.#input.pieces(bytes)) this.#socket.write(piece);
   }
+}
+
+function writeAsyncMessage(view: DataView, offset: number, pdu: AsyncMessagePdu): void {
+  twinWrite(view, offset, 'AsyncMessage', { ...pdu });
 }

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { pino } from 'pino';
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '../../src/common/clock.js';
+import { ManualClock } from '../support/common/manual-clock.js';
 import { ConfigError, IserNbdError } from '../../src/common/errors.js';
 import type { ChapAlgorithm } from '../../src/iscsi/chap-algorithm.js';
 import { LoginStatus, PduOpcode } from '../../src/iscsi/codes.js';

@@ -1,12 +1,10 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import {
-  CM_PRIVATE_DATA_BYTES,
   decodeCmFlags,
   decodeControlHeader,
   encodeCmPrivateData,
   encodeControlHeader,
-  encodeHello,
   encodePlainHeader,
   ISER_HEADER_BYTES,
   ISER_HEADERS_BYTES,
@@ -17,6 +15,7 @@ import {
   LOGIN_RECEIVE_BYTES,
   readIserHeaderType,
 } from '../../src/iscsi/iser-header.js';
+import { encodeHello } from '../support/iser/hello.js';
 
 function headerOf(fields: Partial<IserControlHeader>): IserControlHeader {
   return Object.assign(new IserControlHeader(), fields);
@@ -133,7 +132,7 @@ describe('the other iSER headers', () => {
 describe('the connection manager private data', () => {
   it('is four bytes: flags and zeros', () => {
     expect(Buffer.from(encodeCmPrivateData(0xc0)).toString('hex')).toBe('c0000000');
-    expect(encodeCmPrivateData(0x80)).toHaveLength(CM_PRIVATE_DATA_BYTES);
+    expect(encodeCmPrivateData(0x80)).toHaveLength(4);
   });
 
   it('denies everything when the peer left it out', () => {

@@ -85,8 +85,8 @@ describe('connecting', () => {
     const device = { workRequestsMax: 256, fastRegistrationBytesMax: 65536 };
     const { connection } = await connected({ device });
     expect(connection.limits.transferBytesMax).toBe(65536);
-    expect(connection.limits.tasksMax).toBe(34);
-    expect(() => connection.allocateTasks(35)).toThrow('tasksMax');
+    expect(connection.limits.tasksMax).toBe(37);
+    expect(() => connection.allocateTasks(38)).toThrow('tasksMax');
   });
 
   it('takes no more tasks than the caller sized it for', async () => {

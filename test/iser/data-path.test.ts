@@ -410,31 +410,3 @@ describe('immediate data', () => {
     expect(bed.far.pdus).toHaveLength(0);
   });
 });
-
-describe('unsolicited Data-Out', () => {
-  it('carries a part of the command data, and holds the response until it has gone', async () => {
-    bed = await IserBed.fullFeature();
-    fillPattern(bed.slab.bytes);
-    const task = bed.tasks[0]!;
-    bed.upper.write(task, 1, bed.slab, 4096, 65_536);
-    expect(bed.connection.sendDataOut(task, bhsOf(Op.dataOut, 1, 8192), 1000, 8192)).toBe(true);
-    const { data, bhs, header } = await bed.far.received(2);
-    expect(bhs[0]).toBe(Op.dataOut);
-    expect(header.isWriteStagValid).toBe(false);
-    expect(data.equals(bed.slab.bytes.subarray(5096, 13_288))).toBe(true);
-    bed.respond(bed.far.pdus[0]!, true);
-    await bed.upper.received(1);
-  });
-
-  it('is refused for now when eight are on their way', async () => {
-    bed = await IserBed.fullFeature();
-    const task = bed.tasks[0]!;
-    bed.upper.write(task, 1, bed.slab, 0, 65_536);
-    const send = (): boolean => bed.connection.sendDataOut(task, bhsOf(Op.dataOut, 1, 512), 0, 512);
-    for (let count = 0; count < 8; count++) expect(send()).toBe(true);
-    expect(send()).toBe(false);
-    await bed.far.received(9);
-    await settle();
-    expect(send()).toBe(true);
-  });
-});

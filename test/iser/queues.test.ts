@@ -57,9 +57,9 @@ describe('queue sizes', () => {
     fc.assert(
       fc.property(fc.integer({ min: 1, max: COMMANDS_MAX }), (commands) => {
         const sizes = queueSizesFor(commands);
-        // Each command that can be uncovered posts REG_MR and Send, each active one LOCAL_INV, and control and
-        // Data-Out descriptors one Send each.
-        expect(sizes.sendRequestsMax).toBe((commands + 64) * 2 + commands + 16 + 8);
+        // Each command that can be uncovered posts REG_MR and Send, each active one LOCAL_INV, and control
+        // descriptors one Send each.
+        expect(sizes.sendRequestsMax).toBe((commands + 64) * 2 + commands + 16);
         expect(sizes.ringReceives - sizes.receiveBatch).toBe(commands + 10);
         expect(sizes.receiveRequestsMax).toBe(sizes.ringReceives + 1);
         expect(sizes.receiveBatch).toBeGreaterThanOrEqual(1);

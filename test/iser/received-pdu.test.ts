@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { afterEach, describe, expect, it } from 'vitest';
 import { problemWithInvalidate, problemWithReceived } from '../../src/iser/received-pdu.js';
-import { encodeHello, IserHeaderType } from '../../src/iscsi/iser-header.js';
+import { IserHeaderType } from '../../src/iscsi/iser-header.js';
+import { encodeHello } from '../support/iser/hello.js';
 import { bhsOf, IserBed, Op } from '../support/iser/upper-layer.js';
 
 function problemWith(message: Uint8Array): string | null {

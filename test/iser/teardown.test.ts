@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../src/common/clock.js';
+import { ManualClock } from '../support/common/manual-clock.js';
 import type { DatamoverHandler } from '../../src/iscsi/datamover.js';
 import { disconnected } from '../../src/iser/errors.js';
 import { Teardown } from '../../src/iser/teardown.js';

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../src/common/clock.js';
+import { ManualClock } from '../support/common/manual-clock.js';
 import type { TcpState } from '../../src/socket/tcp-table.js';
 import { PROBE_BURST_MS, PROBE_IDLE_MS, PROBE_REST_MS } from '../../src/nbd/limits.js';
 import { PeerProbe } from '../../src/nbd/peer-probe.js';

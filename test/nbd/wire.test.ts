@@ -16,7 +16,6 @@ import {
   isOptionMagic,
   optionName,
   optionReplyName,
-  replyTypeName,
 } from '../../src/nbd/wire.js';
 import type { RequestHeader } from '../../src/nbd/wire.js';
 import { hex } from '../support/nbd/client.js';
@@ -140,7 +139,6 @@ describe('names for logs', () => {
     expect(optionName(7)).toBe('NBD_OPT_GO');
     expect(optionReplyName(0x80000001)).toBe('NBD_REP_ERR_UNSUP');
     expect(commandName(6)).toBe('NBD_CMD_WRITE_ZEROES');
-    expect(replyTypeName(0x8002)).toBe('NBD_REPLY_TYPE_ERROR_OFFSET');
     expect(errnoName(108)).toBe('NBD_ESHUTDOWN');
   });
 

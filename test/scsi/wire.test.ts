@@ -3,8 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { Slab } from '../../src/common/slab.js';
 import * as commands from '../../src/scsi/commands.js';
 import { ScsiCommand } from '../../src/scsi/port.js';
-import { encodeLun as iscsiLun } from '../../src/iscsi/wire.js';
 import * as wire from '../../src/scsi/wire.js';
+import { decodeAllCommands } from '../support/scsi/supported-commands.js';
 
 const { OperationCode, ServiceAction, VpdPage } = wire;
 
@@ -21,6 +21,11 @@ function encoded(encode: (view: DataView) => number, fill = 0xee): string {
   const bytes = new Uint8Array(4096).fill(fill);
   const length = encode(viewOf(bytes));
   return Buffer.from(bytes.subarray(0, length)).toString('hex');
+}
+
+/** SPC-4 4.2.5.1: the length follows from the opcode's group; 0 for groups that are variable or vendor-specific. */
+function cdbLengthOf(opcode: number): number {
+  return [6, 10, 10, 0, 16, 12, 0, 0][opcode >> 5]!;
 }
 
 function cdbOf(build: (command: ScsiCommand) => void): string {
@@ -284,7 +289,7 @@ describe('decodeCdb', () => {
 
   it('has a usage map as long as the CDB for every command', () => {
     for (const { opcode, usage, name } of wire.COMMAND_FORMATS) {
-      expect(usage.length, name).toBe(wire.cdbLengthOf(opcode));
+      expect(usage.length, name).toBe(cdbLengthOf(opcode));
       expect(usage[0], name).toBe(opcode);
     }
   });
@@ -598,7 +603,10 @@ describe('parameter data', () => {
     expect(encoded((view) => wire.encodeReportLuns(view, 0, [0, 255, 256]))).toBe(
       '0000001800000000' + '0000000000000000' + '00ff000000000000' + '4100000000000000',
     );
-    const lunOf = (hex: string) => wire.decodeLun(viewOf(bytesOf(hex)), 0);
+    const lunOf = (hex: string) => {
+      const view = viewOf(bytesOf(hex));
+      return wire.decodeLun(view.getUint32(0), view.getUint32(4));
+    };
     expect(lunOf('7fff000000000000')).toBe(wire.LUN_MAX);
     // A bus identifier, a second level, logical unit and extended addressing.
     for (const hex of ['0105', '00050001', '8005', 'c101']) {
@@ -624,7 +632,7 @@ describe('parameter data', () => {
         const length = Math.min(cut, whole);
         const count = Math.max(0, Math.floor((length - 8) / 8));
         expect(wire.decodeReportLuns(viewOf(bytes), 0, length)).toEqual(
-          luns.slice(0, count).map((lun) => ({ lun, lunHigh: iscsiLun(lun) })),
+          luns.slice(0, count).map((lun) => ({ lun, lunHigh: wire.encodeLun(lun) })),
         );
       }),
     );
@@ -634,7 +642,7 @@ describe('parameter data', () => {
     const bytes = new Uint8Array(1024);
     const view = viewOf(bytes);
     const length = wire.encodeAllCommands(view, 0, wire.COMMAND_FORMATS);
-    expect(wire.decodeAllCommands(view, 0, length)).toEqual(
+    expect(decodeAllCommands(view, 0, length)).toEqual(
       wire.COMMAND_FORMATS.map(({ opcode, serviceAction }) => ({ opcode, serviceAction })),
     );
     const unmap = wire.commandFormatOf(OperationCode.unmap, 0) ?? null;
@@ -648,7 +656,7 @@ describe('parameter data', () => {
 
   it('command descriptors with timeouts are longer', () => {
     const bytes = bytesOf(`0000001c 2800 0000 0002 000a ${'00'.repeat(12)} 9e00 0010 0001 0010`);
-    expect(wire.decodeAllCommands(viewOf(bytes), 0, bytes.length)).toEqual([
+    expect(decodeAllCommands(viewOf(bytes), 0, bytes.length)).toEqual([
       { opcode: 0x28, serviceAction: -1 },
       { opcode: 0x9e, serviceAction: 0x10 },
     ]);
@@ -667,7 +675,7 @@ describe('decoders of what a device sends', () => {
     mode6: (view, offset, length) => wire.decodeModeParameters(view, offset, length, 6),
     mode10: (view, offset, length) => wire.decodeModeParameters(view, offset, length, 10),
     luns: wire.decodeReportLuns,
-    commands: wire.decodeAllCommands,
+    commands: decodeAllCommands,
     support: wire.decodeCommandSupport,
     unmapCount: wire.unmapDescriptorCount,
     lbaStatusCount: wire.lbaStatusCount,

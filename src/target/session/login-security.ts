@@ -5,20 +5,6 @@ import type { RandomBytes } from '../../iscsi/chap.js';
 import type { TextPair } from '../../iscsi/text.js';
 import type { LoginPolicy } from './login-policy.js';
 
-/** The keys of the security stage (RFC 7143 12.1). */
-const SECURITY_KEYS: ReadonlySet<string> = new Set([
-  'AuthMethod',
-  'CHAP_A',
-  'CHAP_I',
-  'CHAP_C',
-  'CHAP_N',
-  'CHAP_R',
-]);
-
-export function isSecurityKey(key: string): boolean {
-  return SECURITY_KEYS.has(key);
-}
-
 /**
  * What is still to be proved:
  *

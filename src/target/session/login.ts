@@ -3,7 +3,7 @@ import type { RandomBytes } from '../../iscsi/chap.js';
 import { LoginStage, LoginStatus, PduOpcode, opcodeName } from '../../iscsi/codes.js';
 import { IscsiLoginError, IscsiProtocolError } from '../../iscsi/errors.js';
 import { iscsiNameKey } from '../../iscsi/iscsi-name.js';
-import { KeyAnswer } from '../../iscsi/keys.js';
+import { KeyAnswer, isSecurityKey } from '../../iscsi/keys.js';
 import type { KeyValues, KeyWishes } from '../../iscsi/keys.js';
 import {
   ISCSI_NAME_BYTES_MAX,
@@ -21,7 +21,7 @@ import type { TextPair } from '../../iscsi/text.js';
 import { opcodeAt } from '../../iscsi/wire.js';
 import { COMMAND_WINDOW, TARGET_RECEIVE_DATA_BYTES } from './limits.js';
 import type { LoginPolicy } from './login-policy.js';
-import { LoginSecurity, isSecurityKey } from './login-security.js';
+import { LoginSecurity } from './login-security.js';
 
 /** What an initiator may have of us. InitialR2T=Yes: a Data-Out would be one Send per piece, a Read is none. */
 const WISHES: KeyWishes = {

@@ -1,6 +1,6 @@
 import { Slab } from '../../common/slab.js';
 import { UsageError } from '../../common/errors.js';
-import { decodeLun } from '../../iscsi/wire.js';
+import { decodeLun } from '../../scsi/lun.js';
 import { Asc, SenseKey, encodeFixedSense } from '../../scsi/sense.js';
 import {
   DeviceType,

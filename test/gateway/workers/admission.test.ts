@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { ClientAdmission } from '../../../src/gateway/workers/admission.js';
 import { ADMISSION_MS } from '../../../src/gateway/workers/limits.js';
 import { HandleDouble } from '../../support/gateway/scripted-workers.js';

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { ConfigError } from '../../../src/common/errors.js';
 import {
   CLIENT_HANDOVER_MS,

@@ -1,6 +1,6 @@
 import { beforeEach, describe, expect, it } from 'vitest';
 import { HeldRange, RangeLock } from '../../../src/block/range-lock.js';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { Requester } from '../../../src/common/requester.js';
 import type { SharedUnit } from '../../../src/gateway/units.js';
 import { ANNOUNCE_AFTER_TICKS, ANNOUNCE_TICK_MS } from '../../../src/gateway/workers/limits.js';

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { STABLE_MS } from '../../../src/gateway/workers/limits.js';
 import { Supervision } from '../../../src/gateway/workers/supervision.js';
 

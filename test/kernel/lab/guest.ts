@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process';
 import type { ChildProcess } from 'node:child_process';
 import type { Duplex, Readable } from 'node:stream';
+import { ISCSI_PORT } from '../../../src/iscsi/portal.js';
 import { Agent } from './agent.js';
 import type { ExecOptions, FileCall, GuestProcess } from './agent.js';
 import { explain } from './host-command.js';
@@ -23,8 +24,6 @@ export interface GuestOptions {
 
 /** Where the guest finds what listens on 127.0.0.1 of the host. */
 export const HOST_SEEN_FROM_GUEST = '10.0.2.2';
-export const GUEST_ADDRESS = '10.0.2.15';
-export const ISCSI_PORT = 3260;
 
 const MARK = 'iser-nbd-lab mark';
 const CONSOLE_CHARACTERS_MAX = 200_000;

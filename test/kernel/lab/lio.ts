@@ -1,5 +1,5 @@
 import type { FileCall } from './agent.js';
-import { ISCSI_PORT } from './guest.js';
+import { ISCSI_PORT } from '../../../src/iscsi/portal.js';
 import type { Guest } from './guest.js';
 
 const ROOT = '/sys/kernel/config/target';

@@ -1,4 +1,4 @@
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../common/manual-clock.js';
 import { Slab } from '../../../src/common/slab.js';
 import type { DatamoverLimits } from '../../../src/iscsi/datamover.js';
 import { PduOpcode } from '../../../src/iscsi/codes.js';
@@ -15,7 +15,6 @@ import {
   ScsiResponsePdu,
   TaskManagementResponsePdu,
   TextResponsePdu,
-  encodeAsyncMessage,
   encodeLogoutResponse,
   encodeNopIn,
   encodeReject,
@@ -30,6 +29,7 @@ import { ScsiCommand } from '../../../src/scsi/port.js';
 import { DataDirection } from '../../../src/common/data-direction.js';
 import { ScriptedDatamover } from './datamover.js';
 import type { SentPdu } from './datamover.js';
+import { twinWrite } from './twin.js';
 
 export interface SessionSetup {
   readonly cmdSn?: number;
@@ -139,7 +139,7 @@ export class SessionBench {
 
   async(changes: Partial<AsyncMessagePdu>): void {
     const pdu = this.#fill(new AsyncMessagePdu(), 0xffff_ffff, changes);
-    this.#deliver((view) => encodeAsyncMessage(view, 0, pdu));
+    this.#deliver((view) => twinWrite(view, 0, 'AsyncMessage', { ...pdu }));
   }
 
   reject(rejected: SentPdu, reason: number): void {

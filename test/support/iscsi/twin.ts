@@ -1,6 +1,6 @@
 /**
  * A slow and obvious codec for iSCSI headers: each PDU is a table of fields, and each field a run of bits. The tests
- * hold it against the fast codec.
+ * hold it against the fast codec, and let it write what the product only reads, or refuses.
  */
 
 /** `bits` from bit `bit` (0 is the most significant one) of byte `byte`. */
@@ -212,6 +212,14 @@ export function twinEncode(pdu: TwinPdu, values: Values): Uint8Array {
   return Uint8Array.from({ length: 48 }, (_, index) =>
     parseInt(bits.slice(index * 8, index * 8 + 8).join(''), 2),
   );
+}
+
+/** Writes PDU `name` of the table; a field that `values` leaves out is zero. */
+export function twinWrite(view: DataView, offset: number, name: string, values: Values): void {
+  const pdu = TWIN_PDUS[name]!;
+  const zeros = Object.fromEntries(pdu.fields.map((each) => [each.name, 0]));
+  const bytes = twinEncode(pdu, { ...zeros, ...values });
+  bytes.forEach((byte, index) => view.setUint8(offset + index, byte));
 }
 
 /** The fields, bit by bit; one-bit fields are booleans. */

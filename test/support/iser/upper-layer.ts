@@ -1,5 +1,4 @@
-import type { ManualClock } from '../../../src/common/clock.js';
-import { ManualClock as Manual } from '../../../src/common/clock.js';
+import { ManualClock } from '../common/manual-clock.js';
 import { Slab } from '../../../src/common/slab.js';
 import type {
   DatamoverConnection,
@@ -159,7 +158,7 @@ export interface IserBedOptions {
 
 /** An initiator and a scripted peer, on a fabric of their own. */
 export class IserBed {
-  readonly clock: ManualClock = new Manual();
+  readonly clock = new ManualClock();
   readonly fabric = new MemoryFabric(this.clock);
   readonly transport: RdmaTransport;
   readonly module: IserModule;

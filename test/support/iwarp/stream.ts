@@ -1,4 +1,4 @@
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../common/manual-clock.js';
 import type { Flushable } from '../../../src/socket/data-socket.js';
 import { Slab } from '../../../src/common/slab.js';
 import { silentLogger } from '../../../src/observe/log.js';

@@ -2,7 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import type { NetConnectOpts } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../common/manual-clock.js';
 import { SlabPool } from '../../../src/common/slab.js';
 import type { SizeClass } from '../../../src/common/slab.js';
 import { NbdExport } from '../../../src/nbd/export.js';

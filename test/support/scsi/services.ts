@@ -1,4 +1,4 @@
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../common/manual-clock.js';
 import { SlabPool } from '../../../src/common/slab.js';
 import type { ScsiLog, ScsiServices } from '../../../src/disk/control.js';
 

@@ -1,4 +1,4 @@
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../common/manual-clock.js';
 import { MemoryStore } from '../../../src/store/memory-store.js';
 import { TargetPortal } from '../../../src/target/session/portal.js';
 import type { TargetPortalOptions } from '../../../src/target/session/portal.js';

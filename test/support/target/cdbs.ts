@@ -16,7 +16,6 @@ export const write16 = (lba: number, blocks: number) => [
   0,
   0,
 ];
-export const synchronizeCache16 = () => [0x91, 0, ...u64(0), ...u32(0), 0, 0];
 
 /** `length` bytes that differ from place to place, and with `seed`. */
 export function pattern(length: number, seed = 1): Buffer {

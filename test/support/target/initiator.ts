@@ -1,3 +1,4 @@
+import { encodeLun } from '../../../src/scsi/lun.js';
 import { Slab } from '../../../src/common/slab.js';
 import { LoginStage, PduOpcode } from '../../../src/iscsi/codes.js';
 import {
@@ -28,7 +29,6 @@ import { decodeText, encodeText } from '../../../src/iscsi/text.js';
 import {
   RESERVED_TAG,
   dataSegmentLengthAt,
-  encodeLun,
   opcodeAt,
   paddedLength,
 } from '../../../src/iscsi/wire.js';

@@ -1,5 +1,3 @@
-import { PersistentReserveOut } from '../../../src/scsi/wire.js';
-
 const RESERVE_IN = 0x5e;
 const RESERVE_OUT = 0x5f;
 
@@ -64,5 +62,3 @@ export function reservationOf(data: Buffer): { key: string; type: number } | nul
   if (data.readUInt32BE(4) === 0) return null;
   return { key: data.subarray(8, 16).toString('hex'), type: data[21]! & 0x0f };
 }
-
-export const ALL_OUT_ACTIONS: readonly number[] = Object.values(PersistentReserveOut);

@@ -1,7 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { LogoutStatus, PduOpcode, RejectReason } from '../../../src/iscsi/codes.js';
-import { DataOutPdu, SnackRequestPdu } from '../../../src/iscsi/request-wire.js';
-import { encodeDataOut, encodeSnackRequest } from '../../../src/iscsi/request-wire.js';
 import {
   LogoutResponsePdu,
   NopInPdu,
@@ -15,6 +13,7 @@ import { Asc, SenseKey } from '../../../src/scsi/sense.js';
 import { ScsiStatus } from '../../../src/scsi/wire.js';
 import { COMMAND_WINDOW } from '../../../src/target/session/limits.js';
 import { pattern, read16, testUnitReady, write16 } from '../../support/target/cdbs.js';
+import { twinWrite } from '../../support/iscsi/twin.js';
 import { TARGET_NAME, TargetBed } from '../../support/target/bed.js';
 import type { TestInitiator } from '../../support/target/initiator.js';
 import { turn } from '../../support/waiting.js';
@@ -160,17 +159,16 @@ describe('a session rejects', () => {
   it('PDUs of the target, and requests for what was lost', async () => {
     initiator.sendPdu((view, offset) => startBhs(view, offset, PduOpcode.nopIn, 0x80, 0));
     expect((await receiveReject()).reason).toBe(RejectReason.commandNotSupported);
-    const snack = new SnackRequestPdu();
-    initiator.sendPdu((view, offset) => encodeSnackRequest(view, offset, snack));
+    const fields = { initiatorTaskTag: RESERVED_TAG, targetTransferTag: RESERVED_TAG };
+    initiator.sendPdu((view, offset) => twinWrite(view, offset, 'SnackRequest', fields));
     expect((await receiveReject()).reason).toBe(RejectReason.snackReject);
     await isAlive();
   });
 
   it('data that nobody asked for', async () => {
-    const pdu = new DataOutPdu();
-    pdu.dataSegmentLength = 512;
     const data = pattern(512);
-    initiator.sendPdu((view, offset) => encodeDataOut(view, offset, pdu), data);
+    const fields = { final: true, targetTransferTag: RESERVED_TAG, dataSegmentLength: 512 };
+    initiator.sendPdu((view, offset) => twinWrite(view, offset, 'DataOut', fields), data);
     expect((await receiveReject()).reason).toBe(RejectReason.protocolError);
     await isAlive();
   });

@@ -3,7 +3,6 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Asc, SenseKey } from '../../../src/scsi/sense.js';
 import {
   ScsiStatus,
-  decodeAllCommands,
   decodeBlockLimits,
   decodeBlockProvisioning,
   decodeDesignators,
@@ -26,6 +25,7 @@ import { StoreOp, StoreStatus } from '../../../src/store/store.js';
 import type { Store, StoreRequest } from '../../../src/store/store.js';
 import { cdb10, cdb16, execute, ok, refused, u16, u32, u64 } from '../../support/target/disk.js';
 import type { Outcome } from '../../support/target/disk.js';
+import { decodeAllCommands } from '../../support/scsi/supported-commands.js';
 
 const NAME = 'iqn.2026-11.io.example:disk';
 const BLOCK = 512;

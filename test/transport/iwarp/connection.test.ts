@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { STREAM_CLOSE_TIMEOUT_MS } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import type { IwarpOptions } from '../../../src/transport/iwarp/transport.js';

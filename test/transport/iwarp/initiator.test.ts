@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { ConfigError } from '../../../src/common/errors.js';
 import { TCP_CONNECT_TIMEOUT_MS } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';

@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { HALF_OPEN_PER_HOST_MAX } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import { mpaFrame, readFrames, untagged } from '../../support/iwarp/frames.js';

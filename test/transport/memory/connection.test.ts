@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ManualClock } from '../../../src/common/clock.js';
+import { ManualClock } from '../../support/common/manual-clock.js';
 import { MemoryFabric } from '../../../src/transport/memory/fabric.js';
 import { VerbsError } from '../../../src/transport/verbs.js';
 import type { TransportUnderTest } from '../../support/transport/pair.js';
