@@ -295,7 +295,8 @@ describe.runIf(haveTools('workers with real clients', 'nbdcopy', 'nbdinfo', 'cmp
     it('go on when another’s worker is killed; the new worker serves the next', async () => {
       const { program, path, uri } = await serve(['a=memory:64M']);
       const doomed = await attach(path);
-      const running = fio(...fioArgs(uri, '--size=32M', '--thread=1'));
+      // Until the new worker is there, which a busy machine takes its time for.
+      const running = fio(...fioArgs(uri, '--size=32M', '--thread=1', '--runtime=12'));
       // fio connects twice: first to learn the size, and then to work.
       await vi.waitFor(async () => {
         const { counters } = await countersOf(program);
