@@ -55,6 +55,13 @@ module.exports = {
       to: { circular: true },
     },
     {
+      name: 'transport-by-verbs',
+      comment: 'Who moves data by RDMA knows no transport, only what all of them can do.',
+      severity: 'error',
+      from: { path: '^src/(iser|target)/' },
+      to: { path: '^src/transport/', pathNot: '^src/transport/verbs\\.ts$' },
+    },
+    {
       name: 'wire-is-pure',
       comment: 'Byte layouts know no node module.',
       severity: 'error',
