@@ -1,3 +1,4 @@
+import { assert } from '../common/assert.js';
 import { LinkedQueue } from '../common/linked-queue.js';
 import type { Linked } from '../common/linked-queue.js';
 import { SlabPool } from '../common/slab.js';
@@ -76,10 +77,12 @@ export class BouncePool {
   }
 
   #serve(): void {
-    while (this.#slot !== null && this.#waiting.head !== null) {
+    while (this.#slot !== null && this.#free.length > 0) {
+      const user = this.#waiting.shift();
+      if (user === null) return;
       const slabOffset = this.#free.pop();
-      if (slabOffset === undefined) return;
-      this.#waiting.shift()?.onBounce(this.#slot.slab, slabOffset);
+      assert(slabOffset !== undefined, 'a free piece of bounce memory that is not there');
+      user.onBounce(this.#slot.slab, slabOffset);
     }
   }
 }

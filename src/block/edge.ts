@@ -1,3 +1,4 @@
+import { assert } from '../common/assert.js';
 import type { Slab } from '../common/slab.js';
 import { BlockOp, BlockRequest, BlockStatus } from './device.js';
 import type { BlockDevice } from './device.js';
@@ -100,9 +101,9 @@ export class Edge {
   }
 
   #copyOut(): void {
-    const bounce = this.#slab?.bytes;
+    const bounce = this.#bounce;
     const { slab, slabOffset, offset } = this.#request;
-    if (bounce === undefined || slab === null) return;
+    assert(slab !== null, 'a read without memory');
     const from = this.#fetchedOffset + this.#skipBytes;
     const to = slabOffset + (this.#partStart - offset);
     bounce.copy(slab.bytes, to, from, from + (this.#partEnd - this.#partStart));
@@ -110,17 +111,22 @@ export class Edge {
 
   /** Puts the request's bytes, or zeroes, into a copy of the sector. */
   #change(): void {
-    const bounce = this.#slab?.bytes;
-    if (bounce === undefined) return;
+    const bounce = this.#bounce;
     bounce.copyWithin(this.#storedOffset, this.#fetchedOffset, this.#storedOffset);
     const { op, slab, slabOffset, offset } = this.#request;
     const at = this.#storedOffset + this.#skipBytes;
     const length = this.#partEnd - this.#partStart;
     if (op === BlockOp.writeZeroes) bounce.fill(0, at, at + length);
-    else if (slab !== null) {
+    else {
+      assert(slab !== null, 'a write without memory');
       const from = slabOffset + (this.#partStart - offset);
       slab.bytes.copy(bounce, at, from, from + length);
     }
+  }
+
+  get #bounce(): Buffer {
+    assert(this.#slab !== null, 'an edge without bounce memory');
+    return this.#slab.bytes;
   }
 
   /** The bytes of the sector that are before the part. */

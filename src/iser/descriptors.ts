@@ -100,33 +100,34 @@ export class TxDescriptor {
 
   /** The first request of the chain to post. */
   get firstRequest(): SendWorkRequest {
-    return this.#registrationRequests[0] !== undefined && this.#registrationCount > 0
-      ? this.#registrationRequests[0]
-      : this.sendRequest;
+    if (this.#registrationCount === 0) return this.sendRequest;
+    const [first] = this.#registrationRequests;
+    assert(first !== undefined, 'descriptor without the work requests that it counts');
+    return first;
   }
 
   /** Starts a new PDU: headers, and `ownDataBytes` of this descriptor's data area. */
   start(ownDataBytes: number): void {
     assert(!this.isPosted, 'descriptor in use');
     this.#registrationCount = 0;
-    const { sges } = this.sendRequest;
-    sges[0]?.set(this.#region, this.offset, ISER_HEADERS_BYTES + ownDataBytes);
-    this.sendRequest.sgeCount = 1;
-    this.sendRequest.next = null;
+    const { sendRequest } = this;
+    sendRequest.sge(0).set(this.#region, this.offset, ISER_HEADERS_BYTES + ownDataBytes);
+    sendRequest.sgeCount = 1;
+    sendRequest.next = null;
   }
 
   /** Appends `length` bytes of a task's data to the headers, without copying them, and pads them to 4. */
   gather(task: GatherTask, region: MemoryRegion, offset: number, length: number): void {
-    const { sges } = this.sendRequest;
-    sges[1]?.set(region, offset, length);
-    this.sendRequest.sgeCount = 2;
+    const { sendRequest } = this;
+    sendRequest.sge(1).set(region, offset, length);
+    sendRequest.sgeCount = 2;
     this.gatherTask = task;
     task.pendingGathers++;
     const padBytes = -length & PAD_BYTES_MAX;
     if (padBytes === 0) return;
     for (let at = 0; at < PAD_BYTES_MAX; at++) this.slab.bytes[this.dataOffset + at] = 0;
-    sges[2]?.set(this.#region, this.dataOffset, padBytes);
-    this.sendRequest.sgeCount = 3;
+    sendRequest.sge(2).set(this.#region, this.dataOffset, padBytes);
+    sendRequest.sgeCount = 3;
   }
 
   /** Puts one more request before the Send, behind those that are there already. */
@@ -135,7 +136,8 @@ export class TxDescriptor {
     assert(request !== undefined, 'descriptor has no room for another work request');
     if (this.#registrationCount > 0) {
       const before = this.#registrationRequests[this.#registrationCount - 1];
-      if (before !== undefined) before.next = request;
+      assert(before !== undefined, 'descriptor without the work request before this one');
+      before.next = request;
     }
     request.next = this.sendRequest;
     this.#registrationCount++;

@@ -1,5 +1,6 @@
 import { assert } from '../common/assert.js';
 import { Ring } from '../common/ring.js';
+import type { Slab } from '../common/slab.js';
 import { PduOpcode } from '../iscsi/codes.js';
 import { dataSegmentLengthAt, opcodeAt, taskTagAt } from '../iscsi/wire.js';
 import { Access } from '../transport/verbs.js';
@@ -110,7 +111,7 @@ export class ReceivePath {
   }
 
   #handUp(descriptor: RxDescriptor): void {
-    const { view, bytes } = descriptor.request.sge.region?.slab ?? assertNever();
+    const { view, bytes } = slabOf(descriptor);
     const { handler } = this.#connection;
     const bhsOffset = descriptor.offset + ISER_HEADER_BYTES;
     const dataOffset = descriptor.offset + ISER_HEADERS_BYTES;
@@ -146,7 +147,7 @@ export class ReceivePath {
 
   #check(descriptor: RxDescriptor): string | null {
     const { offset, byteLength, withInvalidate, invalidatedKey } = descriptor;
-    const { view } = descriptor.request.sge.region?.slab ?? assertNever();
+    const { view } = slabOf(descriptor);
     const problem = problemWithReceived(view, offset, byteLength);
     if (problem !== null) return problem;
     const bhsOffset = offset + ISER_HEADER_BYTES;
@@ -185,8 +186,9 @@ export class ReceivePath {
   }
 }
 
-function assertNever(): never {
-  assert(false, 'receive without a region');
+function slabOf({ request }: RxDescriptor): Slab {
+  assert(request.sge.region !== null, 'receive without a region');
+  return request.sge.region.slab;
 }
 
 function taskOf({ task }: RxDescriptor): IserTask | null {

@@ -1,5 +1,5 @@
 import { assert } from '../common/assert.js';
-import type { ProtectionDomain, WorkCompletion } from '../transport/verbs.js';
+import type { FastRegion, ProtectionDomain, WorkCompletion } from '../transport/verbs.js';
 import { Access, SendWorkRequest, WorkOpcode, WorkStatus } from '../transport/verbs.js';
 import { ISER_TRANSFER_BYTES_MAX } from './limits.js';
 import { ProtectionContext } from './protection.js';
@@ -48,7 +48,7 @@ export class FastRegistration implements RegistrationOps {
   free(connection: RegistrationHost): void {
     const pool = connection.registrationPool;
     if (pool === null) return;
-    for (const descriptor of pool.all) descriptor.resources.region?.deregister();
+    for (const descriptor of pool.all) regionOf(descriptor).deregister();
     connection.registrationPool = null;
   }
 
@@ -82,14 +82,16 @@ export class FastRegistration implements RegistrationOps {
   }
 
   placedBytes(task: IserTask): number {
-    return task.registrations[DATA_IN].context?.resources.region?.placedBytes ?? 0;
+    const { context } = task.registrations[DATA_IN];
+    // A command that reads nothing has registered nothing.
+    return context === null ? 0 : regionOf(context).placedBytes;
   }
 
   remotelyInvalidated(task: IserTask, key: number): boolean {
     for (const registration of task.registrations) {
-      const resources = registration.context?.resources;
-      if (resources?.mrValid !== true || registration.rkey !== key) continue;
-      resources.mrValid = false;
+      const { context, rkey } = registration;
+      if (context === null || !context.resources.mrValid || rkey !== key) continue;
+      context.resources.mrValid = false;
       return true;
     }
     return false;
@@ -122,20 +124,19 @@ export class FastRegistration implements RegistrationOps {
   }
 
   getDescriptor(connection: RegistrationHost): RegistrationDescriptor {
-    const descriptor = connection.registrationPool?.free.pop();
+    const descriptor = poolOf(connection).free.pop();
     assert(descriptor !== undefined, 'more registrations than commands');
     return descriptor;
   }
 
   putDescriptor(connection: RegistrationHost, descriptor: RegistrationDescriptor): void {
-    connection.registrationPool?.free.push(descriptor);
+    poolOf(connection).free.push(descriptor);
   }
 
   /** Ends a key that nobody has invalidated. The region, and a LOCAL_INV that is posted for it, are not used again. */
   #replace(connection: RegistrationHost, descriptor: RegistrationDescriptor): void {
-    descriptor.resources.region?.deregister();
-    const pool = connection.registrationPool;
-    if (pool === null) return;
+    regionOf(descriptor).deregister();
+    const pool = poolOf(connection);
     pool.all.delete(descriptor);
     // A connection that is going down registers nothing more.
     if (connection.isUsable) this.#addDescriptor(connection, pool);
@@ -156,4 +157,15 @@ export class FastRegistration implements RegistrationOps {
       connection.invalidated(completion);
     }
   }
+}
+
+function regionOf({ resources }: RegistrationDescriptor): FastRegion {
+  assert(resources.region !== null, 'registration descriptor without a region');
+  return resources.region;
+}
+
+/** It is there from the first task of the connection until all are finished. */
+function poolOf({ registrationPool }: RegistrationHost): RegistrationPool {
+  assert(registrationPool !== null, 'registration on a connection without a pool');
+  return registrationPool;
 }

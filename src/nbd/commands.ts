@@ -1,3 +1,4 @@
+import { assert } from '../common/assert.js';
 import { BlockOp } from '../block/device.js';
 import { readSafeU64, safeFromHalves } from '../common/u64.js';
 import type { ExportTerms } from './export.js';
@@ -73,7 +74,9 @@ const RULES: Readonly<Partial<Record<number, CommandRule>>> = {
 
 /** What the block device is asked for by a command that {@link checkNbdRequest} let pass. */
 export function blockOpOf(command: number): BlockOp {
-  return RULES[command]?.op ?? BlockOp.flush;
+  const op = RULES[command]?.op ?? null;
+  assert(op !== null, 'a command that is no request of a block device');
+  return op;
 }
 
 /** Whether the command changes data. */

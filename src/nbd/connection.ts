@@ -128,7 +128,7 @@ export class Connection
 
   /** The server stops: lets the client finish what is in flight, and ends. */
   drain(): void {
-    if (this.#machine.state === 'transmission') this.#transmission?.drain();
+    if (this.#machine.state === 'transmission') this.#transmitting.drain();
     else if (this.#machine.state === 'handshake' || this.#machine.state === 'securing') {
       this.#negotiation.shutDown();
       this.#arm(this.#services.limits.handshakeDrainMs, () => this.#socket?.destroy());
@@ -174,12 +174,17 @@ export class Connection
     }
     if (position === end) return;
     // The handshake may have ended in these bytes, and the transmission begun.
-    if (this.#machine.state === 'transmission') this.#transmission?.receive(buffer, position, end);
+    if (this.#machine.state === 'transmission') this.#transmitting.receive(buffer, position, end);
     else if (this.#machine.state === 'securing') this.#injected(end - position);
   }
 
+  get #transmitting(): Transmission {
+    assert(this.#transmission !== null, 'transmission without its state');
+    return this.#transmission;
+  }
+
   onEnd(): void {
-    if (this.#machine.state === 'transmission') this.#transmission?.peerEnded();
+    if (this.#machine.state === 'transmission') this.#transmitting.peerEnded();
     else this.#end();
   }
 
@@ -280,7 +285,8 @@ export class Connection
   // TransmissionSink; `send` is NegotiationHandler's as well.
 
   send(bytes: Buffer, owner: Flushable | null = null): void {
-    this.#socket?.write(bytes, owner);
+    assert(this.#socket !== null, 'a reply without a connection');
+    this.#socket.write(bytes, owner);
   }
 
   pause(): void {

@@ -1,3 +1,4 @@
+import { assert } from '../common/assert.js';
 import { BlockStatus } from '../block/device.js';
 import type { BlockDevice, BlockRequest } from '../block/device.js';
 import type { Flushable } from '../socket/data-socket.js';
@@ -301,13 +302,8 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       ? Math.max(this.#terms.payloadBytesMax, DEFAULT_PAYLOAD_BYTES)
       : drainBytesMax;
     if (payloadBytes >= 0 && payloadBytes <= Math.min(bytesMax, drainBytesMax)) return true;
-    this.#violate(
-      'nbd-write-length',
-      'the payload of a refused request is too long to be skipped',
-      {
-        lengthBytes: payloadBytes,
-      },
-    );
+    const message = 'the payload of a refused request is too long to be skipped';
+    this.#violate('nbd-write-length', message, { lengthBytes: payloadBytes });
     return false;
   }
 
@@ -326,7 +322,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     request.startLow = header.offsetLow;
     request.refusal = refusal;
     request.payloadBytes = payloadBytes;
-    request.op = blockOpOf(command);
+    if (refusal === null && command !== NbdCommand.BLOCK_STATUS) request.op = blockOpOf(command);
     request.offset = safeFromHalves(header.offsetHigh, header.offsetLow);
     request.length = lengthOf(header);
     // FUA may come with every command; it means something only where data is written.
@@ -365,7 +361,9 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       case NbdCommand.BLOCK_STATUS: {
         // One extent has room in the request's own reply area.
         const count = extentCountMax(request, this.#extentsMax);
-        return count > 1 ? (this.#chunkFormat?.statusBytes(count) ?? 0) : 0;
+        if (count === 1) return 0;
+        assert(this.#chunkFormat !== null, 'BLOCK_STATUS without structured replies');
+        return this.#chunkFormat.statusBytes(count);
       }
       default:
         return 0;
@@ -389,7 +387,8 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     if (request.refusal !== null) this.#parser.skipPayload(payloadBytes);
     else if (request.command === NbdCommand.BLOCK_STATUS) {
       this.#parser.takePayload(request.header, 0, payloadBytes);
-    } else if (slot !== null) {
+    } else {
+      assert(slot !== null, 'a WRITE without a buffer');
       this.#parser.takePayload(slot.slab.bytes, slot.offset, payloadBytes);
     }
   }
@@ -403,8 +402,8 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   }
 
   async #tellStatus(request: NbdRequest): Promise<void> {
-    if (this.#chunkFormat === null) return;
     const format = this.#chunkFormat;
+    assert(format !== null, 'BLOCK_STATUS without structured replies');
     const answer = await answerBlockStatus(request, this.#device, format, this.#extentsMax);
     if (this.#isAborted) this.#finished(request);
     else if ('bytes' in answer) this.#queue.finish(request, answer.bytes, NbdErrno.OK);

@@ -12,6 +12,7 @@
  *
  * Remote addresses are opaque 64-bit numbers and travel as two unsigned 32-bit halves.
  */
+import { assert } from '../common/assert.js';
 import { IserNbdError } from '../common/errors.js';
 import type { ListenPlace } from '../common/listen-plan.js';
 import type { Slab } from '../common/slab.js';
@@ -210,10 +211,17 @@ export class SendWorkRequest {
     this.sges = Array.from({ length: sgesMax }, () => new Sge());
   }
 
+  /** Element `index` of the list that the request was made with. */
+  sge(index: number): Sge {
+    const sge = this.sges[index];
+    assert(sge !== undefined, 'work request without such an SGE');
+    return sge;
+  }
+
   /** Bytes that the gather or scatter list covers. */
   get sgeBytes(): number {
     let total = 0;
-    for (let index = 0; index < this.sgeCount; index++) total += this.sges[index]?.length ?? 0;
+    for (let index = 0; index < this.sgeCount; index++) total += this.sge(index).length;
     return total;
   }
 }

@@ -333,7 +333,7 @@ export class CommandEngine implements TaskEvents {
         return false;
       }
       const length = Math.min(piece.length, left);
-      write.sges[index]?.set(region, piece.offset, length);
+      write.sge(index).set(region, piece.offset, length);
       write.sgeCount = index + 1;
       left -= length;
     }
@@ -376,7 +376,7 @@ export class CommandEngine implements TaskEvents {
       write.remoteAddressLow = header.readAddressLow;
       if (slot !== null) {
         write.sgeCount = 1;
-        write.sges[0]?.set(device.regionOf(slot.slab), slot.offset, dataInBytes);
+        write.sge(0).set(device.regionOf(slot.slab), slot.offset, dataInBytes);
       }
       counters.writtenBytes.add(dataInBytes);
       channel.send(write);

@@ -107,9 +107,9 @@ export class CommandTask {
   /** Work requests that are over keep no chunk alive which the store has dropped. */
   forgetChunks(): void {
     const { write } = this;
-    for (let index = 0; index < write.sgeCount; index++) write.sges[index]?.clear();
+    for (let index = 0; index < write.sgeCount; index++) write.sge(index).clear();
     write.sgeCount = 0;
-    if (this.readIssuedBytes > 0) for (const read of this.reads) read.sges[0]?.clear();
+    if (this.readIssuedBytes > 0) for (const read of this.reads) read.sge(0).clear();
   }
 
   /** Can still be stopped from having a response. */

@@ -68,6 +68,6 @@ export class TargetTxDescriptor {
     request.opcode = invalidateKey === 0 ? WorkOpcode.send : WorkOpcode.sendWithInvalidate;
     request.invalidateKey = invalidateKey;
     request.next = null;
-    request.sges[0]?.set(this.#region, this.offset, ISER_HEADERS_BYTES + padded);
+    request.sge(0).set(this.#region, this.offset, ISER_HEADERS_BYTES + padded);
   }
 }

@@ -92,11 +92,11 @@ export class ReadScheduler {
     if (isLent) {
       const region = this.#device.regionOfChunk(lent.chunkAt(index));
       assert(region !== null, 'a lent chunk that is not registered');
-      read.sges[0]?.set(region, 0, length);
+      read.sge(0).set(region, 0, length);
     } else {
       assert(slot !== null, 'a task without a buffer');
       const region = this.#device.regionOf(slot.slab);
-      read.sges[0]?.set(region, slot.offset + immediateBytes + readIssuedBytes, length);
+      read.sge(0).set(region, slot.offset + immediateBytes + readIssuedBytes, length);
     }
     task.enter('reading');
     task.readsInFlight += 1;

@@ -7,6 +7,7 @@ const BUCKETS = 256;
  * The tasks of a session by Initiator Task Tag. Tags are the initiator's own, any 32 bits; its tasks are chained in
  * buckets, so that nothing is allocated.
  */
+// `?? null` below is for the compiler: a bucket's number is masked.
 export class TagTable {
   readonly #buckets = new Array<CommandTask | null>(BUCKETS).fill(null);
 

@@ -32,6 +32,7 @@ type Phase = 'header' | 'payload' | 'trailer';
  * A CRC can be checked only when the FPDU has ended, so a bad one may find payload in place already: the consumer
  * has not been told of it, and the stream ends.
  */
+// `?? 0` below is for the compiler: each index was compared with the length of what is there.
 export class FpduReceiver {
   /** Whether a CRC is expected. Without, the field is there and ignored. */
   usesCrc = false;

@@ -1,3 +1,4 @@
+import { assert } from '../../common/assert.js';
 import { Ring } from '../../common/ring.js';
 import { Fault, faultReason } from '../rnic/fault.js';
 import { RegionSpan } from '../rnic/placement.js';
@@ -86,7 +87,7 @@ export class Inbound implements SegmentHandler {
   /** The response to {@link nextRead} is built. */
   finishRead(): void {
     const read = this.#reads.shift();
-    if (read === undefined) return;
+    assert(read !== undefined, 'the end of an RDMA Read that did not begin');
     read.span.clear();
     this.#freeReads.push(read);
   }
@@ -255,6 +256,7 @@ export class Inbound implements SegmentHandler {
 
   #nextSequence(queueNumber: number): void {
     // A Uint32Array wraps at 2^32, as RFC 5041 section 5.1 has it.
+    // `?? 0` is for the compiler: there is a sequence for each queue that a header was admitted for.
     this.#sequence[queueNumber] = (this.#sequence[queueNumber] ?? 0) + 1;
   }
 

@@ -235,7 +235,8 @@ export class Outbound {
     );
     const isLast = this.#sentBytes + bytes === this.#currentBytes;
     this.#beginFpdu(bytes, bytes, isLast);
-    if (slab !== null && bytes > 0) {
+    if (bytes > 0) {
+      assert(slab !== null, 'RDMA Read Response without its memory');
       const start = span.offset + this.#sentBytes;
       this.#writer.copy(slab.bytes, start, start + bytes);
     }
@@ -317,7 +318,7 @@ export class Outbound {
     let left = bytes;
     let offset = this.#sgeOffset;
     for (let index = this.#sgeIndex; left > 0; index++, offset = 0) {
-      const piece = Math.min(left, (request.sges[index]?.length ?? left) - offset);
+      const piece = Math.min(left, request.sge(index).length - offset);
       if (piece <= COPY_BYTES_MAX) copied += piece;
       left -= piece;
     }
@@ -327,8 +328,7 @@ export class Outbound {
   #gather(request: SendWorkRequest, bytes: number, copiesAll: boolean): void {
     let left = bytes;
     while (left > 0) {
-      const sge = request.sges[this.#sgeIndex];
-      assert(sge !== undefined, 'gather list shorter than its message');
+      const sge = request.sge(this.#sgeIndex);
       const piece = Math.min(left, sge.length - this.#sgeOffset);
       if (piece > 0) {
         assert(sge.region !== null, 'gather element without a region');

@@ -153,6 +153,7 @@ export function decodeTerminate(
   length: number,
 ): readonly TerminateReading[] {
   if (length < TERMINATE_CONTROL_BYTES) return [];
+  // `?? 0` is for the compiler: the length was just compared.
   const first = bytes[offset] ?? 0;
   const value = bytes[offset + 1] ?? 0;
   const control = bytes[offset + 2] ?? 0;

@@ -1,3 +1,4 @@
+import { assert } from '../../common/assert.js';
 import { nextTurn } from '../../common/later.js';
 import type { Fault } from '../rnic/fault.js';
 import { Fault as FaultCode, requesterStatus } from '../rnic/fault.js';
@@ -146,8 +147,9 @@ function write(request: SendWorkRequest, peer: SoftQueuePair): Fault {
 
 function placeAll(request: SendWorkRequest, peer: SoftQueuePair): Fault {
   for (let index = 0; index < request.sgeCount; index++) {
-    const sge = request.sges[index];
-    if (sge === undefined || sge.region === null) continue;
+    const sge = request.sge(index);
+    if (sge.length === 0) continue;
+    assert(sge.region !== null, 'gather element without a region');
     const { bytes, view } = sge.region.slab;
     const fault = peer.place(bytes, sge.offset, sge.offset + sge.length, view);
     if (fault !== FaultCode.none) return fault;

@@ -12,6 +12,7 @@ import { PLACED_ISLANDS_MAX } from '../limits.js';
  * does not; the memory for them is taken when a region first needs it. An island too many is not counted, and the bytes
  * in it count as missing: an error for a peer that does what none does, and never a gap that is overlooked.
  */
+// `?? 0` below is for the compiler: the indexes are below the island count, and so within the arrays.
 export class PlacedRanges {
   #front = 0;
   #islandCount = 0;

@@ -360,12 +360,8 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     }
     const access = isRead ? Access.localWrite : Access.none;
     for (let index = 0; index < request.sgeCount; index++) {
-      const sge = request.sges[index];
-      if (
-        sge !== undefined &&
-        sge.length !== 0 &&
-        localRegion(sge, this.protectionDomain, access) === null
-      ) {
+      const sge = request.sge(index);
+      if (sge.length !== 0 && localRegion(sge, this.protectionDomain, access) === null) {
         return this.#refuse(slot, WorkStatus.localProtectionError, Fault.localBuffer);
       }
     }

@@ -59,7 +59,10 @@ export class ReceiveQueue {
 
   /** The receive that the current message goes into; null when none is posted. */
   peek(): ReceiveWorkRequest | null {
-    return this.#next === this.#tail ? null : (this.#requests[this.#next & this.#mask] ?? null);
+    if (this.#next === this.#tail) return null;
+    const request = this.#requests[this.#next & this.#mask];
+    assert(request !== undefined && request !== null, 'receive queue without a posted request');
+    return request;
   }
 
   consume(): ReceiveWorkRequest {

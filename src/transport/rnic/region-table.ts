@@ -14,6 +14,7 @@ const TWO_32 = 0x1_0000_0000;
  * stands for. Open addressing with linear probing; keys are random, so the low bits of a key are its hash, and a
  * removal moves later entries up instead of leaving tombstones. Nothing is allocated once it has grown.
  */
+// `?? 0` and `?? null` below are for the compiler: a slot is masked, or counted up to the length of the arrays.
 export class RegionTable implements RegionKeys {
   #keys = new Uint32Array(SLOTS_INITIAL);
   #regions: (SoftRegion | null)[] = new Array<SoftRegion | null>(SLOTS_INITIAL).fill(null);

@@ -1,3 +1,4 @@
+import { assert } from '../../common/assert.js';
 import { SGES_MAX, WORK_REQUESTS_MAX } from '../limits.js';
 import type { ProtectionDomain, SendWorkRequest, Sge } from '../verbs.js';
 import { VerbsError, WorkOpcode } from '../verbs.js';
@@ -6,22 +7,28 @@ import { SoftRegion } from './region.js';
 
 /** The tagged offset, upper half, of an RDMA Read's sink. Zero for a read of nothing. */
 export function readSinkHigh(request: SendWorkRequest): number {
-  const sge = request.sges[0];
-  if (request.sgeCount === 0 || sge === undefined || sge.region === null) return 0;
-  return regionAddressHigh(sge.region, sge.offset);
+  const region = sinkRegion(request);
+  return region === null ? 0 : regionAddressHigh(region, request.sge(0).offset);
 }
 
 /** The lower half. */
 export function readSinkLow(request: SendWorkRequest): number {
-  const sge = request.sges[0];
-  if (request.sgeCount === 0 || sge === undefined || sge.region === null) return 0;
-  return regionAddressLow(sge.region, sge.offset);
+  const region = sinkRegion(request);
+  return region === null ? 0 : regionAddressLow(region, request.sge(0).offset);
 }
 
-/** The key of an RDMA Read's sink; 0 for a read of nothing. */
+/** The key of an RDMA Read's sink. 0 for a read of nothing. */
 export function readSinkKey(request: SendWorkRequest): number {
-  const region = request.sgeCount === 0 ? null : request.sges[0]?.region;
-  return region instanceof SoftRegion ? region.activeKey : 0;
+  const region = sinkRegion(request);
+  return region === null ? 0 : region.activeKey;
+}
+
+/** Null for a read of nothing. {@link localRegion} has seen any other. */
+function sinkRegion(request: SendWorkRequest): SoftRegion | null {
+  if (request.sgeBytes === 0) return null;
+  const { region } = request.sge(0);
+  assert(region instanceof SoftRegion, 'an RDMA Read into memory of another device');
+  return region;
 }
 
 /** The region of an SGE if a queue pair of this domain may use it for what it says, else null. */
