@@ -10,7 +10,7 @@ import { RetryBudget, describeFailure, judge } from './retry.js';
 import { Sense, SenseKey } from '../scsi/sense.js';
 import { ScsiStatus, commandNameAt } from '../scsi/wire.js';
 
-/** What this layer needs of a logger; pino's fit. */
+/** The logger that this layer needs; a pino logger fits. */
 export interface ScsiLog {
   debug(facts: object, message: string): void;
   info(facts: object, message: string): void;
@@ -18,23 +18,23 @@ export interface ScsiLog {
   error(facts: object, message: string): void;
 }
 
-/** What is handed in to everything of this layer that talks to a device. */
+/** The services of every class of this layer that talks to a device. */
 export interface ScsiServices {
   readonly pool: SlabPool;
   readonly clock: Clock;
   readonly log: ScsiLog;
 }
 
-/** Parameter data that arrived: `view[offset .. offset + length)`, borrowed until the decoder returns. */
+/** Decodes parameter data, `view[offset .. offset + length)`. The memory is borrowed until the decoder returns. */
 export type ParameterDecoder<T> = (view: DataView, offset: number, length: number) => T;
 
-/** Commands off the data path, one promise each: with retries, and failures as exceptions. */
+/** Commands off the data path, each with one promise. The channel retries a command; a failure becomes an exception. */
 export class ControlChannel {
   readonly port: ScsiPort;
   readonly #services: ScsiServices;
   readonly #onAttention: (sense: Sense) => void;
 
-  /** `onAttention` is told of each unit attention that a command meets, before that command is sent again. */
+  /** `onAttention` hears of each unit attention before the channel sends the command again. */
   constructor(
     port: ScsiPort,
     services: ScsiServices,
@@ -46,8 +46,8 @@ export class ControlChannel {
   }
 
   /**
-   * Sends the command that `build` makes, and decodes the at most `lengthBytes` that it brings in.
-   * @throws ScsiCheckCondition, ScsiError
+   * Sends the command that `build` makes, and decodes its parameter data of at most `lengthBytes`.
+   * @throws ScsiCheckCondition when the device reports an error, ScsiError for any other failure
    */
   async run<T>(
     build: (command: ScsiCommand) => void,
@@ -56,7 +56,7 @@ export class ControlChannel {
   ): Promise<T> {
     const slot = await this.#acquireSlot(lengthBytes);
     try {
-      // What the device does not send must not be what another client's request left there.
+      // The buffer may hold data of another client. The decoder must not see it where the device sends less.
       slot.slab.bytes.fill(0, slot.offset, slot.offset + lengthBytes);
       const command = await this.#execute((next) => {
         setData(next, DataDirection.in, slot.slab, slot.offset, lengthBytes);
@@ -69,7 +69,7 @@ export class ControlChannel {
     }
   }
 
-  /** As {@link run}, but null when the device does not know the command, or this form of it. */
+  /** As {@link run}, but null when the device does not support the command, or this form of the command. */
   async runIfSupported<T>(
     build: (command: ScsiCommand) => void,
     lengthBytes: number,
@@ -85,7 +85,10 @@ export class ControlChannel {
     }
   }
 
-  /** Sends a command without data. @throws ScsiCheckCondition, ScsiError */
+  /**
+   * Sends a command without data.
+   * @throws ScsiCheckCondition when the device reports an error, ScsiError for any other failure
+   */
   async runWithoutData(build: (command: ScsiCommand) => void): Promise<void> {
     await this.#execute((command) => {
       setNoData(command);
@@ -102,7 +105,7 @@ export class ControlChannel {
       const leftMs = deadlineMs - clock.nowMs();
       if (leftMs <= 0) {
         const lun = this.port.name;
-        const message = `${lun}: no buffer of ${lengthBytes} bytes came free in ${SLOT_WAIT_MS / 1000} s; have fewer requests under way at once`;
+        const message = `${lun}: no buffer of ${lengthBytes} bytes became free in ${SLOT_WAIT_MS / 1000} s; send fewer requests at the same time`;
         throw new ScsiError('scsi-no-buffer', message, { lun, lengthBytes });
       }
       await new Promise<void>((resolve) => {

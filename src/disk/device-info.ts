@@ -8,24 +8,24 @@ import {
   WRITE_ZEROES_BYTES_MAX,
 } from './limits.js';
 
-/** The commands that a disk uses for what READ and WRITE cannot do. */
+/** The optional commands and bits that a disk has. */
 export interface DiskAbilities {
-  /** READ(16) and WRITE(16), rather than the 10-byte forms. */
+  /** The disk uses READ(16) and WRITE(16) instead of the 10-byte forms. */
   readonly readWrite16: boolean;
   readonly synchronizeCache16: boolean;
   readonly trim: 'unmap' | 'writeSame' | 'none';
-  /** WRITE SAME(16) exists, or may exist: the first refusal decides. */
+  /** The device supports WRITE SAME(16), or may support it: its first refusal decides. */
   readonly writeSame: boolean;
   /**
-   * Its UNMAP bit may be set where zeroes are wanted. SBC-3 5.43 promises the zeroes in any case, but LIO unmaps
-   * without a look at the data: as Linux does, only a device whose unmapped blocks read as zeroes is trusted.
+   * WRITE SAME(16) may set its UNMAP bit to write zeroes. SBC-3 5.43 promises zeroes in any case, but LIO unmaps
+   * without a check of the data. So, as in Linux, this needs a device whose unmapped blocks read as zeroes.
    */
   readonly zeroesByUnmap: boolean;
   readonly preFetch: boolean;
   readonly lbaStatus: boolean;
-  /** FUA in WRITE. */
+  /** WRITE supports FUA. */
   readonly forceUnitAccess: boolean;
-  /** A write may end before it is on the medium, so that force unit access needs FUA or a flush behind it. */
+  /** A write may end before its data is on the medium. Force unit access then needs FUA, or a flush after the write. */
   readonly writeCache: boolean;
 }
 
@@ -33,7 +33,7 @@ export function abilitiesOf(unit: InspectedUnit): DiskAbilities {
   const { commands, provisioning, limits } = unit;
   const writeSame = commands.writeSame16 !== false;
   const hasUnmapBit = writeSame && unit.provisioned && (provisioning?.writeSame16Unmap ?? false);
-  // Before page B2 existed, a limit in page B0 was how a device told that it has UNMAP.
+  // Before page B2 existed, a limit in page B0 meant that the device supports UNMAP.
   const claimsUnmap = provisioning?.unmap ?? (limits?.unmapBlocksMax ?? 0) > 0;
   const unmap = unit.provisioned && claimsUnmap && commands.unmap !== false;
   return {
@@ -42,7 +42,7 @@ export function abilitiesOf(unit: InspectedUnit): DiskAbilities {
     trim: unmap ? 'unmap' : hasUnmapBit ? 'writeSame' : 'none',
     writeSame,
     zeroesByUnmap: hasUnmapBit && unit.readZeroes,
-    // An optional convenience: used only where the device says that it is there.
+    // PRE-FETCH is only an optimization, so the disk uses it only when the device reports it.
     preFetch: commands.preFetch16 === true,
     lbaStatus: unit.provisioned && commands.getLbaStatus !== false,
     forceUnitAccess: unit.forceUnitAccess,
@@ -50,7 +50,7 @@ export function abilitiesOf(unit: InspectedUnit): DiskAbilities {
   };
 }
 
-/** What a logical unit is as a block device. */
+/** Describes a logical unit as a block device. */
 export function deviceInfoOf(unit: InspectedUnit): BlockDeviceInfo {
   const abilities = abilitiesOf(unit);
   const { blockBytes, readOnly } = unit;
@@ -73,14 +73,14 @@ export function deviceInfoOf(unit: InspectedUnit): BlockDeviceInfo {
     canWriteZeroes: !readOnly,
     canCache: abilities.preFetch,
     canFindZeroes: abilities.lbaStatus && unit.readZeroes,
-    // A device may leave alone what is smaller than its allocation unit.
+    // A device may ignore a trim of less than its allocation unit.
     trimReadsZeroes: unit.readZeroes && (unit.limits?.unmapGranularityBlocks ?? 0) <= 1,
     multiConnection: true,
     rotational: (unit.characteristics?.rotationRate ?? 0) > 1,
   };
 }
 
-/** At least one block, whatever the path claims: its own refusal says more than ours could. */
+/** At least one block, even if the path claims less: the refusal by the path says more than an error from here. */
 function transferMaxOf(unit: InspectedUnit): number {
   const { limits, blockBytes, pathTransferBytesMax, commands } = unit;
   const deviceBlocks = limits?.transferBlocksMax ?? 0;
@@ -103,7 +103,7 @@ function compareMaxOf(
 
 function writeSameMaxOf({ limits, blockBytes }: InspectedUnit): number {
   const reported = limits?.writeSameBlocksMax ?? 0;
-  // Zero is "no limit reported", and a limit that is no exact Number is none.
+  // Zero means that the device reports no limit. -1 (a limit above 2^53 - 1) is treated as no limit.
   const blocks = reported > 0 ? reported : WRITE_SAME_BLOCKS_UNREPORTED;
   return boundedBytes(blocks, blockBytes, WRITE_ZEROES_BYTES_MAX);
 }
@@ -112,7 +112,7 @@ function unmapMaxOf({ limits, blockBytes }: InspectedUnit): number {
   const reported = limits?.unmapBlocksMax ?? 0;
   const blocks = reported > 0 ? reported : UNMAP_BLOCKS_UNREPORTED;
   const bytesMax = boundedBytes(blocks, blockBytes, TRIM_BYTES_MAX);
-  // Longer trims are cut at multiples of the limit, and should not cut an allocation unit in two.
+  // Longer trims are split at multiples of the limit. A split should not divide an allocation unit.
   const unitBytes = (limits?.unmapGranularityBlocks ?? 0) * blockBytes;
   return unitBytes > 0 && unitBytes <= bytesMax ? bytesMax - (bytesMax % unitBytes) : bytesMax;
 }
@@ -121,7 +121,7 @@ function boundedBytes(blocks: number, blockBytes: number, bytesMax: number): num
   return Math.max(blockBytes, Math.min(blocks * blockBytes, bytesMax - (bytesMax % blockBytes)));
 }
 
-/** What suits the device, and a page of memory at least: a power of two within the limits. */
+/** The size that suits the device: at least a page of memory, a power of two, and within the limits. */
 function preferredOf(unit: InspectedUnit, transferBytesMax: number): number {
   const granularityBytes = (unit.limits?.transferGranularityBlocks ?? 0) * unit.blockBytes;
   const isUsable = granularityBytes > 0 && Number.isInteger(Math.log2(granularityBytes));

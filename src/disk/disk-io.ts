@@ -4,41 +4,44 @@ import { NOBODY } from '../common/requester.js';
 import { ScsiCommand } from '../scsi/port.js';
 import { RetryBudget } from './retry.js';
 
-/** The command that an I/O is at. */
+/** The command that an I/O sends at this step. */
 export type DiskStep =
   | 'read'
   | 'write'
   | 'compareAndWrite'
-  /** SYNCHRONIZE CACHE of everything. */
+  /** SYNCHRONIZE CACHE of the whole unit. */
   | 'flush'
-  /** The same, behind a change that wanted force unit access. */
+  /** SYNCHRONIZE CACHE after a write that needs force unit access on a device without FUA. */
   | 'flushBehind'
   | 'unmap'
   | 'writeSameUnmap'
   | 'writeSame'
-  /** WRITE from the zero buffer, again and again until the range is covered. */
+  /** WRITE from the zero buffer, repeated until the range is covered. */
   | 'writeZeroBuffer'
   | 'preFetch';
 
 const NO_REQUEST = new BlockRequest(() => undefined);
 
-/** One of a disk's pooled command slots: a block request on its way through one or more SCSI commands. */
+/** One of a disk's pooled command slots. It carries a block request through one or more SCSI commands. */
 export class DiskIo {
-  /** Its place among the disk's slots. */
+  /** The slot's position among the disk's slots. */
   readonly index: number;
   readonly command: ScsiCommand;
   readonly retries = new RetryBudget();
   request: BlockRequest = NO_REQUEST;
   step: DiskStep = 'read';
-  /** What is left to do, and how much of it the present command does. */
+  /** The rest of the range (`lba`, `restBlocks`), and the part that the present command covers (`blocks`). */
   lba = 0;
   restBlocks = 0;
   blocks = 0;
-  /** A flush: what it covers, by the write ledger. */
+  /** For a flush: the mark of the write ledger up to which the flush covers writes. */
   mark = 0;
-  /** Armed while the command waits for its next attempt. */
+  /** The timer of the next attempt; null when no attempt is scheduled. */
   backoff: Timer | null = null;
-  /** Waits until it is known which disk is there; its command has ended by then, or is yet to be sent. */
+  /**
+   * The I/O waits until the watch knows which disk the port reaches. `hasEnded` is true if its command has ended,
+   * false if its command has yet to be sent.
+   */
   awaitsTrust = false;
   hasEnded = false;
 

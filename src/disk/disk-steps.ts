@@ -39,9 +39,9 @@ import {
 const UNMAP_LIST_BYTES = UNMAP_HEADER_BYTES + UNMAP_DESCRIPTOR_BYTES;
 
 /**
- * Memory that disks keep as long as they are open: not out of the pool of the data, which they could exhaust. A pool
- * of its own, as large as there are disks, because an RDMA device keeps the registration of a slab that it has seen,
- * and a fresh slab for each disk that is opened would add up.
+ * Memory for UNMAP lists, which a disk holds as long as it is open. The data pool is not used: open disks could
+ * exhaust it. One pool serves all disks and grows with their number. A fresh slab per opened disk would add up,
+ * because an RDMA device keeps the registration of every slab that it has used.
  */
 const listPool = new SlabPool([
   {
@@ -53,13 +53,13 @@ const listPool = new SlabPool([
 
 let zeroes: Slab | null = null;
 
-/** Zeroes for WRITE SAME and WRITE, made on first use. All disks send from it, and nobody writes to it. */
+/** Zeroes for WRITE SAME and WRITE, made on first use. All disks send from this slab, and nothing writes to it. */
 function zeroSlab(): Slab {
   return (zeroes ??= new Slab(DISK_ZERO_BUFFER_BYTES));
 }
 
 /**
- * Which SCSI commands a block request takes, one step at a time, and their CDBs and data:
+ * Splits a block request into steps of one SCSI command each, and fills in CDB and data:
  *
  *   read    READ(16)
  *   write   WRITE(16), with FUA where the device has it, else with SYNCHRONIZE CACHE(16) behind it
@@ -81,7 +81,7 @@ export class DiskSteps {
   /** UNMAP parameter lists, one per command slot. */
   readonly #lists: BufferSlot;
 
-  /** Takes the memory that `commandsMax` commands, at most `DISK_COMMANDS_MAX`, need beside that of their requests. */
+  /** Takes memory for the UNMAP lists of `commandsMax` commands, at most `DISK_COMMANDS_MAX`. */
   constructor(unit: InspectedUnit, commandsMax: number) {
     this.#abilities = abilitiesOf(unit);
     this.#blockBytes = unit.blockBytes;
@@ -95,7 +95,7 @@ export class DiskSteps {
     return this.#abilities;
   }
 
-  /** Commands that are built from now on are for the unit as it is now; its block size is what it was. */
+  /** Later commands are built for the unit as it is now. Its block size must be unchanged. */
   adopt(unit: InspectedUnit): void {
     this.#abilities = abilitiesOf(unit);
     this.#sizeBlocks = unit.sizeBlocks;
@@ -105,12 +105,12 @@ export class DiskSteps {
     this.#zeroBlocks = Math.floor(zeroBytesMax / unit.blockBytes);
   }
 
-  /** No command is out any more. */
+  /** Returns the memory. The caller guarantees that no command is outstanding. */
   release(): void {
     this.#lists.release();
   }
 
-  /** Puts a request at its first step. */
+  /** Sets the I/O to the first step of `request`. */
   begin(io: DiskIo, request: BlockRequest): void {
     io.request = request;
     io.retries.reset();
@@ -144,7 +144,7 @@ export class DiskSteps {
     io.restBlocks = io.request.length / this.#blockBytes;
   }
 
-  /** Fills in the command for the step that the I/O is at. */
+  /** Fills in the command for the I/O's present step. */
   build(io: DiskIo): void {
     const { command, request, lba, restBlocks } = io;
     io.blocks = restBlocks;
@@ -165,7 +165,7 @@ export class DiskSteps {
         return;
       case 'flush':
       case 'flushBehind':
-        // The whole medium in both cases: LIO takes a range for an expected transfer and answers with a residual.
+        // Both forms cover the whole medium: LIO treats a range as an expected transfer and reports a residual.
         command.timeoutMs = FLUSH_TIMEOUT_MS;
         if (this.#abilities.synchronizeCache16) buildSynchronizeCache16(command, 0, 0);
         else buildSynchronizeCache10(command);
@@ -195,7 +195,7 @@ export class DiskSteps {
     build(command, lba, blocks, this.#usesFua(request));
   }
 
-  /** The command of the present step has changed the medium, maybe no further than the device's write cache. */
+  /** True when the data of the present step may be in the device's write cache only. */
   leavesInCache({ step, request }: DiskIo): boolean {
     if (step === 'read' || step === 'preFetch' || isFlush(step)) return false;
     return !hasFuaBit(step) || !this.#usesFua(request);
@@ -218,7 +218,10 @@ export class DiskSteps {
     setData(command, DataDirection.out, zeroSlab(), 0, blocks * this.#blockBytes);
   }
 
-  /** The command of the present step has succeeded: true if there is another to send, false when all is done. */
+  /**
+   * Call when the command of the present step has succeeded. True when the I/O needs another command, false when the
+   * I/O is complete.
+   */
   advance(io: DiskIo): boolean {
     switch (io.step) {
       case 'writeZeroBuffer':
@@ -246,8 +249,9 @@ export class DiskSteps {
   }
 
   /**
-   * The device does not know the operation code of the present step's command: the unit with which the step takes the
-   * 10-byte form of it; null where there is none, or where it does not reach all of the device.
+   * Call when the device does not know the operation code of the present step. Returns the unit with which the step
+   * uses the 10-byte form. Null when the command has no 10-byte form, or when that form cannot address the whole
+   * device.
    */
   learnShortForm({ step, blocks }: DiskIo, unit: InspectedUnit): InspectedUnit | null {
     const { commands } = unit;
@@ -268,8 +272,8 @@ export class DiskSteps {
   }
 
   /**
-   * The device does not know the command of the present step: what that changes about the unit, and true in
-   * `goesOn` if the I/O was put at another step. Null for steps that every disk has.
+   * Call when the device does not support the command of the present step. Returns the unit without the command;
+   * `goesOn` is true if the I/O continues with another step. Null for a command that every disk has.
    */
   learnRefusal(io: DiskIo, unit: InspectedUnit): { unit: InspectedUnit; goesOn: boolean } | null {
     const { commands, provisioning } = unit;
@@ -304,7 +308,7 @@ export class DiskSteps {
   }
 }
 
-/** WRITE SAME and UNMAP have none. */
+/** WRITE SAME and UNMAP have no FUA bit. */
 function hasFuaBit(step: DiskStep): boolean {
   return step === 'write' || step === 'compareAndWrite' || step === 'writeZeroBuffer';
 }

@@ -3,10 +3,10 @@ import type { ErrorFacts } from '../common/errors.js';
 import type { Sense } from '../scsi/sense.js';
 
 /**
- * A logical unit cannot be used, or a command to it failed off the data path. Codes: `scsi-no-such-lun`,
- * `scsi-not-a-disk`, `scsi-no-capacity`, `scsi-block-size`, `scsi-not-ready`, `scsi-no-medium`, `scsi-malformed`,
- * `scsi-status`, `scsi-timeout`, `scsi-aborted`, `scsi-connection-lost`, `scsi-invalid-range`, `scsi-no-buffer`, `scsi-closed`, and
- * those of {@link ScsiCheckCondition}.
+ * A logical unit cannot be used, or a command off the data path failed. Codes: `scsi-no-such-lun`, `scsi-not-a-disk`,
+ * `scsi-no-capacity`, `scsi-block-size`, `scsi-not-ready`, `scsi-no-medium`, `scsi-malformed`, `scsi-status`,
+ * `scsi-timeout`, `scsi-aborted`, `scsi-connection-lost`, `scsi-invalid-range`, `scsi-no-buffer`, `scsi-closed`,
+ * `scsi-other-unit`, `scsi-unit-unusable`, and those of {@link ScsiCheckCondition}.
  */
 export class ScsiError extends IserNbdError {
   override readonly name: string = 'ScsiError';

@@ -1,13 +1,13 @@
 import { ScsiError } from './errors.js';
 import type { InspectedUnit } from './inspect.js';
 
-/** What tells a logical unit from every other: VPD pages 83 and 80, and the INQUIRY data where it has neither. */
+/** Identifies a logical unit: by VPD pages 83 and 80, or by the INQUIRY data when the unit has neither page. */
 export interface UnitIdentity {
   readonly vendor: string;
   readonly product: string;
-  /** Empty when it has none. */
+  /** Empty when the unit has no serial number. */
   readonly serial: string;
-  /** Designators of the logical unit itself, as `type:value`; not those of the path to it. */
+  /** Designators of the logical unit as `type:value`, without the designators of target and port. */
   readonly designators: readonly string[];
 }
 
@@ -22,8 +22,8 @@ export function identityOf({ vendor, product, serial, designators }: InspectedUn
 }
 
 /**
- * Whether two descriptions are of one logical unit; `unknown` when they tell too little. A unit may get more designators
- * with new firmware, so one in common is enough. A serial number that differs outweighs it: clones and careless targets
+ * Compares two identities; `unknown` when they hold too little. One common designator is enough, because new firmware
+ * may add designators. But different serial numbers always mean different units, because clones and careless targets
  * repeat designators.
  */
 export function compareIdentities(a: UnitIdentity, b: UnitIdentity): 'same' | 'other' | 'unknown' {
@@ -37,7 +37,10 @@ export function compareIdentities(a: UnitIdentity, b: UnitIdentity): 'same' | 'o
   return a.serial === '' ? 'unknown' : 'same';
 }
 
-/** @throws ScsiError when the unit is certainly not the expected one; null expects nothing */
+/**
+ * Checks the identity of a unit; `expected` null accepts every unit.
+ * @throws ScsiError when the unit is certainly not the expected one
+ */
 export function checkIdentity(
   lun: string,
   found: UnitIdentity,
@@ -51,7 +54,7 @@ export function checkIdentity(
   );
 }
 
-/** For people: the best of what tells the unit apart. */
+/** For people: vendor, product, the best designator and the serial number. */
 export function describeIdentity({ vendor, product, serial, designators }: UnitIdentity): string {
   const best =
     ['naa:', 'eui-64:', 'scsi-name:', ''].flatMap((type) =>

@@ -34,27 +34,33 @@ import type {
   ReportedLun,
 } from '../scsi/wire.js';
 
-/** What can change while a logical unit is in use. */
+/** The properties that can change while a logical unit is in use. */
 export interface Medium {
   readonly sizeBytes: number;
   readonly sizeBlocks: number;
   readonly blockBytes: number;
   readonly physicalBlockBytes: number;
-  /** T10 protection information: 0 none, else its type. */
+  /** T10 protection information: 0 for none, else the type. */
   readonly protectionType: number;
-  /** LBPME and LBPRZ: provisioned by block; unmapped blocks read as zeroes. */
+  /**
+   * LBPME (`provisioned`): the unit manages provisioning by block. LBPRZ (`readZeroes`): unmapped blocks read as
+   * zeroes.
+   */
   readonly provisioned: boolean;
   readonly readZeroes: boolean;
   readonly readOnly: boolean;
   /** DPOFUA. */
   readonly forceUnitAccess: boolean;
-  /** WCE; null when the device does not tell, which is to be taken as true. */
+  /** WCE; null when the device does not report it. Treat null as true. */
   readonly writeCache: boolean | null;
 }
 
-/** Commands that not every device has: true or false as REPORT SUPPORTED OPERATION CODES says, null without it. */
+/**
+ * Commands that not every device supports: true or false from REPORT SUPPORTED OPERATION CODES, null when the device
+ * does not report it.
+ */
 export interface SupportedCommands {
-  /** READ(16) and WRITE(16); where there are none, READ(10) and WRITE(10) are used. */
+  /** READ(16) and WRITE(16). False selects READ(10) and WRITE(10). */
   readonly readWrite16: boolean | null;
   readonly synchronizeCache16: boolean | null;
   readonly compareAndWrite: boolean | null;
@@ -64,7 +70,7 @@ export interface SupportedCommands {
   readonly getLbaStatus: boolean | null;
 }
 
-/** What is found, less the commands that the device has refused before. */
+/** `found` without the commands that the device has refused before. */
 export function withRefusals(
   found: SupportedCommands,
   known: SupportedCommands,
@@ -84,9 +90,9 @@ const COMMAND_NAMES: readonly (keyof SupportedCommands)[] = [
   'getLbaStatus',
 ];
 
-/** A disk as it presents itself. */
+/** The properties that a disk reports. */
 export interface InspectedUnit extends Medium {
-  /** The port's name for it: target and LUN. */
+  /** The port's name for the unit: target and LUN. */
   readonly name: string;
   readonly vendor: string;
   readonly product: string;
@@ -95,23 +101,23 @@ export interface InspectedUnit extends Medium {
   readonly version: number;
   /** Asymmetric access (ALUA): 0 none, 1 implicit, 2 explicit, 3 both. */
   readonly tpgs: number;
-  /** Empty when it has none. */
+  /** Empty when the unit has no serial number. */
   readonly serial: string;
   readonly designators: readonly DesignatorText[];
-  /** VPD pages B0, B1, B2; null where the device has none. */
+  /** VPD pages B0, B1 and B2; null for a page that the device does not have. */
   readonly limits: BlockLimits | null;
   readonly characteristics: BlockCharacteristics | null;
   readonly provisioning: BlockProvisioning | null;
   readonly commands: SupportedCommands;
-  /** The longest transfer of one command that the path carries. */
+  /** The longest transfer of one command on the path. */
   readonly pathTransferBytesMax: number;
-  /** The path knows whether a read's data has come, see {@link ScsiPort.verifiesDataIn}. */
+  /** The path checks that a read's data has arrived; see {@link ScsiPort.verifiesDataIn}. */
   readonly pathVerifiesDataIn: boolean;
 }
 
 /**
- * Asks a logical unit for all that this program wants to know of it.
- * @throws ScsiError when it does not exist, is not a disk, is not ready, or has no usable capacity
+ * Reads every property of a logical unit that this program uses.
+ * @throws ScsiError when the unit does not exist, is not a disk, is not ready, or has no usable capacity
  */
 export async function inspectLogicalUnit(
   port: ScsiPort,
@@ -137,7 +143,10 @@ export async function inspectLogicalUnit(
   };
 }
 
-/** The single-level LUNs of the target that `port` leads to, whatever its own LUN is. @throws ScsiError */
+/**
+ * The single-level LUNs of the target behind `port`. Any LUN of the target may ask.
+ * @throws ScsiError when the target does not answer with a list
+ */
 export async function reportLuns(
   port: ScsiPort,
   services: ScsiServices,
@@ -158,7 +167,10 @@ export async function reportLuns(
   return (await ask(Math.min(wholeBytes, REPORT_LUNS_BYTES_MAX))).luns;
 }
 
-/** Capacity and mode parameters. @throws ScsiError */
+/**
+ * Reads capacity and mode parameters.
+ * @throws ScsiError when the unit has no usable capacity, or a command fails
+ */
 export async function readMedium(control: ControlChannel): Promise<Medium> {
   const capacity = await readCapacity(control);
   const mode = await readMode(control);
@@ -227,7 +239,7 @@ async function readCapacity(control: ControlChannel): Promise<ReadCapacity> {
   if (capacity === TOO_LARGE) {
     throw new ScsiError(
       'scsi-no-capacity',
-      `${name} is larger than 2 TiB or so, and does not say by how much: it has no READ CAPACITY(16)`,
+      `${name} has 2^32 blocks or more, but does not report its size: it does not support READ CAPACITY(16)`,
       { lun: name },
     );
   }
@@ -252,7 +264,7 @@ async function readCapacity(control: ControlChannel): Promise<ReadCapacity> {
 }
 
 const MALFORMED = 'malformed';
-/** SBC-3 5.15.2: FFFFFFFFh sends the reader to READ CAPACITY(16). */
+/** SBC-3 5.15.2: FFFFFFFFh means that only READ CAPACITY(16) can report the size. */
 const TOO_LARGE = 'too large';
 
 function decodeCapacity10(
@@ -270,14 +282,14 @@ function decodeCapacity16(
   offset: number,
   length: number,
 ): ReadCapacity | typeof MALFORMED {
-  // SBC-2 devices send 12 bytes; the memory behind is zero.
+  // SBC-2 devices send 12 bytes. The memory after them is zero.
   if (length < 12) return MALFORMED;
   const capacity = wire.emptyReadCapacity();
   wire.decodeReadCapacity16(view, offset, capacity);
   return capacity;
 }
 
-/** null when the device has none of the forms of MODE SENSE. */
+/** Null when the device supports neither form of MODE SENSE. */
 async function readMode(control: ControlChannel): Promise<ModeParameters | null> {
   const { ModePage } = wire;
   const lengthBytes = INQUIRY_ALLOCATION_BYTES;
@@ -338,10 +350,10 @@ async function readSupportedCommands(
 ): Promise<SupportedCommands> {
   const { OperationCode, ServiceAction } = wire;
   const unmap = await readSupport(control, OperationCode.unmap, 0);
-  // A device that cannot tell about one command cannot tell about any.
+  // A device that cannot report one command cannot report any.
   const ask = (opcode: number, action: number) =>
     unmap === null ? Promise.resolve(null) : readSupport(control, opcode, action);
-  // RBC has the 10-byte forms only.
+  // RBC defines the 10-byte forms only.
   const forms16 = deviceType === wire.DeviceType.simplifiedBlock ? false : null;
   return {
     readWrite16: forms16,
@@ -383,7 +395,7 @@ function isDisk(deviceType: number): boolean {
   return deviceType === block || deviceType === simplifiedBlock;
 }
 
-/** Runs `action`, and says in words when the device answers that there is no such logical unit. */
+/** Runs `action`. Turns the device's answer that the logical unit does not exist into a clear error. */
 async function unlessNoLun<T>(control: ControlChannel, action: () => Promise<T>): Promise<T> {
   try {
     return await action();
@@ -400,7 +412,7 @@ async function unlessNoLun<T>(control: ControlChannel, action: () => Promise<T>)
 }
 
 function noSuchLun({ port }: ControlChannel, cause?: unknown): ScsiError {
-  const message = `${port.name} does not exist; the target has no such logical unit for this initiator`;
+  const message = `${port.name} does not exist; check the LUN, and that the target maps it to this initiator`;
   return new ScsiError('scsi-no-such-lun', message, { lun: port.name }, cause);
 }
 

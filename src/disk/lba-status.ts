@@ -10,14 +10,15 @@ export interface LbaStatusQuery {
   readonly lba: number;
   readonly blocks: number;
   readonly blockBytes: number;
-  /** LBPRZ: what is not mapped reads as zeroes. */
+  /** LBPRZ: unmapped blocks read as zeroes. */
   readonly readZeroes: boolean;
 }
 
 /**
- * Asks with GET LBA STATUS, as often as it takes to cover the range, within limits. Null when the device does not
- * know the command. What the device leaves out, or says nonsense about, counts as allocated: that is always safe.
- * @throws ScsiError
+ * Sends GET LBA STATUS until the answers cover the range, or until a limit is reached. Null when the device does not
+ * support the command. A block that the device leaves out or describes wrongly counts as allocated, which is always
+ * safe.
+ * @throws ScsiError when a command fails
  */
 export async function queryLbaStatus(
   control: ControlChannel,
@@ -45,7 +46,7 @@ export async function queryLbaStatus(
   return list.extents;
 }
 
-/** Adds the descriptors that follow on `from`; returns the block behind the last. */
+/** Adds the descriptors from block `from` on; returns the block after the last descriptor. */
 function gather(
   data: { view: DataView; offset: number; length: number },
   query: LbaStatusQuery,
@@ -60,7 +61,7 @@ function gather(
   for (let index = 0; index < count && lba < end && list.count < EXTENTS_MAX; index++) {
     decodeLbaStatus(view, offset, index, status);
     const statusEnd = status.lba + status.blocks;
-    // The first may begin before what was asked for; none may leave a gap.
+    // The first descriptor may begin before `from`. No descriptor may leave a gap.
     if (status.lba < 0 || status.lba > lba || statusEnd <= lba) break;
     const blocks = Math.min(statusEnd, end) - lba;
     const isUnmapped =

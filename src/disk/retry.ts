@@ -1,9 +1,9 @@
 /**
- * What to do about a command that has ended. Every command that this layer sends may be sent again: reads change
- * nothing; a write, WRITE SAME or UNMAP writes the same bytes to the same place, and its requester, who has not
- * been told of its end, cannot have made another write depend on it; a COMPARE AND WRITE that was executed after all
- * finds its own data there. A command that may still be executing is never sent again (`connectionLost`): it could
- * land after a later write to the same place.
+ * Decides what to do after a command has ended. This layer may resend each of its commands. A read changes nothing. A
+ * write, WRITE SAME or UNMAP writes the same bytes to the same place; its requester has had no answer yet, so no
+ * later write can depend on it. A COMPARE AND WRITE that the device did execute finds its own data. A command that
+ * may still be executing (`connectionLost`) is never resent: it could take effect after a later write to the same
+ * place.
  */
 import { DeliveryOutcome } from '../scsi/port.js';
 import type { ScsiCommand } from '../scsi/port.js';
@@ -19,24 +19,24 @@ import { Asc, SenseKey, decodeSense } from '../scsi/sense.js';
 import type { Sense } from '../scsi/sense.js';
 import { ScsiStatus, scsiStatusName } from '../scsi/wire.js';
 
-/** How a command ended, as far as sending it again is concerned. */
+/** How a command ended, as a reason to resend it or not. */
 export type Verdict =
   | 'succeeded'
-  /** Not executed: the device had something to tell first (SAM-5 5.14). */
+  /** The command was not executed: the device reported a unit attention first (SAM-5 5.14). */
   | 'unitAttention'
-  /** Not executed: the device had to tell that an earlier, completed command has failed after all (SPC-4 4.5.5). */
+  /** The command was not executed: the device reported the failure of an earlier, completed command (SPC-4 4.5.5). */
   | 'deferredError'
-  /** Stopped before its end, certainly not executing any more. */
+  /** The command was stopped before its end and certainly no longer executes. */
   | 'aborted'
-  /** There was no answer in time; certainly not executing any more. */
+  /** The command had no answer in time and certainly no longer executes. */
   | 'timedOut'
-  /** COMPARE AND WRITE found something else, and wrote nothing. */
+  /** COMPARE AND WRITE found different data and wrote nothing. */
   | 'mismatch'
-  /** Not executed: come again later. */
+  /** The command was not executed; resend it later. */
   | 'busy'
   | 'failed';
 
-/** Judges a command that its port has given back; `sense` receives its sense data, or is cleared. */
+/** Judges a command that has ended. Puts its sense data into `sense`, or clears `sense`. */
 export function judge(command: ScsiCommand, sense: Sense): Verdict {
   sense.clear();
   switch (command.outcome) {
@@ -74,7 +74,7 @@ function judgeSense(sense: Sense): Verdict {
   if (sense.deferred) return 'deferredError';
   switch (sense.key) {
     case SenseKey.recoveredError:
-      // SPC-4 4.5.6: the command completed, with some help.
+      // SPC-4 4.5.6, RECOVERED ERROR: the command completed after a recovery action.
       return 'succeeded';
     case SenseKey.unitAttention:
       return 'unitAttention';
@@ -111,7 +111,7 @@ export function describeFailure(command: ScsiCommand, sense: Sense): string {
   }
 }
 
-/** How often one command was sent again, and whether it may be once more. */
+/** Counts the retries of one command, and decides whether to allow one more. */
 export class RetryBudget {
   #attentionCount = 0;
   #abortedCount = 0;
@@ -129,7 +129,7 @@ export class RetryBudget {
     this.#busyCount = 0;
   }
 
-  /** Milliseconds to wait before the next attempt, 0 for none; -1 when there is none. */
+  /** Milliseconds to wait before the next attempt. 0 for an attempt at once, -1 for no further attempt. */
   delayMs(verdict: Verdict, nowMs: number): number {
     this.#isFresh = false;
     switch (verdict) {

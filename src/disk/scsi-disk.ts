@@ -31,26 +31,26 @@ import { ScsiStatus, commandNameAt } from '../scsi/wire.js';
 import { WriteLedger } from './write-ledger.js';
 
 export interface DiskOptions {
-  /** Flushes here must also cover what others wrote to the unit, so they fail when that may be lost. */
+  /** Others write to the unit. Flushes must cover their writes too, and fail when such writes may be lost. */
   readonly isShared?: boolean;
-  /** What the unit must be, where that is known from before. */
+  /** The identity that the unit must have; null accepts every unit. */
   readonly expected?: UnitIdentity | null;
 }
 
 /**
- * A logical unit as a block device. A request takes a slot from a pool as deep as the port's queue and goes through
- * its commands with it (see disk-steps.ts); requests that find no slot wait in order. How a command that did not
- * succeed goes on is in retry.ts.
+ * A logical unit as a block device. A request takes a slot from a pool as deep as the port's queue, and keeps the
+ * slot for all its commands (see disk-steps.ts). A request without a free slot waits in order. retry.ts decides what
+ * follows a command that did not succeed.
  *
- * While the unit may be another one than it was (see unit-watch.ts), requests wait, and so do commands that have ended:
- * whether they were carried out on the right disk is not known.
+ * While the port may reach another unit (see unit-watch.ts), requests wait. Commands that have ended wait too,
+ * because they may have been executed on the wrong disk.
  */
 export class ScsiDisk implements BlockDevice {
-  /** Called when the device's size has changed; `info` has the new one. */
+  /** Called when the device's size has changed. `info` has the new size. */
   onCapacityChange: ((info: BlockDeviceInfo) => void) | null = null;
-  /** Called once, when flushes have begun to fail because of something that happened here; see {@link loseWrites}. */
+  /** Called once, when this disk finds that writes may be lost and flushes begin to fail; see {@link loseWrites}. */
   onWritesLost: ((reason: string) => void) | null = null;
-  /** Called once, when no request can succeed here any more, as the path to the logical unit is gone. */
+  /** Called once, when the path to the logical unit has ended. No request can succeed any more. */
   onLost: ((reason: string) => void) | null = null;
 
   readonly #port: ScsiPort;
@@ -65,7 +65,7 @@ export class ScsiDisk implements BlockDevice {
   readonly #waiting = new LinkedQueue<BlockRequest>();
   #unit: InspectedUnit;
   #info: BlockDeviceInfo;
-  /** Requests under way, queries and refreshes. */
+  /** The number of requests and extent queries under way. */
   #busyCount = 0;
   #isClosed = false;
   #closing: Promise<void> | null = null;
@@ -97,8 +97,8 @@ export class ScsiDisk implements BlockDevice {
   }
 
   /**
-   * Finds out what is behind `port` and makes a disk of it. The port stays its owner's, who closes it after the disk.
-   * @throws ScsiError when it is nothing that can be used as a disk, or not the one that is expected
+   * Inspects the unit behind `port` and makes a disk of it. The owner of the port closes the port after the disk.
+   * @throws ScsiError when the unit cannot be used as a disk, or is not the expected one
    */
   static async open(
     port: ScsiPort,
@@ -128,12 +128,12 @@ export class ScsiDisk implements BlockDevice {
     return this.#info;
   }
 
-  /** What the device told of itself. */
+  /** The properties that the device reported. */
   get unit(): InspectedUnit {
     return this.#unit;
   }
 
-  /** Which unit this is. */
+  /** The identity of the unit. */
   get identity(): UnitIdentity {
     return this.#watch.identity;
   }
@@ -154,7 +154,7 @@ export class ScsiDisk implements BlockDevice {
     this.#start(this.#freeIos.take(), request);
   }
 
-  /** @throws ScsiError when the range is not on the disk, or the device fails to tell */
+  /** @throws ScsiError when the range is not on the disk, or a command fails */
   async queryExtents(offset: number, lengthBytes: number): Promise<readonly BlockExtent[]> {
     const { sizeBytes, minimumBytes } = this.#info;
     const lun = this.#port.name;
@@ -184,7 +184,7 @@ export class ScsiDisk implements BlockDevice {
     return this.#watch.refresh();
   }
 
-  /** Somebody else who shares the logical unit has learnt that writes are lost: no flush may succeed here either. */
+  /** Another user of the logical unit found that writes may be lost. From now on every flush fails here, too. */
   loseWrites(reason: string): void {
     if (this.#ledger.hasLost) return;
     this.#ledger.lose();
@@ -193,7 +193,7 @@ export class ScsiDisk implements BlockDevice {
     this.#services.log.error(facts, message);
   }
 
-  /** Flushes here cover from now on what others write to the unit as well. */
+  /** From now on others write to the unit, and flushes here cover their writes too. */
   share(): void {
     this.#ledger.share();
   }
@@ -229,7 +229,7 @@ export class ScsiDisk implements BlockDevice {
     this.#issue(io);
   }
 
-  /** Sends the command of the I/O's step, or ends the I/O if nobody waits for it any more, or the disk is not there. */
+  /** Sends the command of the I/O's step. Ends the I/O if its requester is gone or the disk is unusable. */
   #issue(io: DiskIo): void {
     const { trust } = this.#watch;
     if (io.request.requester.isGone) this.#finishSoon(io, BlockStatus.shutdown);
@@ -306,7 +306,7 @@ export class ScsiDisk implements BlockDevice {
     }
   }
 
-  /** Takes note of a unit attention; the command that met it was not executed. */
+  /** Acts on a unit attention. The device did not execute the command that received the attention. */
   #attend(sense: Sense): void {
     const { asc } = sense;
     const { log } = this.#services;
@@ -319,7 +319,7 @@ export class ScsiDisk implements BlockDevice {
     else if (meaning.mayHaveChanged(asc)) this.#watch.noteChange();
   }
 
-  /** One line for a loss, however many flushes fail for it. */
+  /** Logs a loss once, even if many flushes fail because of it. */
   #loseWrites(reason: string): void {
     if (this.#ledger.hasLost) return;
     this.loseWrites(reason);
@@ -333,7 +333,7 @@ export class ScsiDisk implements BlockDevice {
     if (hasSense && this.#sense.asc === Asc.invalidOpcode) {
       const unit = this.#steps.learnShortForm(io, this.#unit);
       if (unit !== null) {
-        this.#services.log.info(this.#factsOf(io), 'the device has only the 10-byte form of this');
+        this.#services.log.info(this.#factsOf(io), 'the device supports only the 10-byte form');
         this.#adopt(unit);
         this.#issue(io);
         return;
@@ -342,14 +342,14 @@ export class ScsiDisk implements BlockDevice {
     if (hasSense && meaning.isUnknownCommand(this.#sense)) {
       const learned = this.#steps.learnRefusal(io, this.#unit);
       if (learned !== null) {
-        this.#services.log.info(this.#factsOf(io), 'the device has no such command after all');
+        this.#services.log.info(this.#factsOf(io), 'the device does not support this command');
         this.#adopt(learned.unit);
         if (learned.goesOn) this.#issue(io);
         else this.#finish(io, BlockStatus.notSupported);
         return;
       }
       if (io.step === 'flush' && !this.#steps.abilities.writeCache) {
-        // Without a cache there is nothing to synchronize, and some devices then have no command for it.
+        // A device without a cache has nothing to synchronize, and may lack SYNCHRONIZE CACHE.
         this.#finish(io, this.#ledger.hasLost ? BlockStatus.ioError : BlockStatus.ok);
         return;
       }
@@ -359,7 +359,7 @@ export class ScsiDisk implements BlockDevice {
       this.#loseWrites(this.#sense.toString());
     }
     if (hasSense && meaning.isMissing(this.#sense)) this.#watch.doubt(this.#sense.toString());
-    // Another disk, or this one with another size.
+    // The port may reach another disk, or the disk may have another size.
     if (hasSense && this.#sense.asc === Asc.lbaOutOfRange) this.#watch.noteChange();
     this.#finish(io, hasSense ? blockStatusOf(this.#sense, contextOf(io)) : BlockStatus.ioError);
   }
@@ -367,7 +367,7 @@ export class ScsiDisk implements BlockDevice {
   #logFailure(io: DiskIo, reason: string): void {
     const { log } = this.#services;
     const facts = { ...this.#factsOf(io), reason };
-    // One line says that the path is gone, after the commands have ended; those that go with it are not news.
+    // The loss of the path is logged once, after the commands have ended. Its failures are debug messages.
     if (io.command.outcome === DeliveryOutcome.connectionLost) {
       log.debug(facts, 'SCSI command failed');
     } else {
@@ -389,7 +389,7 @@ export class ScsiDisk implements BlockDevice {
     this.#leave();
   }
 
-  /** Ends an I/O of which the requester may still be inside `submit`. */
+  /** Ends an I/O in a later turn, because its requester may still be inside `submit`. */
   #finishSoon(io: DiskIo, status: BlockStatus): void {
     this.#completions.finishSoon(io.request, status);
     this.#reuse(io);
@@ -407,7 +407,7 @@ export class ScsiDisk implements BlockDevice {
     this.#freeIos.give(io);
   }
 
-  /** The request that may start now; those that nobody waits for any more end here. */
+  /** The request that may start now. Requests whose requester is gone end here. */
   #nextWaiting(): BlockRequest | null {
     if (this.#watch.trust !== 'trusted') return null;
     for (;;) {
@@ -425,7 +425,7 @@ export class ScsiDisk implements BlockDevice {
 
   // Trust in the unit.
 
-  /** Keeps an I/O until it is known which disk is there. `hasEnded`: its command has, and is to be judged then. */
+  /** Keeps an I/O until the watch knows the disk. `hasEnded`: the command has ended and is judged then. */
   #park(io: DiskIo, hasEnded: boolean): void {
     io.awaitsTrust = true;
     io.hasEnded = hasEnded;
@@ -437,7 +437,7 @@ export class ScsiDisk implements BlockDevice {
     else this.#failAll();
   }
 
-  /** What was parked goes on, then what has waited. */
+  /** Resumes the parked I/Os, then starts the waiting requests. */
   #resume(): void {
     for (const io of this.#ios) {
       if (!io.awaitsTrust) continue;
@@ -452,7 +452,7 @@ export class ScsiDisk implements BlockDevice {
     }
   }
 
-  /** Ends what is parked, waits for a slot, or for another attempt. What is with the port ends when the port says so. */
+  /** Ends waiting requests, and I/Os that are parked or wait for a retry. The port ends the commands that it has. */
   #failAll(): void {
     for (;;) {
       const request = this.#waiting.shift();
@@ -477,7 +477,7 @@ export class ScsiDisk implements BlockDevice {
     this.onLost?.(reason);
   }
 
-  /** The unit as it was found; commands that it is known not to have stay forgotten. Why it cannot be used, or null. */
+  /** Takes over `found`, without the commands refused before. Returns why the unit cannot be used, or null. */
   #adoptFound(found: InspectedUnit): string | null {
     const { blockBytes, sizeBytes, readOnly, commands } = this.#unit;
     if (found.blockBytes !== blockBytes) {

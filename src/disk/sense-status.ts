@@ -2,12 +2,12 @@ import { BlockStatus } from '../block/device.js';
 import { Asc, SenseKey } from '../scsi/sense.js';
 import type { Sense } from '../scsi/sense.js';
 
-/** What a failed command did: the mapping of an address out of range depends on it. */
+/** The direction of the failed command. The status for an address out of range depends on it. */
 export type SenseContext = 'read' | 'write';
 
 /**
- * The errno that a sense triple becomes. Total: what has no better errno is an I/O error, and so is sense that
- * does not name an error at all, for it came with a status that did.
+ * Maps a sense triple to a block status. Every triple has one: without a better match the status is an I/O error.
+ * Sense data that names no error is an I/O error too, because it came with CHECK CONDITION.
  */
 export function blockStatusOf(sense: Sense, context: SenseContext): BlockStatus {
   switch (sense.key) {

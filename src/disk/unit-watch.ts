@@ -10,7 +10,7 @@ import type { InspectedUnit } from './inspect.js';
 import { LOOKS_IN_A_ROW_MAX, LOOK_PERIOD_MS, LOOK_SPACING_MS, REGAIN_PERIOD_MS } from './limits.js';
 
 /**
- * How far the logical unit behind a port is known to be the one that was opened.
+ * How sure the disk is that its port still reaches the logical unit that was opened.
  *
  *     trusted ──attention──> checking ──it is the same──> trusted
  *        │                      ├─────it is another────> foreign ──it is back──> trusted
@@ -29,30 +29,32 @@ const EDGES: Edges<UnitTrust> = {
   lost: [],
 };
 
-/** What a {@link UnitWatch} does for, and to, the disk that it is part of. */
+/** What a {@link UnitWatch} needs from its disk. */
 export interface UnitWatchHost {
   /** For logs: target and LUN. */
   readonly name: string;
   readonly clock: Clock;
   readonly log: ScsiLog;
-  /** Asks the unit for all that is to be known of it. @throws ScsiError */
+  /**
+   * Reads the properties of the unit.
+   * @throws ScsiError when the unit cannot be inspected
+   */
   inspect(): Promise<InspectedUnit>;
-  /** Takes over what the same unit tells of itself now. A string says why that cannot be used. */
+  /** Takes over the new properties of the same unit. Returns why they cannot be used, or null. */
   adopt(unit: InspectedUnit): string | null;
   /** The trust has changed. */
   trustChanged(trust: UnitTrust): void;
 }
 
 /**
- * Looks at a logical unit again and again, so that nothing which was learned of it once is taken to hold for ever: after
- * attentions that mean that another disk may be there, before clients rely on it, and from time to time, for some targets
- * never say a word.
+ * Inspects a logical unit repeatedly, so that the disk does not rely on old knowledge: after unit attentions that may
+ * mean another disk, before a client attaches, and at intervals, because some targets report nothing.
  */
 export class UnitWatch {
   readonly identity: UnitIdentity;
   readonly #host: UnitWatchHost;
   readonly #machine = new StateMachine('the trust in a unit', EDGES, 'trusted');
-  /** Why the unit cannot be used; for people. */
+  /** Why the unit cannot be used, for people. */
   #reason = '';
   #looking: Promise<void> | null = null;
   #looksAgain = false;
@@ -60,7 +62,10 @@ export class UnitWatch {
   #timer: Timer | null = null;
   #isClosed = false;
 
-  /** `unit` was inspected just now. `expected` is the identity that it must have, where that was known before. */
+  /**
+   * `unit` has just been inspected. `expected` is the identity that the unit must have; null takes the identity of
+   * `unit`.
+   */
   constructor(host: UnitWatchHost, unit: InspectedUnit, expected: UnitIdentity | null = null) {
     this.#host = host;
     this.identity = expected ?? identityOf(unit);
@@ -72,14 +77,14 @@ export class UnitWatch {
     return this.#machine.state;
   }
 
-  /** Another disk may be there now: nothing is to be sent, nor believed, until that is known. */
+  /** The port may reach another disk. Until the watch knows, the disk sends no command and accepts no result. */
   attend(): void {
     if (this.#machine.state === 'trusted') this.#enter('checking');
     this.#looksAgain = true;
     void this.#look();
   }
 
-  /** The unit is missing, or does not answer as a disk. */
+  /** The unit is missing, or does not behave as a disk. */
   doubt(reason: string): void {
     if (this.#looking !== null) {
       this.attend();
@@ -91,19 +96,23 @@ export class UnitWatch {
     this.#arm(LOOK_SPACING_MS);
   }
 
-  /** Requests wait for a doubtful unit: looks at once, or when the last look is long enough ago. */
+  /**
+   * Requests wait for a doubtful unit. The watch inspects the unit as soon as LOOK_SPACING_MS have passed since the
+   * last inspection.
+   */
   demand(): void {
     if (this.#machine.state === 'doubtful' && this.#looking === null) this.#arm(this.#spacingMs);
   }
 
-  /** Something about the unit has changed, but not which one it is. */
+  /** A property of the unit has changed, but the unit is the same. */
   noteChange(): void {
     this.#looksAgain = true;
     void this.#look();
   }
 
   /**
-   * Looks unless the last look is recent. @throws ScsiError when the unit cannot be used
+   * Inspects the unit, unless the last inspection is recent.
+   * @throws ScsiError when the unit cannot be used
    */
   async refresh(): Promise<void> {
     if (this.#machine.state !== 'lost' && (this.#looking !== null || this.#spacingMs === 0)) {
@@ -114,7 +123,7 @@ export class UnitWatch {
     throw new ScsiError('scsi-unit-unusable', `${name}: ${this.#reason}`, { lun: name });
   }
 
-  /** The path is gone. */
+  /** The path has ended. */
   lose(reason: string): void {
     if (this.#machine.state === 'lost') return;
     this.#reason = reason;
@@ -122,14 +131,14 @@ export class UnitWatch {
     this.#enter('lost');
   }
 
-  /** Resolves when no look is under way any more. */
+  /** Resolves when no inspection is under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#timer?.cancel();
     await this.#looking;
   }
 
-  /** What is left until the next look may begin that nobody but a client has asked for. */
+  /** The time until a client may cause the next inspection. */
   get #spacingMs(): number {
     return Math.max(0, this.#lookedAtMs + LOOK_SPACING_MS - this.#host.clock.nowMs());
   }
@@ -144,14 +153,14 @@ export class UnitWatch {
     this.#looking ??= this.#lookUntilSettled().finally(() => {
       this.#looking = null;
       this.#lookedAtMs = this.#host.clock.nowMs();
-      // An attention that came when this look was as good as over.
+      // An attention that arrived between the end of the last inspection and this callback.
       if (this.#looksAgain && this.#machine.state !== 'lost') void this.#look();
       else this.#arm(this.#machine.state === 'trusted' ? LOOK_PERIOD_MS : REGAIN_PERIOD_MS);
     });
     return this.#looking;
   }
 
-  /** An attention that comes while it looks makes it look once more. Never rejects. */
+  /** Inspects the unit again when an attention arrives during an inspection. Never rejects. */
   async #lookUntilSettled(): Promise<void> {
     if (this.#machine.state === 'doubtful') this.#enter('checking');
     for (let count = 1; ; count++) {
@@ -164,7 +173,7 @@ export class UnitWatch {
       }
       if (count === LOOKS_IN_A_ROW_MAX) {
         this.#looksAgain = false;
-        this.#cannotTell(new Error('it has one unit attention after the other'));
+        this.#cannotTell(new Error('the unit reports one unit attention after another'));
         return;
       }
     }
@@ -200,7 +209,7 @@ export class UnitWatch {
     );
   }
 
-  /** Says so once for each reason, however often it looks. */
+  /** Logs each reason once, not at every inspection. */
   #becomeForeign(reason: string): void {
     const { name, log } = this.#host;
     if (this.#machine.state === 'foreign' && reason === this.#reason) return;
@@ -213,11 +222,14 @@ export class UnitWatch {
     if (this.#machine.state !== 'foreign') this.#enter('foreign');
   }
 
-  /** A look that found nothing out. Whoever was trusted before it is trusted still, if only the answer took too long. */
+  /**
+   * An inspection failed. A trusted unit stays trusted when the failure says nothing about the unit, such as a
+   * timeout.
+   */
   #cannotTell(error: Error): void {
     const { name, log } = this.#host;
     const isSilence = error instanceof ScsiError && SILENCE.includes(error.code);
-    log.warn({ lun: name, reason: error.message }, 'the disk could not be looked at');
+    log.warn({ lun: name, reason: error.message }, 'the disk could not be inspected');
     this.#reason = error.message;
     if (this.#machine.state === 'checking' || (this.#machine.state === 'trusted' && !isSilence)) {
       this.#enter('doubtful');
@@ -230,7 +242,7 @@ export class UnitWatch {
   }
 }
 
-/** Errors of a look that say nothing of the unit. */
+/** Inspection errors that say nothing about the unit. */
 const SILENCE: readonly string[] = [
   'scsi-timeout',
   'scsi-aborted',

@@ -1,8 +1,9 @@
 /**
- * Keeps a flush honest. A device with a write cache ends a write before its data is safe; when it loses that data
- * later, it can say so only on some other command. Such news is kept here, and every flush from then on must fail:
- * whose writes they were is not known, and each client that flushes would believe that what it wrote before is on the
- * medium. A device that failed a flush may also have dropped what it could not write, and call the next one good.
+ * Ensures that a flush reports lost writes. A device with a write cache ends a write before its data is safe. When
+ * the device loses that data later, it can report the loss only with another command. The ledger remembers the loss,
+ * and every later flush must fail: nobody knows whose writes are lost, and a client takes a successful flush as proof
+ * that its writes are on the medium. A device that failed a flush may also have dropped the data, and may report
+ * success for the next flush.
  */
 export class WriteLedger {
   #isShared: boolean;
@@ -10,17 +11,17 @@ export class WriteLedger {
   #writesFlushed = 0;
   #hasLost = false;
 
-  /** `isShared`: others write to the device whose flushes are ours too, and what they wrote is not known here. */
+  /** `isShared`: other users write to the same device, and this ledger does not see their writes. */
   constructor(isShared = false) {
     this.#isShared = isShared;
   }
 
-  /** Others write from now on as well. */
+  /** From now on other users write to the device, too. */
   share(): void {
     this.#isShared = true;
   }
 
-  /** Writes ended that no flush has covered yet, or may have. */
+  /** True when a write has ended, or may have ended, that no flush has covered. */
   get isDirty(): boolean {
     return this.#isShared || this.#writesDone > this.#writesFlushed;
   }
@@ -29,7 +30,7 @@ export class WriteLedger {
     this.#writesDone++;
   }
 
-  /** What a flush that starts now covers; for {@link flushDone}. */
+  /** The writes that a flush covers if it starts now; pass it to {@link flushDone}. */
   get mark(): number {
     return this.#writesDone;
   }
@@ -39,12 +40,12 @@ export class WriteLedger {
     this.#writesFlushed = Math.max(this.#writesFlushed, mark);
   }
 
-  /** Writes that had ended are lost, or may be. */
+  /** Completed writes are lost, or may be lost. */
   lose(): void {
     this.#hasLost = true;
   }
 
-  /** No flush may succeed any more. */
+  /** True when no flush may succeed any more. */
   get hasLost(): boolean {
     return this.#hasLost;
   }

@@ -46,7 +46,8 @@ export const CdbFlag = {
   fuaNonVolatile: 0x02,
   /** The 10-byte block commands: the address is relative to the address of the last command. Obsolete since SBC-2. */
   relativeAddress: 0x01,
-  /** MODE SENSE: the device returns no block descriptors. */ disableBlockDescriptors: 0x08,
+  /** MODE SENSE: the device returns no block descriptors. */
+  disableBlockDescriptors: 0x08,
 } as const;
 
 /** Any CDB of {@link COMMAND_FORMATS}, in one shape. Fields that a command does not have are zero or false. */
@@ -153,8 +154,8 @@ export class DecodedCdb {
 }
 
 /**
- * Reads the CDB at `offset`; the caller guarantees 16 bytes. Returns false for a command that is not in {@link
- * COMMAND_FORMATS}; `out.opcode` and `out.serviceAction` are set even then.
+ * Reads the CDB at `offset`; the caller guarantees 16 bytes. Returns false for a command that is not in
+ * {@link COMMAND_FORMATS}; `out.opcode` and `out.serviceAction` are set even then.
  */
 export function decodeCdb(view: DataView, offset: number, out: DecodedCdb): boolean {
   out.reset();
