@@ -4,7 +4,7 @@ import { UsageError } from '../common/errors.js';
 export const ChapAlgorithm = { md5: 5, sha1: 6, sha256: 7, sha3: 8 } as const;
 export type ChapAlgorithm = (typeof ChapAlgorithm)[keyof typeof ChapAlgorithm];
 
-/** Strongest first: the order in which they are offered, and in which a target of ours chooses. */
+/** Strongest first. The initiator offers this order, and our target chooses in this order. */
 export const CHAP_ALGORITHMS: readonly ChapAlgorithm[] = [
   ChapAlgorithm.sha3,
   ChapAlgorithm.sha256,
@@ -12,7 +12,7 @@ export const CHAP_ALGORITHMS: readonly ChapAlgorithm[] = [
   ChapAlgorithm.md5,
 ];
 
-/** OpenSSL's names, which people write as well. */
+/** The names that users write, for example in `--chap-algorithms`. */
 const NAMES: Readonly<Record<ChapAlgorithm, string>> = {
   [ChapAlgorithm.md5]: 'md5',
   [ChapAlgorithm.sha1]: 'sha1',
@@ -24,14 +24,18 @@ export function chapAlgorithmName(algorithm: ChapAlgorithm): string {
   return NAMES[algorithm];
 }
 
-/** `sha256,md5`, in the order of preference; capitals as open-iscsi's `chap_algs` has them will do. @throws UsageError */
+/**
+ * Reads a list such as `sha256,md5`, in order of preference. Accepts capitals, as in `chap_algs` of open-iscsi.
+ * @throws UsageError for an unknown or repeated name
+ */
 export function parseChapAlgorithms(text: string): readonly ChapAlgorithm[] {
   const algorithms = text.split(',').map((name) => {
     const found = CHAP_ALGORITHMS.find((known) => NAMES[known] === name.trim().toLowerCase());
-    if (found === undefined) throw wrongAlgorithms(`${JSON.stringify(name)} is none`);
+    if (found === undefined) throw wrongAlgorithms(`${JSON.stringify(name)} is not one of them`);
     return found;
   });
-  if (new Set(algorithms).size < algorithms.length) throw wrongAlgorithms('one is named twice');
+  if (new Set(algorithms).size < algorithms.length)
+    throw wrongAlgorithms('one of them is named twice');
   return algorithms;
 }
 

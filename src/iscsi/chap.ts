@@ -25,14 +25,17 @@ import type { TextPair } from './text.js';
 
 export interface ChapIdentity {
   readonly user: string;
-  /** Bytes as they are hashed: as text, two secrets that are not UTF-8 could look the same. */
+  /** The bytes that are hashed. As text, two secrets that are not UTF-8 could become equal. */
   readonly secret: Uint8Array;
 }
 
-/** What an initiator proves, and with `mutual`, what the target must prove. */
+/** The identity that an initiator proves, and in `mutual` the identity that the target must prove. */
 export interface ChapCredentials extends ChapIdentity {
   readonly mutual?: ChapIdentity | undefined;
-  /** What the user allows, best first; without it, all. With MD5 named in it, MD5 may be offered alone. */
+  /**
+   * The algorithms that the user allows, best first; undefined allows all. Only a list that names MD5 lets the
+   * initiator offer MD5 alone.
+   */
   readonly algorithms?: readonly ChapAlgorithm[] | undefined;
 }
 
@@ -41,15 +44,16 @@ const NO_SECRET = new Uint8Array(0);
 export type RandomBytes = (length: number) => Uint8Array;
 
 /**
- * The exchange failed. `code` tells how: `chap-malformed` for what breaks the protocol, `chap-algorithm` when no
- * algorithm is common, `chap-list-refused` when a target answers our list with none, `chap-refused` for a wrong user or secret, `chap-reflection` for our own challenge or
- * response come back, `chap-no-mutual` when the target did not prove itself.
+ * The exchange failed. `code` says why: `chap-malformed` for a broken protocol, `chap-algorithm` when no algorithm is
+ * common, `chap-list-refused` when a target chooses no algorithm of our list, `chap-refused` for a wrong user or
+ * secret, `chap-reflection` when the peer returns our own challenge or response, `chap-no-mutual` when the target did
+ * not prove its identity.
  */
 export class ChapError extends IserNbdError {
   override readonly name = 'ChapError';
 }
 
-/** Throws {@link ConfigError} for credentials that must not be used (RFC 7143 9.2.1). */
+/** @throws ConfigError for credentials that must not be used (RFC 7143 9.2.1) */
 export function checkChapCredentials(credentials: ChapCredentials): void {
   checkIdentity(credentials, 'CHAP');
   if (credentials.mutual === undefined) return;
@@ -77,7 +81,7 @@ export class ChapInitiator {
     this.#algorithms = credentials.algorithms ?? CHAP_ALGORITHMS;
   }
 
-  /** What is offered, in words and as it stands in the login. */
+  /** The offered algorithms: their names, and the CHAP_A value of the login. */
   get offer(): string {
     const names = this.#algorithms.map(chapAlgorithmName).join(', ');
     return `${names} (CHAP_A=${this.#algorithms.join(',')})`;
@@ -123,14 +127,17 @@ export class ChapInitiator {
     return this.#expectedProof !== null;
   }
 
-  /** Takes the target's CHAP_N and CHAP_R; throws {@link ChapError} unless they prove its secret. */
+  /**
+   * Takes the target's CHAP_N and CHAP_R.
+   * @throws ChapError when they do not prove the target's secret
+   */
   checkProof(keys: ReadonlyMap<string, string>): void {
     const mutual = this.#credentials.mutual;
     const expected = this.#expectedProof;
     if (mutual === undefined || expected === null) {
       throw new ChapError(
         'chap-malformed',
-        'the target sent a CHAP response that nobody asked for',
+        'the target sent a CHAP response without a request for one',
       );
     }
     if (!keys.has('CHAP_N') || !keys.has('CHAP_R')) {
@@ -151,9 +158,9 @@ export class ChapInitiator {
 }
 
 export interface ChapTargetOptions {
-  /** The secret of an initiator's CHAP user, or null when there is no such user. */
+  /** The secret of an initiator's CHAP user, or null for an unknown user. */
   readonly secretOf: (user: string) => Uint8Array | null;
-  /** What we prove when the initiator asks. */
+  /** The identity that this target proves when the initiator asks for mutual CHAP. */
   readonly mutual?: ChapIdentity | undefined;
   readonly randomBytes: RandomBytes;
   readonly algorithms?: readonly ChapAlgorithm[];
@@ -188,18 +195,24 @@ export class ChapTarget {
     ];
   }
 
-  /** Takes CHAP_N and CHAP_R (and CHAP_I and CHAP_C); returns our own proof, empty when none was asked for. */
+  /**
+   * Takes CHAP_N and CHAP_R, and for mutual CHAP also CHAP_I and CHAP_C. Returns the user and our own proof; the
+   * proof is empty without mutual CHAP.
+   */
   verify(keys: ReadonlyMap<string, string>): { user: string; proof: TextPair[] } {
     const challenge = this.#challenge;
     const user = keys.get('CHAP_N');
     if (challenge === null || user === undefined) {
-      throw new ChapError('chap-malformed', 'the initiator sent no CHAP_N, or out of turn');
+      throw new ChapError(
+        'chap-malformed',
+        'the initiator sent no CHAP_N, or sent CHAP_N out of turn',
+      );
     }
-    // A challenge is good for one response.
+    // A challenge is valid for one response.
     this.#challenge = null;
     const response = binaryOf(keys, 'CHAP_R');
     const secret = this.#options.secretOf(user);
-    // An unknown user costs the same hash, so that time does not tell which users exist.
+    // An unknown user takes the same time, so that the time does not reveal which users exist.
     const expected = chapResponse(
       this.#algorithm,
       this.#identifier,
@@ -222,7 +235,7 @@ export class ChapTarget {
     if (mutual === undefined) {
       throw new ChapError(
         'chap-no-mutual',
-        'the initiator asks for mutual CHAP, which is not set up',
+        'the initiator asks for mutual CHAP, but the target has no mutual user',
       );
     }
     const theirChallenge = binaryOf(keys, 'CHAP_C');
@@ -246,11 +259,11 @@ export class ChapTarget {
   }
 }
 
-/** For people: `what` the target did when it was offered the algorithms of `offer`. */
+/** For people: the target did `what` after the offer of the algorithms in `offer`. */
 export function listRefused(what: string, offer: string): string {
   return (
-    `the target ${what} the CHAP algorithms that were offered, ${offer}; some old targets take no list, and MD5 ` +
-    'alone: if it has to be, allow that with --chap-algorithms md5, or chapAlgorithms=md5 in the URL'
+    `the target ${what} the CHAP algorithms that were offered, ${offer}; some old targets accept MD5 alone but no list; ` +
+    'to allow MD5, set --chap-algorithms md5, or chapAlgorithms=md5 in the URL'
   );
 }
 
@@ -273,7 +286,10 @@ export function encodeBinary(bytes: Uint8Array): string {
   return `0x${Buffer.from(bytes).toString('hex')}`;
 }
 
-/** A binary value from its hexadecimal or base64 constant; null when it is neither, empty, or too long. */
+/**
+ * Decodes a hexadecimal or base64 constant; null for other text, for an empty value, and for a value that is too
+ * long.
+ */
 export function decodeBinary(value: string): Uint8Array | null {
   const digits = value.slice(2);
   let bytes: Uint8Array | null = null;
@@ -324,7 +340,7 @@ function checkIdentity({ user, secret }: ChapIdentity, what: string): void {
     throw new ConfigError(
       'chap-secret-length',
       `the ${what} secret has ${secretBytes} bytes; it must have ${CHAP_SECRET_BYTES_MIN} to ${CHAP_SECRET_BYTES_MAX}, ` +
-        'and 12 to 16 are what every target takes',
+        'every target accepts 12 to 16',
     );
   }
 }

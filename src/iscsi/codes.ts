@@ -1,6 +1,6 @@
 /**
- * The code points of RFC 7143 section 11 (and of RFC 7144, which adds to them), with their names for logs and
- * errors. A name is written once, here.
+ * The code points of RFC 7143 section 11 and RFC 7144, with their names for logs and errors. Every name stands only
+ * here.
  */
 
 /** RFC 7143 11.2.1.2. */
@@ -10,7 +10,7 @@ export const PduOpcode = {
   taskManagementRequest: 0x02,
   loginRequest: 0x03,
   textRequest: 0x04,
-  /** On iSER only unsolicited data (RFC 7145 7.3.4). */
+  /** On iSER for unsolicited data only (RFC 7145 7.3.4). */
   dataOut: 0x05,
   logoutRequest: 0x06,
   snackRequest: 0x10,
@@ -19,10 +19,10 @@ export const PduOpcode = {
   taskManagementResponse: 0x22,
   loginResponse: 0x23,
   textResponse: 0x24,
-  /** Never on iSER: it becomes an RDMA Write (RFC 7145 7.3.5). */
+  /** Never on iSER: an RDMA Write replaces it (RFC 7145 7.3.5). */
   dataIn: 0x25,
   logoutResponse: 0x26,
-  /** Never on iSER: it becomes an RDMA Read (RFC 7145 7.3.6). */
+  /** Never on iSER: an RDMA Read replaces it (RFC 7145 7.3.6). */
   readyToTransfer: 0x31,
   asyncMessage: 0x32,
   reject: 0x3f,
@@ -54,7 +54,7 @@ export function opcodeName(opcode: number): string {
   return nameIn(opcodeNames, opcode, 'opcode');
 }
 
-/** RFC 7143 11.3.1: how the device orders the command (SAM-5 task attribute). */
+/** RFC 7143 11.3.1: the order in which the device executes the command (SAM-5 task attribute). */
 export const TaskAttribute = {
   untagged: 0,
   simple: 1,
@@ -63,7 +63,7 @@ export const TaskAttribute = {
   aca: 4,
 } as const;
 
-/** RFC 7143 11.4.3; anything else is 0x80-0xff vendor specific. */
+/** RFC 7143 11.4.3. 0x80 to 0xff are vendor specific, and the rest is reserved. */
 export const ScsiServiceResponse = { commandCompleted: 0x00, targetFailure: 0x01 } as const;
 
 /** RFC 7143 11.5.1 and RFC 7144 4. */
@@ -188,7 +188,7 @@ const loginClassTexts = namesOf({
   3: 'target error',
 });
 
-/** A status class and detail in words; a detail that is not known is described by its class (RFC 7143 11.13.5). */
+/** A status class and detail in words. An unknown detail gets the words of its class (RFC 7143 11.13.5). */
 export function loginStatusText(statusClass: number, statusDetail: number): string {
   return (
     loginStatusTexts.get((statusClass << 8) | statusDetail) ??

@@ -1,16 +1,16 @@
 /**
- * The seam between iSCSI and what moves its data: the Datamover Interface of RFC 5047, arranged as the Linux
- * initiator has it (libiscsi above, ib_iser below). iSCSI fills a command's BHS in place in the datamover's own
- * descriptor; it never learns of work requests or keys.
+ * The interface between iSCSI and the layer that moves its data: the Datamover Interface of RFC 5047, divided as in
+ * the Linux initiator (libiscsi above, ib_iser below). iSCSI writes a command's BHS directly into the datamover's
+ * descriptor. iSCSI knows nothing of work requests or keys.
  */
 import type { DataDirection } from '../common/data-direction.js';
 import type { Slab } from '../common/slab.js';
 
-/** One command's place in the datamover. As many as the session has command slots, made once per connection. */
+/** The datamover's state of one command. A connection makes one task per command slot of the session, once. */
 export interface DatamoverTask {
   /**
-   * The 48-byte BHS is at `view[bhsOffset ..)`; iSCSI writes it there. Read both anew for every command: the task
-   * moves to another descriptor while its last one may still be on its way.
+   * iSCSI writes the 48-byte BHS at `view[bhsOffset ..)`. Read both properties again for every command: the task
+   * changes its descriptor while the Send of its last command may be incomplete.
    */
   readonly view: DataView;
   readonly bhsOffset: number;
@@ -19,54 +19,67 @@ export interface DatamoverTask {
   slab: Slab | null;
   slabOffset: number;
   dataLength: number;
-  /** Leading bytes of a write that travel with the command; the BHS's DataSegmentLength says the same. */
+  /** The leading bytes of a write that travel with the command. Equal to the BHS's DataSegmentLength. */
   immediateLength: number;
   /** True from `sendCommand` until `finishTask`: the peer may still reach the buffer. */
   readonly isActive: boolean;
   /**
-   * Of a read's data, the bytes that are in the buffer, from its start on and without a gap. Between the response and
-   * `finishTask`, and only where {@link DatamoverLimits.countsDataIn}.
+   * The bytes of a read's data that have arrived, counted from the start of the buffer to the first gap. Valid
+   * between the response and `finishTask`, and only with {@link DatamoverLimits.countsDataIn}.
    */
   readonly placedBytes: number;
 }
 
-/** What a datamover can carry. */
+/** The limits of a datamover. */
 export interface DatamoverLimits {
   /** The longest data of one command. */
   readonly transferBytesMax: number;
-  /** The datamover knows how much of a read's data has come; without, a target's word has to do. */
+  /**
+   * The datamover counts the data of a read that has arrived. When false, the target's response is the only evidence.
+   */
   readonly countsDataIn: boolean;
-  /** The longest immediate data; longer writes carry none at all (PROTOCOLS: partial immediate data is not safe). */
+  /**
+   * The longest immediate data. A longer write carries no immediate data, because Linux isert over siw corrupts
+   * partial immediate data.
+   */
   readonly immediateBytesMax: number;
-  /** The longest data segment of a login or text request that may be sent. */
+  /** The longest data segment that a login or text request may have. */
   readonly controlDataBytesMax: number;
-  /** The longest data segment that a posted full-feature receive holds, at least 512; declared to the target. */
+  /**
+   * The longest data segment that a full-feature receive holds, at least 512. The initiator declares it to the
+   * target.
+   */
   readonly receiveDataBytesMax: number;
-  /** Tasks that `allocateTasks` may be asked for: commands and control PDUs that are outstanding at once. */
+  /** The highest count for `allocateTasks`: the commands and control PDUs that may be outstanding at the same time. */
   readonly tasksMax: number;
-  /** Control PDUs (NOP-Out, task management, text, logout) that may be unanswered at once. */
+  /** The control PDUs (NOP-Out, task management, text, logout) that may be unanswered at the same time. */
   readonly controlPdusMax: number;
-  /** Data of the read commands that may be outstanding at once. One command with more than that goes alone. */
+  /**
+   * The data of all read commands that may be outstanding at the same time. A single command with more data is sent
+   * alone.
+   */
   readonly readBytesOutstandingMax: number;
-  /** The same for write commands. */
+  /** The same limit for write commands. */
   readonly writeBytesOutstandingMax: number;
-  /** Receives that the target loses for good with each command that is aborted without a response. */
+  /** The receives that the target loses with each command that is aborted without a response. */
   readonly receivesPerAbort: number;
 }
 
 /** Upward calls. PDU bytes are borrowed until the call returns. */
 export interface DatamoverHandler {
   /**
-   * Control_Notify: a PDU arrived. BHS at `view[bhsOffset ..)`, data segment at `view[dataOffset ..)` with
-   * `dataLength` bytes, as the BHS's DataSegmentLength says and the datamover has checked.
+   * Control_Notify: a PDU arrived. Its BHS is at `view[bhsOffset ..)`, its data segment of `dataLength` bytes at
+   * `view[dataOffset ..)`. The datamover has checked `dataLength` against the BHS's DataSegmentLength.
    */
   controlNotify(view: DataView, bhsOffset: number, dataOffset: number, dataLength: number): void;
   /**
-   * The task that a response's Initiator Task Tag names, or null. The datamover asks before `controlNotify`, to
-   * check which registration the peer invalidated.
+   * The task of a response's Initiator Task Tag, or null. The datamover calls this before `controlNotify`, to check
+   * which registration the peer invalidated.
    */
   taskByTag(initiatorTaskTag: number): DatamoverTask | null;
-  /** Connection_Terminate_Notify: once; every task is inactive now. `error` says why, null after our `terminate`. */
+  /**
+   * Connection_Terminate_Notify, once. Every task is inactive now. `error` is the reason; null after our `terminate`.
+   */
   terminateNotify(error: Error | null): void;
 }
 
@@ -76,18 +89,19 @@ export interface DatamoverConnection {
   /** For logs: the portal. */
   readonly peerName: string;
   handler: DatamoverHandler;
-  /** Send_Control: copies a 48-byte BHS and its data segment into a descriptor of its own and sends them. */
+  /** Send_Control: copies a 48-byte BHS and its data segment into a control descriptor and sends them. */
   sendControl(bhs: Uint8Array, data: Uint8Array): void;
   /** Allocate_Connection_Resources: tasks, registrations and receive buffers for `count` commands. Once, before full feature. */
   allocateTasks(count: number): readonly DatamoverTask[];
   /**
-   * Enable_Datamover: call before the login request that will bring full feature phase; receives for it are posted.
+   * Enable_Datamover: call before the login request whose answer may start full feature phase. Posts the receives for
+   * that phase.
    */
   enterFullFeature(): void;
   /** Put_Data and Get_Data with Send_Control: registers the task's buffer and sends its BHS and immediate data. */
   sendCommand(task: DatamoverTask): void;
-  /** The command is over: the peer's access to its buffer is revoked when this returns. */
+  /** Ends the command. When this returns, the peer has no access to the buffer. */
   finishTask(task: DatamoverTask): void;
-  /** Connection_Terminate. Resolves when nothing of the connection is left, after `terminateNotify`. */
+  /** Connection_Terminate. Resolves after `terminateNotify`, when every resource of the connection is released. */
   terminate(): Promise<void>;
 }

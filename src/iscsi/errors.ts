@@ -2,7 +2,7 @@ import { IserNbdError } from '../common/errors.js';
 import type { ErrorFacts } from '../common/errors.js';
 import { loginStatusText } from './codes.js';
 
-/** The peer broke the protocol. The connection it happened on ends. */
+/** The peer broke the protocol. Its connection ends. */
 export class IscsiProtocolError extends IserNbdError {
   override readonly name = 'IscsiProtocolError';
 
@@ -11,11 +11,14 @@ export class IscsiProtocolError extends IserNbdError {
   }
 }
 
-/** A session could not be set up: refused by the target, or by us because of what the target answered. */
+/** A session could not be set up: the target refused the login, or we refused the target's answer. */
 export class IscsiLoginError extends IserNbdError {
   override readonly name = 'IscsiLoginError';
 
-  /** The target's own refusal (RFC 7143 11.13.5), in words; `code` is `iscsi-login-CCDD` in hexadecimal. */
+  /**
+   * The target refused the login (RFC 7143 11.13.5). `code` is `iscsi-login-CCDD`, with class and detail in
+   * hexadecimal.
+   */
   static fromStatus(statusClass: number, statusDetail: number, facts: ErrorFacts): IscsiLoginError {
     const digits = hexByte(statusClass) + hexByte(statusDetail);
     return new IscsiLoginError(
@@ -26,7 +29,7 @@ export class IscsiLoginError extends IserNbdError {
   }
 }
 
-/** A session that was up has ended, or one of its control operations failed. */
+/** An established session has ended, or one of its control operations failed. */
 export class IscsiSessionError extends IserNbdError {
   override readonly name = 'IscsiSessionError';
 }

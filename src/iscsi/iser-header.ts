@@ -1,5 +1,5 @@
 /**
- * The iSER header (RFC 7145 section 9), which stands before the BHS in every Send, and the private data that Linux
+ * The iSER header (RFC 7145 section 9), which precedes the BHS in every Send, and the private data that Linux
  * initiators and targets exchange when they connect (Linux include/scsi/iser.h). Big-endian throughout.
  *
  * Control-type PDU, RFC 7145 9.2 (28 bytes; the 48-byte BHS follows, then the data segment):
@@ -16,8 +16,8 @@
  *        0  0010b | rsvd             | maxVer (4) | minVer (4) | iSER-IRD (16)    reserved to 28
  *        0  0011b | rsvd (3) | REJ   | maxVer (4) | curVer (4) | iSER-ORD (16)    reserved to 28
  *
- * Connection-manager private data (struct iser_cm_hdr, 4 bytes): flags, then three zero bytes. A peer that leaves it
- * out knows neither of zero-based addresses nor of Send with Invalidate.
+ * Connection-manager private data (struct iser_cm_hdr, 4 bytes): flags, then three zero bytes. A peer without private
+ * data supports neither zero-based addresses nor Send with Invalidate.
  */
 import { LOGIN_DATA_BYTES_MAX } from './limits.js';
 import { BHS_BYTES } from './wire.js';
@@ -25,7 +25,7 @@ import { BHS_BYTES } from './wire.js';
 export const ISER_HEADER_BYTES = 28;
 /** iSER header and BHS, the start of every PDU in full feature phase and in login (`ISER_HEADERS_LEN`). */
 export const ISER_HEADERS_BYTES = ISER_HEADER_BYTES + BHS_BYTES;
-/** What a receive for a login PDU holds (`ISER_RX_LOGIN_SIZE`). */
+/** The size of a receive for a login PDU (`ISER_RX_LOGIN_SIZE`). */
 export const LOGIN_RECEIVE_BYTES = ISER_HEADERS_BYTES + LOGIN_DATA_BYTES_MAX;
 
 /** The opcode in the high half of the header's first byte. All others are reserved. */
@@ -50,7 +50,7 @@ const WRITE_BASE_OFFSET = 8;
 const READ_STAG = 16;
 const READ_BASE_OFFSET = 20;
 
-/** A control-type header. `is…Valid` false means that the fields beside it are written as, and read as, zero. */
+/** A control-type header. When an `is…Valid` field is false, its STag and offset are zero, in the header and here. */
 export class IserControlHeader {
   isWriteStagValid = false;
   writeStag = 0;
@@ -78,7 +78,7 @@ export function readIserHeaderType(view: DataView, offset: number): number {
   return view.getUint8(offset) & TYPE_MASK;
 }
 
-/** A control-type header that advertises nothing, 28 bytes: for every PDU but a SCSI command with data. */
+/** Writes a control-type header without STags, 28 bytes: for every PDU except a SCSI command with data. */
 export function encodePlainHeader(view: DataView, offset: number): void {
   view.setUint32(offset, IserHeaderType.control << 24);
   for (let at = WRITE_STAG; at < ISER_HEADER_BYTES; at += 4) view.setUint32(offset + at, 0);
@@ -107,7 +107,7 @@ export function encodeControlHeader(
   view.setUint8(offset, flags);
 }
 
-/** Reads the 28 bytes of a header whose type the caller has seen to be control. Reserved bits are ignored (9.2). */
+/** Reads the 28 bytes of a header. The caller has checked that its type is control. Reserved bits are ignored (9.2). */
 export function decodeControlHeader(view: DataView, offset: number, out: IserControlHeader): void {
   out.clear();
   const flags = view.getUint8(offset);
@@ -136,12 +136,12 @@ export const ZERO_BASED_ADDRESS_NOT_SUPPORTED = 0x80;
 /** `ISER_SEND_W_INV_NOT_SUP`: the sender does not want, or send, Send with Invalidate. */
 export const SEND_WITH_INVALIDATE_NOT_SUPPORTED = 0x40;
 
-/** Private data with these flags. */
+/** Encodes private data with `flags`. */
 export function encodeCmPrivateData(flags: number): Uint8Array {
   return Uint8Array.of(flags, 0, 0, 0);
 }
 
-/** The flags in a peer's private data. One that sent none supports neither, as Linux sees it. */
+/** The flags in a peer's private data. As in Linux, a peer without private data supports neither feature. */
 export function decodeCmFlags(privateData: Uint8Array): number {
   return privateData[0] ?? ZERO_BASED_ADDRESS_NOT_SUPPORTED | SEND_WITH_INVALIDATE_NOT_SUPPORTED;
 }

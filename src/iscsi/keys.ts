@@ -1,9 +1,9 @@
 /**
- * The keys of a login, RFC 7143 section 13 and RFC 7145 section 6: what they mean, who sends them, and how their
- * values are found. The security keys (AuthMethod and CHAP_*) are login.ts's and chap.ts's.
+ * The keys of a login, RFC 7143 section 13 and RFC 7145 section 6: their types, their senders, and the rules for
+ * their results. The security keys (AuthMethod and CHAP_*) belong to the login of each role and to chap.ts.
  */
 
-/** How a negotiated value is found from the two sides' (RFC 7143 6.2), or that it is only declared. */
+/** How the result follows from the values of both sides (RFC 7143 6.2). `declared`: a value without a negotiation. */
 type NumberResult = 'minimum' | 'maximum' | 'declared';
 type BooleanResult = 'and' | 'or' | 'declared';
 
@@ -29,7 +29,7 @@ interface BooleanRule extends RuleBase {
   readonly initial: boolean;
 }
 
-/** The responder takes the first of the offered values that it supports. */
+/** The responder chooses the first offered value that it supports. */
 interface ListRule extends RuleBase {
   readonly type: 'list';
   readonly result: 'choice';
@@ -59,7 +59,7 @@ function text(sender: 'initiator' | 'target', initial = '') {
   return { type: 'text', sender, result: 'declared', initial } as const;
 }
 
-/** In the order in which they are sent: RDMAExtensions comes first (RFC 7145 6.3). */
+/** The order is the order of sending: RDMAExtensions comes first (RFC 7145 6.3). */
 export const KEY_RULES = {
   InitiatorName: text('initiator'),
   InitiatorAlias: text('initiator'),
@@ -111,7 +111,7 @@ export const KEY_RULES = {
     normalOnly: true,
   },
   iSCSIProtocolLevel: { ...minimum(0, 31, 1), normalOnly: true },
-  /** 0 means that there is no limit. */
+  /** 0 means no limit. */
   MaxOutstandingUnexpectedPDUs: { ...declared(0, U32, 0), iserOnly: true },
   MaxAHSLength: { ...declared(0, U32, 256), iserOnly: true },
   TaggedBufferForSolicitedDataOnly: {
@@ -141,7 +141,7 @@ type ValueOf<R extends KeyRule> = R extends { type: 'number' }
 /** A value for each key. */
 export type KeyValues = { -readonly [K in KeyName]: ValueOf<(typeof KEY_RULES)[K]> };
 
-/** What one side wants: for lists, the values it supports, best first. */
+/** The values that one side wants. For a list key, the supported values, best first. */
 export type KeyWishes = {
   readonly [K in KeyName]?: (typeof KEY_RULES)[K] extends { type: 'list' }
     ? readonly string[]
@@ -158,12 +158,12 @@ export function ruleOf(key: KeyName): KeyRule {
   return KEY_RULES[key];
 }
 
-/** The value of every key when nothing is said about it. */
+/** The default value of every key. */
 export function initialKeyValues(): KeyValues {
   return Object.fromEntries(KEY_NAMES.map((key) => [key, KEY_RULES[key].initial])) as KeyValues;
 }
 
-/** RFC 7143 6.1: a decimal or hexadecimal constant; null for anything else, or above 2^32 - 1. */
+/** RFC 7143 6.1: reads a decimal or hexadecimal constant. Null for other text and for a number above 2^32 - 1. */
 export function parseNumber(value: string): number | null {
   if (!/^(0|[1-9][0-9]{0,9}|0[xX][0-9a-fA-F]{1,8})$/.test(value)) return null;
   const number = Number(value);
@@ -189,7 +189,7 @@ export function isSecurityKey(key: string): boolean {
   return SECURITY_KEYS.has(key);
 }
 
-/** Values that are answers of their own (RFC 7143 6.2). */
+/** The reserved values that are answers (RFC 7143 6.2). */
 export const KeyAnswer = {
   reject: 'Reject',
   irrelevant: 'Irrelevant',

@@ -19,9 +19,9 @@ export type SessionType = 'Normal' | 'Discovery';
 type Value = string | number | boolean;
 
 /**
- * One side of a login's key negotiation (RFC 7143 6.2). Both roles use it: what {@link offers} returns is sent,
- * what comes is given to {@link receive}, and what that returns is sent back. A key is settled once; the same key
- * again is a protocol error.
+ * One side of a login's key negotiation (RFC 7143 6.2), for both roles. The caller sends the keys from
+ * {@link offers}, passes the peer's keys to {@link receive}, and sends back the keys from `receive`. A key is settled
+ * once. The same key again is a protocol error.
  *
  *     originator:  offer ──────────────▶ receive: value, Reject, Irrelevant or NotUnderstood ──▶ settled
  *     responder:   receive: offer ──▶ answer ──▶ settled
@@ -29,15 +29,18 @@ type Value = string | number | boolean;
  */
 export class KeyNegotiation {
   sessionType: SessionType;
-  /** The results; until a key is settled, its default. Declared keys hold here what *we* declared. */
+  /**
+   * The result of each key, and its default until it is settled. A declared key has the value that this side
+   * declared.
+   */
   readonly values: KeyValues = initialKeyValues();
-  /** What the peer declared. */
+  /** The values that the peer declared. */
   readonly declared: Partial<KeyValues> = {};
-  /** Keys that we answered with Reject; a target ends the login for it. */
+  /** The keys that we answered with Reject. A target then ends the login. */
   readonly rejected: string[] = [];
   readonly #role: 'initiator' | 'target';
   readonly #wishes: KeyWishes;
-  /** Keys that we offered and that are not answered yet. */
+  /** The keys that we offered and the peer has not answered yet. */
   readonly #pending = new Set<KeyName>();
   readonly #settled = new Set<KeyName>();
   readonly #sent = new Set<KeyName>();
@@ -54,8 +57,8 @@ export class KeyNegotiation {
   }
 
   /**
-   * Our own keys that were not sent yet. An initiator offers and declares all that it wishes; a target declares,
-   * and leaves the offering to the initiator. `only` restricts it to some keys.
+   * Our own keys that were not sent yet. An initiator offers and declares all its wishes. A target only declares, and
+   * leaves the offers to the initiator. `only` restricts the keys.
    */
   offers(only: readonly KeyName[] = KEY_NAMES): TextPair[] {
     const pairs: TextPair[] = [];
@@ -75,12 +78,13 @@ export class KeyNegotiation {
   }
 
   /**
-   * Takes the peer's keys and returns our answers. Throws {@link IscsiProtocolError} for what a peer may not send,
-   * {@link IscsiLoginError} when it rejects what we offered.
+   * Takes the peer's keys and returns our answers.
+   * @throws IscsiProtocolError for a key or value that the peer may not send, IscsiLoginError when the peer rejects
+   * an offer
    */
   receive(pairs: readonly TextPair[]): TextPair[] {
     const answers: TextPair[] = [];
-    // Whether the iSER keys mean anything depends on RDMAExtensions, wherever it stands.
+    // RDMAExtensions decides whether the iSER keys have a meaning, so it is handled first, whatever its position.
     const first = pairs.filter(({ key }) => key === 'RDMAExtensions');
     const others = pairs.filter(({ key }) => key !== 'RDMAExtensions');
     for (const pair of [...first, ...others]) {
@@ -95,8 +99,8 @@ export class KeyNegotiation {
   }
 
   /**
-   * Offers that the peer should have answered by now. A boolean offer that settles the result whatever the answer
-   * needs none (RFC 7143 6.2.2).
+   * The offers that still need an answer. A boolean offer needs no answer when it alone settles the result (RFC 7143
+   * 6.2.2).
    */
   get unanswered(): KeyName[] {
     return [...this.#pending].filter((key) => {
@@ -106,7 +110,7 @@ export class KeyNegotiation {
     });
   }
 
-  /** Gives the offers that need no answer, and got none, their results. */
+  /** Settles the offers that need no answer and have none. */
   settleImplied(): void {
     for (const key of [...this.#pending]) {
       const rule = ruleOf(key);
@@ -130,7 +134,7 @@ export class KeyNegotiation {
       return null;
     }
     if (isReservedAnswer(value)) {
-      // A declaration needs no answer, but a peer that does not know the key says so.
+      // A declaration needs no answer, but a peer may answer NotUnderstood to an unknown key.
       if (this.#sent.has(key) && ruleOf(key).result === 'declared') return null;
       throw new IscsiProtocolError(`the peer answered the key ${key}, which was not offered`, {
         key,
@@ -147,7 +151,7 @@ export class KeyNegotiation {
     return this.#answer(key, rule, value);
   }
 
-  /** The peer's answer to our offer: it must be one that the rule can give. */
+  /** Takes the peer's answer to our offer. The key's rule must allow the answer. */
   #takeAnswer(key: KeyName, value: string): void {
     const rule = ruleOf(key);
     if (value === KeyAnswer.reject) {
@@ -179,7 +183,7 @@ export class KeyNegotiation {
         key,
       });
     }
-    // A declaration that means nothing here is ignored (RFC 7143 6.2.2).
+    // A declaration of an irrelevant key is ignored (RFC 7143 6.2.2).
     if (!this.#isIrrelevant(rule)) this.#set(this.declared, key, parsed);
   }
 
@@ -247,7 +251,7 @@ function isPossibleAnswer(rule: KeyRule, wish: unknown, answer: Value): boolean 
   }
 }
 
-/** The result of an offer and our wish; without a wish, our side of it is what does not matter. */
+/** The result of an offer and our wish. Without a wish, our value is the default of the key. */
 function combine(rule: KeyRule, wish: unknown, offered: string): Value | null {
   const value = parseValue(rule, offered);
   if (value === null) return null;

@@ -17,8 +17,9 @@ export interface TargetAddress extends Portal {
 }
 
 /**
- * A TargetAddress value (RFC 7143 13.8): `host[:port][,portal group tag]`, an IPv6 address in brackets, which may have a
- * scope. Throws {@link IscsiProtocolError} for anything else.
+ * Reads a TargetAddress value (RFC 7143 13.8): `host[:port][,portal group tag]`. An IPv6 address stands in brackets
+ * and may have a scope.
+ * @throws IscsiProtocolError for any other value
  */
 export function parseTargetAddress(value: string): TargetAddress {
   const match = /^([^,]*)(?:,(\d{1,5}))?$/.exec(value);
@@ -33,8 +34,8 @@ export function parseTargetAddress(value: string): TargetAddress {
 }
 
 /**
- * A link-local address means something on one link only, which the side that names it cannot know by our name for it: it
- * is the link that `asked` was reached over (RFC 4007 9).
+ * Adds the scope of `asked` to a link-local address. Such an address is valid on one link only, and the target cannot
+ * know our name of that link. The link is the one that reaches `asked` (RFC 4007 9).
  */
 export function withScopeOf(portal: TargetAddress, asked: Portal): TargetAddress {
   const { host } = portal;

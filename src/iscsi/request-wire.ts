@@ -1,6 +1,6 @@
 /**
- * PDUs from initiator to target, RFC 7143 11.3, 11.5, 11.10, 11.12, 11.14 and 11.18. The first 32 bytes are laid out
- * in wire.ts; each class below shows what is its own. `dataSegmentLength` is the length without padding. We send
+ * PDUs from initiator to target, RFC 7143 11.3, 11.5, 11.10, 11.12, 11.14 and 11.18. wire.ts shows the layout of the
+ * first 32 bytes. Each class below shows its own fields. `dataSegmentLength` is the length without padding. We send
  * neither Data-Out (11.7), as all immediate data is in the command, nor SNACK (11.16), as iSER loses nothing.
  */
 import { PduOpcode } from './codes.js';
@@ -49,7 +49,7 @@ const ATTRIBUTE_MASK = 0x07;
 const AT_CDB = 32;
 const CDB_BYTES = 16;
 
-/** `cdb`, 16 bytes, is encoded instead of the PDU's if it is given. */
+/** Encodes `cdb`, 16 bytes, instead of the PDU's own CDB if it is given. */
 export function encodeScsiCommand(
   view: DataView,
   offset: number,
@@ -73,7 +73,7 @@ export function encodeScsiCommand(
   }
 }
 
-/** The CDB alone of the PDU at `offset`, into the first 16 bytes of `out`. */
+/** Copies only the CDB of the PDU at `offset`, into the first 16 bytes of `out`. */
 export function decodeCdbOf(view: DataView, offset: number, out: DataView): void {
   copyCdb(view, offset + AT_CDB, out, 0);
 }
@@ -92,7 +92,7 @@ export function decodeScsiCommand(view: DataView, offset: number, out: ScsiComma
   }
 }
 
-/** In words: a loop over the bytes costs four times as much. */
+/** Copies 32-bit words: a loop over bytes takes four times as long. */
 function copyCdb(from: DataView, fromOffset: number, to: DataView, toOffset: number): void {
   for (let at = 0; at < CDB_BYTES; at += 4) {
     to.setInt32(toOffset + at, from.getInt32(fromOffset + at));

@@ -1,7 +1,7 @@
 /**
- * PDUs from target to initiator, RFC 7143 11.4, 11.6, 11.9, 11.11, 11.13, 11.15, 11.17 and 11.19. The first
- * 36 bytes are laid out in wire.ts; each class below shows what is its own. `dataSegmentLength` is the length
- * without padding. Data-In and R2T do not exist on iSER.
+ * PDUs from target to initiator, RFC 7143 11.4, 11.6, 11.9, 11.11, 11.13, 11.15, 11.17 and 11.19. wire.ts shows the
+ * layout of the first 36 bytes. Each class below shows its own fields. `dataSegmentLength` is the length without
+ * padding. Data-In and R2T do not exist on iSER.
  */
 import { PduOpcode } from './codes.js';
 import {

@@ -6,13 +6,13 @@ import { parseTargetAddress, withScopeOf } from './portal.js';
 import type { Portal, TargetAddress } from './portal.js';
 import { splitText } from './text.js';
 
-/** A target that a portal told of. */
+/** A target in the answer of a portal. */
 export interface DiscoveredTarget {
   readonly name: string;
   readonly portals: readonly TargetAddress[];
 }
 
-/** The first of the items that were left out, for people, and how many there were. */
+/** The first items that were left out, for people, and the count of all such items. */
 export interface OddItems {
   readonly first: readonly string[];
   readonly count: number;
@@ -20,14 +20,15 @@ export interface OddItems {
 
 interface FoundTarget extends DiscoveredTarget {
   readonly portals: TargetAddress[];
-  /** An address, whether it could be used or not. */
+  /** The answer gave the target an address, usable or not. */
   hasAddress: boolean;
 }
 
 /**
- * Reads a SendTargets answer (RFC 7143 appendix C): each TargetName is followed by its TargetAddresses. A target without
- * one is reached where it was asked for. What cannot be read is left out, and the rest goes on: other people's targets are
- * in the same answer. Throws {@link IscsiProtocolError} when the target refuses to answer.
+ * Reads a SendTargets answer (RFC 7143 appendix C): each TargetName is followed by its TargetAddresses. A target
+ * without an address has the address of the portal that answered. An unreadable item is left out and the rest is
+ * kept, because the answer also holds the targets of others.
+ * @throws IscsiProtocolError when the target refuses to answer
  */
 export function parseSendTargets(
   bytes: Uint8Array,
@@ -43,7 +44,7 @@ class SendTargetsReader {
   oddCount = 0;
   readonly #asked: Portal;
   readonly #found: FoundTarget[] = [];
-  /** Whose addresses come; null behind a name that was left out, and at the beginning. */
+  /** The target of the addresses that follow. Null at the beginning, and after a name that was left out. */
   #current: FoundTarget | null = null;
 
   constructor(asked: Portal) {
@@ -59,7 +60,7 @@ class SendTargetsReader {
     }));
   }
 
-  /** `key` is null for what is no `key=value`. */
+  /** `key` is null for an item that is not `key=value`. */
   take(key: string | null, value: Uint8Array): void {
     switch (key) {
       case 'TargetName':
@@ -76,7 +77,7 @@ class SendTargetsReader {
         this.#leaveOut(`${quotedBytes(value)} is no key=value`);
         return;
       default:
-        // Another key says nothing of targets.
+        // Other keys say nothing about targets.
         return;
     }
   }

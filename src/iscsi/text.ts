@@ -8,7 +8,7 @@ import {
   TEXT_VALUE_BYTES_MAX,
 } from './limits.js';
 
-/** One `key=value`, as login and text PDUs carry them (RFC 7143 6.1), NUL-terminated, in UTF-8. */
+/** One `key=value` of a login or text PDU (RFC 7143 6.1). On the wire it is UTF-8 with a NUL at the end. */
 export interface TextPair {
   readonly key: string;
   readonly value: string;
@@ -17,9 +17,9 @@ export interface TextPair {
 /** Keys whose values are large binary values (RFC 7143 12.1.3). */
 const BINARY_KEYS: ReadonlySet<string> = new Set(['CHAP_C', 'CHAP_R']);
 
-/** Free text for people: what is wrong with it must not keep anybody from logging in. */
+/** Free text for people. A fault in it must not prevent a login. */
 const ALIAS_KEYS: ReadonlySet<string> = new Set(['TargetAlias', 'InitiatorAlias']);
-/** RFC 7143 13.23: keys of a vendor's own, which get NotUnderstood whatever their value is. */
+/** RFC 7143 13.23: keys of vendors. The answer is NotUnderstood, whatever their value. */
 const VENDOR_KEY = /^X[-#]/;
 
 /** RFC 7143 6.1, "standard-label", and the X# form of section 12.22. */
@@ -28,7 +28,10 @@ const KEY_NAME = /^[A-Z][A-Za-z0-9.\-+@_#]*$/;
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** The bytes of `pairs`; throws {@link IscsiProtocolError} if they are more than `bytesMax`. */
+/**
+ * Encodes `pairs`.
+ * @throws IscsiProtocolError for more than `bytesMax` bytes
+ */
 export function encodeText(pairs: readonly TextPair[], bytesMax: number): Uint8Array {
   let text = '';
   for (const { key, value } of pairs) {
@@ -43,8 +46,8 @@ export function encodeText(pairs: readonly TextPair[], bytesMax: number): Uint8A
 }
 
 /**
- * The pairs in `bytes`, in order, keys repeated as they come (SendTargets repeats them). Throws
- * {@link IscsiProtocolError} for text that is not `key=value` pairs with a NUL behind each.
+ * The pairs in `bytes`, in order. Keys may repeat, as in a SendTargets answer.
+ * @throws IscsiProtocolError for text that is not `key=value` pairs with a NUL after each
  */
 export function decodeText(bytes: Uint8Array): TextPair[] {
   const pairs: TextPair[] = [];
@@ -52,7 +55,7 @@ export function decodeText(bytes: Uint8Array): TextPair[] {
   while (start < bytes.length) {
     const end = bytes.indexOf(0, start);
     if (end < 0) throw new IscsiProtocolError('text ends inside a key-value pair');
-    // Some targets pad text with NULs and count them; an empty pair is that padding.
+    // Some targets pad text with NULs and include them in the length. An empty pair is such padding.
     if (end > start) pairs.push(decodePair(bytes.subarray(start, end)));
     if (pairs.length > TEXT_PAIRS_MAX) {
       throw new IscsiProtocolError(`text has more than ${TEXT_PAIRS_MAX} key-value pairs`);
@@ -62,7 +65,10 @@ export function decodeText(bytes: Uint8Array): TextPair[] {
   return pairs;
 }
 
-/** What stands between the NULs of `bytes`; `key` is null, and `value` all of it, for what is no `key=value`. */
+/**
+ * The items between the NULs of `bytes`. For an item that is not `key=value`, `key` is null and `value` is the whole
+ * item.
+ */
 export function* splitText(
   bytes: Uint8Array,
 ): Generator<{ readonly key: string | null; readonly value: Uint8Array }> {
@@ -79,7 +85,10 @@ export function* splitText(
   }
 }
 
-/** `pairs` by key; throws {@link IscsiProtocolError} for a key that comes twice. */
+/**
+ * `pairs` by key.
+ * @throws IscsiProtocolError for a repeated key
+ */
 export function pairsByKey(pairs: readonly TextPair[]): Map<string, string> {
   const byKey = new Map<string, string>();
   for (const { key, value } of pairs) {
@@ -89,7 +98,7 @@ export function pairsByKey(pairs: readonly TextPair[]): Map<string, string> {
   return byKey;
 }
 
-/** Gathers text that comes in several PDUs (the C bit of RFC 7143 11.10.2); pairs may be cut anywhere. */
+/** Joins text of several PDUs (the C bit of RFC 7143 11.10.2). A PDU may end anywhere inside a pair. */
 export class TextCollector {
   readonly #bytesMax: number;
   #bytes = new Uint8Array(1024);
@@ -103,7 +112,10 @@ export class TextCollector {
     return this.#length;
   }
 
-  /** Adds `view[offset .. offset + length)`; throws {@link IscsiProtocolError} beyond the limit. */
+  /**
+   * Adds `view[offset .. offset + length)`.
+   * @throws IscsiProtocolError when the text exceeds the limit
+   */
   append(view: DataView, offset: number, length: number): void {
     const total = this.#length + length;
     if (total > this.#bytesMax) {
@@ -120,12 +132,15 @@ export class TextCollector {
     this.#length = total;
   }
 
-  /** The pairs gathered; the collector is empty again, even when this throws. */
+  /**
+   * Returns the collected pairs and empties the collector, even when this throws.
+   * @throws IscsiProtocolError as {@link decodeText}
+   */
   take(): TextPair[] {
     return decodeText(this.takeBytes());
   }
 
-  /** What was gathered, as it came; borrowed until the next append. */
+  /** Returns the collected bytes and empties the collector. The bytes are borrowed until the next append. */
   takeBytes(): Uint8Array {
     const length = this.#length;
     this.#length = 0;
@@ -140,7 +155,8 @@ function decodePair(bytes: Uint8Array): TextPair {
     throw new IscsiProtocolError(`text has a key of ${at} characters`);
   }
   const key = decodeUtf8(bytes.subarray(0, at));
-  if (!KEY_NAME.test(key)) throw new IscsiProtocolError('text has a key with characters of no key');
+  if (!KEY_NAME.test(key))
+    throw new IscsiProtocolError('text has a key with characters that no key may have');
   if (ALIAS_KEYS.has(key) || VENDOR_KEY.test(key)) {
     return { key, value: lenientText(bytes.subarray(at + 1, at + 1 + TEXT_VALUE_BYTES_MAX)) };
   }
@@ -155,7 +171,7 @@ function decodePair(bytes: Uint8Array): TextPair {
   return { key, value: decodeUtf8(bytes.subarray(at + 1)) };
 }
 
-/** As it is, if it is UTF-8; otherwise with escapes, which a person can read. */
+/** UTF-8 text unchanged, other bytes with escapes that a person can read. */
 function lenientText(bytes: Uint8Array): string {
   try {
     return decoder.decode(bytes);

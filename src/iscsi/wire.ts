@@ -1,5 +1,5 @@
 /**
- * iSCSI PDU headers, RFC 7143 section 11: what all of them share. The PDUs themselves are in request-wire.ts
+ * iSCSI PDU headers, RFC 7143 section 11: the fields that all PDUs share. The PDUs themselves are in request-wire.ts
  * (initiator to target) and response-wire.ts (target to initiator). All fields are big-endian.
  *
  *     Byte  0             1             2             3
@@ -13,12 +13,12 @@
  *       32  opcode-specific            response: maxCmdSn (32)
  *       36  opcode-specific (96)
  *
- * Each PDU is a class of plain fields that is made once and used again. `decode` functions fill it from a BHS,
- * `encode` functions write a BHS from it, all 48 bytes. Neither allocates or checks lengths: the caller knows
- * that 48 bytes are there. Reserved bits are written as zero and ignored on receipt (RFC 7143 section 11).
+ * Each PDU is a class of plain fields; its objects are made once and reused. A `decode` function fills the object
+ * from a BHS. An `encode` function writes all 48 bytes of a BHS from the object. Neither allocates or checks lengths:
+ * the caller guarantees 48 bytes. Reserved bits are written as zero and ignored on receipt (RFC 7143 section 11).
  *
- * LUNs are two unsigned 32-bit halves of the 64-bit field; what they mean is SCSI's business. 64-bit fields never become
- * a BigInt.
+ * LUNs are two unsigned 32-bit halves of the 64-bit field; what they mean is SCSI's business. 64-bit fields never
+ * become a BigInt.
  */
 
 /** A basic header segment. */
@@ -27,10 +27,10 @@ export const BHS_BYTES = 48;
 export const OPCODE_MASK = 0x3f;
 export const IMMEDIATE_FLAG = 0x40;
 export const FINAL_FLAG = 0x80;
-/** In login and text PDUs: more text of the same step follows. */
+/** In login and text PDUs: the next PDU continues the text of the same step. */
 export const CONTINUE_FLAG = 0x40;
 
-/** RFC 7143 11.2.1.8 and 11.7.4: no task. */
+/** RFC 7143 11.2.1.8 and 11.7.4: the tag that means no task. */
 export const RESERVED_TAG = 0xffff_ffff;
 
 export const AT_FLAGS = 1;
@@ -70,7 +70,7 @@ export function paddedLength(dataLength: number): number {
   return (dataLength + 3) & ~3;
 }
 
-/** Clears the BHS and writes what every PDU has. `firstByte` is the opcode, with the immediate flag. */
+/** Clears the BHS and writes the fields that every PDU has. `firstByte` is the opcode, with the immediate flag. */
 export function startBhs(
   view: DataView,
   offset: number,
@@ -90,7 +90,7 @@ export class ResponseNumbers {
   maxCmdSn = 0;
 }
 
-/** Reads StatSN, ExpCmdSN and MaxCmdSN, which all responses have at the same place. */
+/** Reads StatSN, ExpCmdSN and MaxCmdSN. All responses have them at the same place. */
 export function decodeResponseNumbers(view: DataView, offset: number, out: ResponseNumbers): void {
   out.statSn = view.getUint32(offset + AT_STAT_SN);
   out.expCmdSn = view.getUint32(offset + AT_EXP_CMD_SN);
