@@ -13,16 +13,17 @@ export interface SessionConnectOptions extends InitiatorOptions {
 
 /**
  * Connects, logs in to `targetName`, and resolves with the session. Follows redirections. Rejects with
- * IscsiLoginError (refused, timed out), {@link IscsiProtocolError}, ConfigError for names and credentials that
- * cannot be used, or with what `connect` rejects with; nothing of the connection is left then.
+ * {@link IscsiLoginError} for a refusal or a timeout, with {@link IscsiProtocolError}, with ConfigError for an
+ * unusable name or unusable credentials, or with the error of `connect`. After a rejection every resource of the
+ * connection is released.
  */
 export function connectSession(options: SessionConnectOptions): Promise<IscsiSession> {
   return openSession(options, options.targetName);
 }
 
 /**
- * Asks a portal for its targets (SendTargets, RFC 7143 appendix C) in a discovery session of its own. Rejects as
- * connectSession does, and when the target refuses to answer. Warns of items that it had to leave out.
+ * Asks a portal for its targets (SendTargets, RFC 7143 appendix C) in a discovery session. Rejects as connectSession
+ * does, and when the target refuses to answer. Logs a warning for items that it leaves out.
  */
 export async function discoverTargets(options: InitiatorOptions): Promise<DiscoveredTarget[]> {
   const session = await openSession(options, null);
@@ -32,7 +33,7 @@ export async function discoverTargets(options: InitiatorOptions): Promise<Discov
     if (odd.count > 0) {
       options.log.warn(
         { portal: formatAddress(options.portal), count: odd.count, items: odd.first },
-        'left out of the list of targets what cannot be understood',
+        'left unreadable items out of the list of targets',
       );
     }
     return targets;

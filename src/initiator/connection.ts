@@ -44,13 +44,13 @@ import {
 } from '../iscsi/wire.js';
 import { CommandWindow, StatusSequence } from './window.js';
 
-/** Who uses the connection. */
+/** The session that uses the connection. */
 export interface ConnectionOwner {
-  /** Another command may be sent now. */
+  /** The connection may now send another command. */
   capacityFreed(): void;
-  /** Commands wait for {@link IscsiConnection.canSend}. */
+  /** True when commands wait until the connection can take them. */
   readonly hasQueued: boolean;
-  /** Once, when every command of the connection has ended. `error` is null after our own logout. */
+  /** Called once, when every command of the connection has ended. `error` is null after our own logout. */
   connectionEnded(error: IserNbdError | null): void;
 }
 
@@ -81,7 +81,7 @@ const EDGES: Edges<ConnectionState> = {
  *     up ──drain──▶ draining ──last command──▶ logging out ──answer──▶ terminating ──▶ ended
  *      └───────────────┴──── fail ─────────────────┴──────────────────────▲
  *
- * Every command that was sent ends exactly once: with its response, by task management, or when the connection does.
+ * Every command that was sent ends exactly once: with its response, by task management, or with the connection.
  */
 export class IscsiConnection implements DatamoverHandler {
   readonly window: CommandWindow;
@@ -97,13 +97,13 @@ export class IscsiConnection implements DatamoverHandler {
   readonly #replies: ControlReplies;
   readonly #liveness: Liveness;
   readonly #commandsAtStart: number;
-  /** Shrinks by the receives that aborted commands have cost the target. */
+  /** The target loses receives with aborted commands, so this shrinks by their number. */
   #commandsMax: number;
   #commands = 0;
   readonly #machine = new StateMachine('an iSCSI connection', EDGES, 'up');
   #error: IserNbdError | null = null;
   #drainDeadlineTick = 0;
-  /** Data of the read and of the write commands outstanding. */
+  /** The data of the outstanding read commands, and of the outstanding write commands. */
   #readBytes = 0;
   #writeBytes = 0;
 
@@ -143,7 +143,7 @@ export class IscsiConnection implements DatamoverHandler {
     this.#armTick();
   }
 
-  /** Commands that may be outstanding, as far as we are concerned; the target's window may be narrower. */
+  /** Our own limit of outstanding commands. The target's window may be smaller. */
   get commandsMax(): number {
     return this.#commandsMax;
   }
@@ -160,7 +160,10 @@ export class IscsiConnection implements DatamoverHandler {
     return this.#machine.state === 'up' && this.#commands < this.#commandsMax && this.window.isOpen;
   }
 
-  /** This command may be sent now: there is room for it, and for its data. One with more data than that goes alone. */
+  /**
+   * True when the connection can send the command now: a slot is free, and its data fits. A command with more data
+   * than the limit is sent alone.
+   */
   canTake({ direction, dataLength }: ScsiCommand): boolean {
     if (!this.canSend) return false;
     const { readBytesOutstandingMax, writeBytesOutstandingMax } = this.#limits;
@@ -173,7 +176,7 @@ export class IscsiConnection implements DatamoverHandler {
     return bytes === 0 || bytes + dataLength <= writeBytesOutstandingMax;
   }
 
-  /** Sends a command; the caller has seen {@link canTake}. */
+  /** Sends a command. The caller has checked {@link canTake}. */
   send(command: ScsiCommand, port: LunPort): void {
     const slot = this.#tasks.acquire(TaskKind.command);
     assert(slot !== null, 'no task tag is free for a command');
@@ -188,7 +191,7 @@ export class IscsiConnection implements DatamoverHandler {
     this.#datamover.sendCommand(slot.task);
   }
 
-  /** Stops sending commands, gives those outstanding up to `withinMs`, then logs out. `reason`: why, for the owner. */
+  /** Stops sending, waits up to `withinMs` for the outstanding commands, then logs out. The owner receives `reason`. */
   drain(reason: IserNbdError | null, withinMs: number): void {
     if (this.#machine.state !== 'up') return;
     this.#machine.enter('draining');
@@ -197,7 +200,7 @@ export class IscsiConnection implements DatamoverHandler {
     if (this.#commands === 0) this.#logout();
   }
 
-  /** Ends the connection because of `error`; commands end when the datamover has let go of their buffers. */
+  /** Ends the connection because of `error`. Commands end when the datamover has released their buffers. */
   fail(error: IserNbdError): void {
     if (this.#machine.state === 'terminating' || this.#machine.state === 'ended') return;
     this.#log.warn({ err: error, code: error.code }, 'connection failed');
@@ -231,11 +234,11 @@ export class IscsiConnection implements DatamoverHandler {
     this.#end();
   }
 
-  /** Ends a command; for the task manager too, which ends those that get no response. */
+  /** Ends a command. The task manager calls this for commands without a response. */
   finishCommand(slot: TaskSlot, outcome: DeliveryOutcome): void {
     const { command, task } = slot;
     assert(command !== null, 'the slot holds a command');
-    // The target must not reach the buffer any more when its owner gets it back.
+    // The target must lose access to the buffer before the owner gets the buffer back.
     if (task.isActive) this.#datamover.finishTask(task);
     task.slab = null;
     this.#tasks.release(slot);
@@ -250,14 +253,14 @@ export class IscsiConnection implements DatamoverHandler {
     else if (direction === DataDirection.out) this.#writeBytes += sign * dataLength;
   }
 
-  /** `count` commands ended without a response, and may have cost the target receives. */
+  /** `count` commands ended without a response. The target may have lost receives with them. */
   commandsAborted(count: number): void {
     this.#commandsMax -= count * this.#limits.receivesPerAbort;
     if (this.#commandsMax < Math.max(1, this.#commandsAtStart * ABORTED_SHARE_LEFT_MIN)) {
       this.fail(
         new IscsiSessionError(
           'iscsi-too-many-aborts',
-          'so many commands were aborted that the target may have run out of receive buffers',
+          'too many commands were aborted; the target may have no receive buffers left',
         ),
       );
       return;
@@ -270,7 +273,7 @@ export class IscsiConnection implements DatamoverHandler {
     const length = command.dataLength;
     const isWrite = command.direction === DataDirection.out && length > 0;
     const isRead = command.direction === DataDirection.in && length > 0;
-    // Partial immediate data is corrupted by isert on siw: all of it, or none.
+    // isert on siw corrupts partial immediate data, so a write sends all its data as immediate data, or none.
     const immediateLength = isWrite && length <= this.#options.immediateBytesMax ? length : 0;
     const pdu = this.#commandPdu;
     pdu.read = isRead;
@@ -293,7 +296,7 @@ export class IscsiConnection implements DatamoverHandler {
   #dispatch(view: DataView, bhs: number, data: number, length: number): void {
     const opcode = opcodeAt(view, bhs);
     if (opcode === PduOpcode.nopIn && taskTagAt(view, bhs) === RESERVED_TAG) {
-      // Its StatSN is the next response's (RFC 7143 11.19).
+      // The StatSN of this NOP-In is the number of the next response (RFC 7143 11.19).
       this.#takeNumbers(view, bhs, false);
       this.#onTargetPing(view, bhs);
       this.#options.owner.capacityFreed();
@@ -344,11 +347,11 @@ export class IscsiConnection implements DatamoverHandler {
 
   #onTargetPing(view: DataView, bhs: number): void {
     decodeNopIn(view, bhs, this.#nopIn);
-    // Without a transfer tag it only carries numbers.
+    // A NOP-In without a transfer tag only updates the sequence numbers.
     if (this.#nopIn.targetTransferTag !== RESERVED_TAG) this.control.answerPing(this.#nopIn);
   }
 
-  /** For the target's events: it did not take the PDU with this tag. */
+  /** Called by the target's events: the target rejected the PDU with this tag. */
   rejectTask(initiatorTaskTag: number, reason: string): void {
     this.#replies.reject(initiatorTaskTag, reason);
   }
@@ -359,7 +362,7 @@ export class IscsiConnection implements DatamoverHandler {
     this.control.logout({ onAnswer: () => this.#loggedOut() });
   }
 
-  /** The target closes the connection now; if it does not, we do. */
+  /** The target should close the connection now. If it does not, we close the connection. */
   #loggedOut(): void {
     this.#timer?.cancel();
     this.#timer = this.#options.clock.after(LOGOUT_CLOSE_MS, () => this.#terminate());
@@ -390,7 +393,7 @@ export class IscsiConnection implements DatamoverHandler {
     }
   }
 
-  /** An operating error ends the connection; a bug is for whoever called. */
+  /** An operating error ends the connection. Any other error is a bug and goes to the caller. */
   #failBecause(error: unknown): void {
     if (!(error instanceof IserNbdError)) throw error;
     this.fail(error);
@@ -425,9 +428,9 @@ export class IscsiConnection implements DatamoverHandler {
   }
 }
 
-/** How many tasks of the table are kept for control PDUs. */
+/** The number of tasks that are kept for control PDUs. */
 function controlPlaces({ datamover, tasks, login }: IscsiConnectionOptions): number {
-  // 0 means that the target sets no limit (RFC 7145 6.7).
+  // 0 means no limit by the target (RFC 7145 6.7).
   const declared = login.declared.MaxOutstandingUnexpectedPDUs ?? 0;
   const { controlPdusMax } = datamover.limits;
   const wanted = declared === 0 ? controlPdusMax : Math.min(declared, controlPdusMax);

@@ -24,7 +24,7 @@ import type { CommandWindow, StatusSequence } from './window.js';
 
 const NO_DATA = new Uint8Array(0);
 
-/** A task management request; `task` is the one to abort, null when the function is for the whole LUN. */
+/** A task management request. `task` is the task to abort, or null for a function on the whole LUN. */
 export interface TaskManagementOptions {
   readonly function: number;
   readonly port: LunPort;
@@ -32,8 +32,9 @@ export interface TaskManagementOptions {
 }
 
 /**
- * Sends the PDUs that are not SCSI commands, all of them immediate: they take a task tag but no CmdSN. At most
- * `pdusMax` are unanswered at once, since each takes one of the target's receives; further ones wait in order.
+ * Sends the PDUs that are not SCSI commands. All are immediate: each takes a task tag, but no CmdSN. At most
+ * `pdusMax` are unanswered at the same time, because each takes one of the target's receives. Further PDUs wait in
+ * order.
  */
 export class ControlPlane {
   readonly #datamover: DatamoverConnection;
@@ -69,8 +70,8 @@ export class ControlPlane {
   }
 
   /**
-   * Asks the target whether it is there; false when too many PDUs are unanswered already. The tag is always a real
-   * one: LIO never posts again the receive that a NOP-Out without one has used.
+   * Sends a NOP-Out to check that the target answers. False when too many PDUs are unanswered. The NOP-Out always has
+   * a valid task tag: LIO never reposts the receive of a NOP-Out without a tag.
    */
   ping(control: ControlHandler): boolean {
     if (this.#unanswered >= this.#pdusMax) return false;
@@ -78,12 +79,12 @@ export class ControlPlane {
     return true;
   }
 
-  /** Answers the target's own ping (RFC 7143 11.18): no task tag, and the target's transfer tag and LUN. */
+  /** Answers the target's ping (RFC 7143 11.18), without a task tag, and with the target's transfer tag and LUN. */
   answerPing(ping: NopInPdu): void {
     this.#sendNopOut(RESERVED_TAG, ping.targetTransferTag, ping.lunHigh, ping.lunLow);
   }
 
-  /** `isStillWanted` is asked when the request's turn comes. */
+  /** Sends the request when its turn comes, unless `isStillWanted` then returns false. */
   manageTasks(
     options: TaskManagementOptions,
     control: ControlHandler,
@@ -105,7 +106,7 @@ export class ControlPlane {
     });
   }
 
-  /** Starts a text exchange; the handler gets each answer, and goes on with {@link continueText}. */
+  /** Starts a text exchange. The handler receives each answer, and calls {@link continueText} for the next. */
   text(data: Uint8Array, control: ControlHandler): void {
     this.#whenPossible(() => {
       this.#text.lunHigh = 0;
@@ -114,7 +115,7 @@ export class ControlPlane {
     });
   }
 
-  /** Asks for the rest of a text answer, under the same tags and LUN; the handler stays. */
+  /** Asks for the next part of a text answer, with the same tags, LUN and handler. */
   continueText(answer: TextResponsePdu): void {
     this.#text.lunHigh = answer.lunHigh;
     this.#text.lunLow = answer.lunLow;
@@ -134,7 +135,7 @@ export class ControlPlane {
     });
   }
 
-  /** The control PDU of `slot` has its last answer; returns the handler to tell. */
+  /** Call when the control PDU of `slot` has its last answer. Returns its handler. */
   release(slot: TaskSlot): ControlHandler | null {
     const { control } = slot;
     this.#tasks.release(slot);
@@ -147,12 +148,15 @@ export class ControlPlane {
     return control;
   }
 
-  /** Nothing will be sent any more. */
+  /** Ends the control plane. It sends nothing any more. */
   close(): void {
     this.#waiting.length = 0;
   }
 
-  /** The last place is kept for the ping, so that slow task management does not look like a dead target. */
+  /**
+   * True when a request may be sent. The last place is kept for the ping, so that slow task management does not look
+   * like a dead target.
+   */
   get #hasPlace(): boolean {
     return this.#unanswered < Math.max(1, this.#pdusMax - 1);
   }

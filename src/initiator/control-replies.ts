@@ -17,7 +17,7 @@ import { opcodeAt, taskTagAt } from '../iscsi/wire.js';
 
 const NO_VIEW = new DataView(new ArrayBuffer(0));
 
-/** Brings the answers to control PDUs to those who sent them. */
+/** Passes the answers of control PDUs to their handlers. */
 export class ControlReplies {
   readonly #tasks: TaskTable;
   readonly #control: ControlPlane;
@@ -29,7 +29,7 @@ export class ControlReplies {
     this.#log = log;
   }
 
-  /** Takes a PDU; false when its opcode is not that of a control PDU's answer. */
+  /** Takes a PDU. False when its opcode is not an answer to a control PDU. */
   receive(view: DataView, bhs: number, data: number, length: number): boolean {
     switch (opcodeAt(view, bhs)) {
       case PduOpcode.nopIn:
@@ -53,8 +53,9 @@ export class ControlReplies {
   }
 
   /**
-   * The target rejected a PDU of ours. A control PDU's sender is told. For a command, nobody knows what became of
-   * its CmdSN, and the window may be stuck: that is for the connection, as {@link IscsiProtocolError}.
+   * The target rejected a PDU of ours. The handler of a control PDU hears of it. A rejected command may have left its
+   * CmdSN unused and the window stuck, so the connection must end.
+   * @throws IscsiProtocolError for a PDU that is not a control PDU
    */
   reject(initiatorTaskTag: number, reason: string): void {
     const slot = this.#tasks.get(initiatorTaskTag);
@@ -72,7 +73,7 @@ export class ControlReplies {
     }
   }
 
-  /** The connection is gone, and with it the slot's answer. */
+  /** The connection has ended, so the slot gets no answer. */
   abandon(slot: TaskSlot): void {
     const { control, kind } = slot;
     this.#tasks.release(slot);
@@ -95,7 +96,7 @@ export class ControlReplies {
     this.#finish(view, bhs, TaskKind.logout)?.onAnswer?.(isClosed);
   }
 
-  /** The slot of the control PDU that a response answers. */
+  /** The slot of the control PDU that the response at `bhs` answers. */
   #slotOf(view: DataView, bhs: number, kind: TaskKind): TaskSlot {
     const tag = taskTagAt(view, bhs);
     const slot = this.#tasks.get(tag);

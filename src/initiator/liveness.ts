@@ -3,21 +3,21 @@ import { IscsiSessionError } from '../iscsi/errors.js';
 import { DEADLINE_TICK_MS } from './limits.js';
 import type { IscsiTimeouts } from './timeouts.js';
 
-/** Ticks of the connection's clock that surely span `milliseconds`. */
+/** The number of clock ticks that last at least `milliseconds`. */
 export function ticksFor(milliseconds: number): number {
   return Math.ceil(milliseconds / DEADLINE_TICK_MS) + 1;
 }
 
 /**
- * Finds out that a target is dead or stuck: it pings one that has been silent, since LIO never pings on iSER, and
- * watches for one that keeps its command window shut. Time comes as ticks.
+ * Detects a target that is dead or stuck. Pings a silent target, because LIO never pings on iSER. Detects a command
+ * window that stays closed. The caller counts the time in ticks.
  */
 export class Liveness {
   readonly #control: ControlPlane;
   readonly #timeouts: IscsiTimeouts;
   #heard = true;
   #heardTick = 0;
-  /** The tick by which the ping must be answered; 0 without a ping. */
+  /** The tick by which the target must answer the ping; 0 without a ping. */
   #pingDeadlineTick = 0;
   #progressTick = 0;
 
@@ -26,12 +26,12 @@ export class Liveness {
     this.#timeouts = timeouts;
   }
 
-  /** A PDU came. */
+  /** A PDU arrived. */
   heard(): void {
     this.#heard = true;
   }
 
-  /** `isShut`: commands wait, none is outstanding, and the window is closed. Returns what is wrong, or null. */
+  /** `isShut`: commands wait, no command is outstanding, and the window is closed. Returns the error, or null. */
   tick(nowTick: number, isShut: boolean): IscsiSessionError | null {
     if (this.#heard) {
       this.#heard = false;

@@ -8,7 +8,7 @@ import type { TextPair } from '../iscsi/text.js';
 
 export type AuthMethod = 'CHAP' | 'None';
 
-/** What to send next in the security stage; `isDone` asks to leave it. */
+/** The next keys of the security stage. `isDone` asks to leave the stage. */
 export interface AuthenticationStep {
   readonly pairs: readonly TextPair[];
   readonly isDone: boolean;
@@ -38,7 +38,7 @@ export class InitiatorAuthentication {
   constructor(credentials: ChapCredentials | undefined, randomBytes: RandomBytes) {
     this.#chap = credentials === undefined ? null : new ChapInitiator(credentials, randomBytes);
     if (credentials === undefined) this.#methods = ['None'];
-    // A target that must prove itself cannot be let off with None.
+    // With mutual CHAP the target must prove its identity, so None is not offered.
     else this.#methods = credentials.mutual === undefined ? ['CHAP', 'None'] : ['CHAP'];
   }
 
@@ -46,12 +46,12 @@ export class InitiatorAuthentication {
     return this.#chosen;
   }
 
-  /** What the target was offered and has not answered yet; null when nothing is open. */
+  /** The CHAP offer that the target has not answered yet, or null. */
   get openOffer(): string | null {
     return this.#machine.state === 'challenge' && this.#chap !== null ? this.#chap.offer : null;
   }
 
-  /** True when nothing is missing that we or the target demanded. */
+  /** True when every proof that we or the target demanded is complete. */
   get isDone(): boolean {
     return this.#machine.state === 'done';
   }
@@ -61,7 +61,7 @@ export class InitiatorAuthentication {
     return { pairs: [{ key: 'AuthMethod', value }], isDone: this.#chap === null };
   }
 
-  /** Takes the security keys of one complete answer; `transits` says that the target leaves the stage with it. */
+  /** Takes the security keys of one complete answer. `transits`: the target leaves the stage with this answer. */
   receive(pairs: readonly TextPair[], transits: boolean): AuthenticationStep {
     const keys = pairsByKey(pairs);
     try {
@@ -102,7 +102,7 @@ export class InitiatorAuthentication {
         `the target accepts none of the authentication methods ${this.#methods.join(',')}; check whether it wants CHAP`,
       );
     }
-    // Some targets leave the only method that was offered unanswered.
+    // Some targets do not answer an offer of a single method.
     const chosen = this.#methods.find((method) => method === (value ?? 'None'));
     if (chosen === undefined) {
       throw new IscsiProtocolError(

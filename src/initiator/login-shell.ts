@@ -5,13 +5,13 @@ import { IscsiLoginError } from '../iscsi/errors.js';
 import type { InitiatorLogin, LoginResult, LoginStep } from './login.js';
 import type { TargetAddress } from '../iscsi/portal.js';
 
-/** How a login on one connection ended, other than by an error. */
+/** The result of a login on one connection that did not fail. */
 export type LoginShellOutcome<T> =
   { readonly redirect: TargetAddress; readonly isPermanent: boolean } | { readonly session: T };
 
 /**
- * Runs a login over a connected datamover, within `timeoutMs`. `complete` is called in the turn of the last answer
- * and takes over the datamover's handler, so that no PDU falls between. Rejects when the login fails; the caller
+ * Runs a login over a connected datamover, within `timeoutMs`. Calls `complete` in the same turn as the last answer,
+ * and `complete` takes over the datamover's handler, so that no PDU is lost. Rejects when the login fails; the caller
  * then ends the datamover.
  */
 export function runLogin<T>(options: {
@@ -69,7 +69,7 @@ class LoginShell<T> implements DatamoverHandler {
     this.#fail(
       new IscsiLoginError(
         'iscsi-login-lost',
-        `the connection to ${peerName} was lost during login: ${why}; a target that refuses a login may just end the connection: check the initiator name, its ACL at the target and the CHAP secret`,
+        `the connection to ${peerName} was lost during login: ${why}; some targets refuse a login in this way: check the initiator name, its ACL at the target and the CHAP secret`,
         { portal: peerName },
         error ?? undefined,
       ),
@@ -96,7 +96,7 @@ class LoginShell<T> implements DatamoverHandler {
     }
   }
 
-  /** The target may send full feature PDUs right behind its answer, so their receives are posted before. */
+  /** Posts the receives for full feature phase, because the target may send such PDUs directly after its answer. */
   #prepareFullFeature(): void {
     if (this.#tasks !== null) return;
     const { datamover } = this.#options;

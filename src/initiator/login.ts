@@ -33,20 +33,20 @@ export interface LoginOptions {
   readonly cmdSn?: number | undefined;
 }
 
-/** RFC 7143 11.12.5: the initiator's part of the session's name. */
+/** RFC 7143 11.12.5: the initiator's part of the session identifier. */
 export interface Isid {
   readonly high: number;
   readonly low: number;
 }
 
-/** What to do next. `bhs` and `data` are borrowed until the next call of the machine. */
+/** The next step. `bhs` and `data` are borrowed until the next call of the machine. */
 export type LoginStep =
-  /** `entersFullFeature`: the answer to this request may already bring full feature phase. */
+  /** `entersFullFeature`: the answer to this request may start full feature phase. */
   | { type: 'send'; bhs: Uint8Array; data: Uint8Array; entersFullFeature: boolean }
   | { type: 'redirect'; portal: TargetAddress; isPermanent: boolean }
   | { type: 'done'; result: LoginResult };
 
-/** What a login settled. */
+/** The result of a login. */
 export interface LoginResult {
   readonly sessionType: SessionType;
   readonly isid: Isid;
@@ -60,7 +60,7 @@ export interface LoginResult {
   readonly maxCmdSn: number;
 }
 
-/** One login is outstanding at a time, and it is the connection's first task. */
+/** The login is the first and only task of its connection. */
 const LOGIN_TASK_TAG = 0;
 const VERSION = 0;
 const NO_DATA = new Uint8Array(0);
@@ -72,9 +72,9 @@ export function randomIsid(randomBytes: RandomBytes): Isid {
 }
 
 /**
- * The initiator's login (RFC 7143 6.3 and 11.12-11.13), with no I/O in it. One request is out at a time; each answer
- * gives the next step, or throws: {@link IscsiLoginError} when either side refuses, {@link IscsiProtocolError}
- * when the target breaks the protocol.
+ * The initiator's login (RFC 7143 6.3 and 11.12-11.13), without I/O. One request is outstanding at a time. Each
+ * answer gives the next step. {@link receive} throws {@link IscsiLoginError} when either side refuses, and
+ * {@link IscsiProtocolError} when the target breaks the protocol.
  *
  *     security ──T──▶ operational ──T──▶ full feature (done)
  *         └──────────────┴── status class 1 ──▶ redirect
@@ -89,7 +89,7 @@ export class InitiatorLogin {
   readonly #request = new LoginRequestPdu();
   readonly #response = new LoginResponsePdu();
   #stage: LoginStage = LoginStage.security;
-  /** Text of the current step that is not sent yet, and whether the step asks to leave the stage. */
+  /** The text of the current step that is not sent yet, and whether the step asks to leave the stage. */
   #text: Uint8Array = NO_DATA;
   #wantsTransit = false;
   #expStatSn = 0;
@@ -128,7 +128,7 @@ export class InitiatorLogin {
     decodeLoginResponse(view, bhsOffset, response);
     this.#checkHeader(response);
     if (response.statusClass !== 0) {
-      // A refusal comes whole; it is read even when earlier text was not complete.
+      // A refusal is complete in one PDU. It is read even when earlier text was incomplete.
       const collector = new TextCollector(TEXT_BYTES_MAX);
       collector.append(view, dataOffset, dataLength);
       return this.#refused(response, collector);
@@ -150,7 +150,7 @@ export class InitiatorLogin {
     if (response.initiatorTaskTag !== LOGIN_TASK_TAG) {
       throw new IscsiProtocolError('the login response is for another task');
     }
-    // A refusal need not bother with the rest.
+    // A refusal needs no valid values in the other fields.
     if (response.statusClass !== 0) return;
     if (response.isidHigh !== isid.high || response.isidLow !== isid.low) {
       throw new IscsiProtocolError('the login response is for another ISID');
@@ -165,7 +165,7 @@ export class InitiatorLogin {
     this.#expStatSn = serialAdd(response.statSn, 1);
   }
 
-  /** RFC 7143 11.13.3 and 11.13.4: who may say T and C when, and which stages they name. */
+  /** Checks T, C and the stages (RFC 7143 11.13.3 and 11.13.4). */
   #checkStage(response: LoginResponsePdu): void {
     if (response.currentStage !== this.#stage) {
       throw new IscsiProtocolError(`the target is in login stage ${response.currentStage}`);
@@ -197,7 +197,7 @@ export class InitiatorLogin {
     return this.#finish(response);
   }
 
-  /** A target that goes on cannot take the answers that its own offers ask for. */
+  /** A target that leaves the stage cannot receive the answers to its own offers. */
   #refuseOpenAnswers(answers: readonly TextPair[]): void {
     const [first] = answers;
     if (first !== undefined) {
@@ -266,7 +266,7 @@ export class InitiatorLogin {
     return this.#sendRest(wantsTransit);
   }
 
-  /** Sends as much of the step's text as fits; only the last piece may ask to leave the stage. */
+  /** Sends as much of the step's text as fits. Only the last part may ask to leave the stage. */
   #sendRest(wantsTransit: boolean): LoginStep {
     if (++this.#exchanges > LOGIN_EXCHANGES_MAX) {
       throw new IscsiProtocolError(`the login did not end within ${LOGIN_EXCHANGES_MAX} requests`);

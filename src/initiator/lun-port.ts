@@ -2,7 +2,7 @@ import { assert } from '../common/assert.js';
 import { LinkedQueue } from '../common/linked-queue.js';
 import type { ScsiCommand, ScsiPort, ScsiPortListener } from '../scsi/port.js';
 
-/** What a {@link LunPort} needs of the session it belongs to. */
+/** What a {@link LunPort} needs from its session. */
 export interface LunPortOwner {
   readonly transferBytesMax: number;
   readonly verifiesDataIn: boolean;
@@ -13,16 +13,16 @@ export interface LunPortOwner {
 }
 
 /**
- * The path to one logical unit of a session. Commands that cannot be sent yet wait here, in order, in a list that
- * goes through the commands themselves.
+ * The path to one logical unit of a session. Commands that cannot be sent yet wait here in order, linked through
+ * their `next` fields.
  */
 export class LunPort implements ScsiPort {
   readonly name: string;
   readonly lun: number;
-  /** The LUN as PDUs carry it; the low half is zero. */
+  /** The upper half of the LUN field in PDUs. The lower half is zero. */
   readonly lunHigh: number;
   listener: ScsiPortListener | null = null;
-  /** A reset is out: commands wait, so that it is clear which ones it covers. */
+  /** A reset is outstanding. Commands wait, so that it is clear which commands the reset covers. */
   isResetting = false;
   readonly #owner: LunPortOwner;
   readonly #queue = new LinkedQueue<ScsiCommand>();
@@ -67,7 +67,7 @@ export class LunPort implements ScsiPort {
     this.#owner.questionOutstanding(this);
   }
 
-  /** The command whose turn is next. */
+  /** The next command to send. */
   get firstQueued(): ScsiCommand | null {
     return this.#queue.head;
   }

@@ -3,7 +3,7 @@ import type { KeyWishes } from '../iscsi/keys.js';
 import { FIRST_BURST_BYTES, MAX_BURST_BYTES } from './limits.js';
 import { LOGIN_DATA_BYTES_MAX, RECEIVE_DATA_BYTES_MIN } from '../iscsi/limits.js';
 
-/** What an initiator on iSER offers and declares (RFC 7145 section 6), given what its datamover can carry. */
+/** The keys that an initiator on iSER offers and declares (RFC 7145 section 6), within the limits of its datamover. */
 export function initiatorOffers(limits: DatamoverLimits): KeyWishes {
   const receiveBytes = Math.max(RECEIVE_DATA_BYTES_MIN, limits.receiveDataBytesMax);
   return {
@@ -11,13 +11,14 @@ export function initiatorOffers(limits: DatamoverLimits): KeyWishes {
     HeaderDigest: ['None'],
     DataDigest: ['None'],
     MaxConnections: 1,
-    // Unsolicited Data-Out is never sent, and LIO refuses it.
+    // We never send unsolicited Data-Out, and LIO refuses it.
     InitialR2T: true,
     ImmediateData: limits.immediateBytesMax > 0,
-    // Not used on iSER, but LIO bounds its SendTargets text with it.
+    // Not used on iSER, but LIO limits its SendTargets text with this key.
     MaxRecvDataSegmentLength: receiveBytes,
     InitiatorRecvDataSegmentLength: receiveBytes,
-    // LIO agrees to any length while its receives hold 8192 bytes, and terminates when one is longer.
+    // LIO agrees to any length, but its receives hold 8192 bytes, and it terminates the connection when a PDU is
+    // longer.
     TargetRecvDataSegmentLength: Math.max(
       RECEIVE_DATA_BYTES_MIN,
       Math.min(LOGIN_DATA_BYTES_MAX, limits.controlDataBytesMax),

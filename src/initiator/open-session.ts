@@ -21,26 +21,24 @@ import { IscsiSession } from './session.js';
 import { DEFAULT_TIMEOUTS } from './timeouts.js';
 import type { IscsiTimeouts } from './timeouts.js';
 
-/** What a login needs, whatever the session is for. */
+/** The options of every login, for a normal or a discovery session. */
 export interface InitiatorOptions {
-  /** Connects a datamover; errors are passed on as they are. */
+  /** Connects a datamover. Its errors reach the caller unchanged. */
   readonly connect: (portal: Portal) => Promise<DatamoverConnection>;
   readonly portal: Portal;
   readonly initiatorName: string;
   readonly credentials?: ChapCredentials | undefined;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Cryptographically strong; node:crypto's by default. */
+  /** A cryptographically strong generator; node:crypto by default. */
   readonly randomBytes?: RandomBytes | undefined;
   readonly timeouts?: Partial<IscsiTimeouts> | undefined;
 }
 
-/** The name under which a discovery session appears in logs. */
+/** The name of a discovery session in logs. */
 const DISCOVERY_NAME = 'discovery';
 
-/**
- * Connects and logs in to `targetName`, or for discovery when that is null. See initiator.ts.
- */
+/** Connects and logs in to `targetName`, or opens a discovery session when it is null. See connect.ts. */
 export async function openSession(
   options: InitiatorOptions,
   targetName: string | null,
@@ -70,7 +68,7 @@ export async function openSession(
   );
 }
 
-/** The logins that one call makes, all within one time limit. */
+/** The logins of one call, all within one time limit. */
 class LoginAttempt {
   readonly #options: InitiatorOptions;
   readonly #targetName: string | null;
@@ -99,7 +97,7 @@ class LoginAttempt {
       const { log } = this.#options;
       log.warn(
         { portal: formatAddress(portal) },
-        'the target takes none of the CHAP algorithms offered; trying MD5 alone, as chapAlgorithms allows',
+        'the target accepts none of the offered CHAP algorithms; trying MD5 alone, as chapAlgorithms allows',
       );
       this.#credentials = md5Alone;
       return this.#attempt(portal);
@@ -107,8 +105,9 @@ class LoginAttempt {
   }
 
   /**
-   * Some old targets answer a list of algorithms as if it were a wrong secret. MD5 alone is what they know; but so
-   * could anybody on the way pretend, so it is tried only where the user has named it. Null when there is nothing to try.
+   * The credentials for a second try with MD5 alone, or null. Some old targets know only MD5, and answer a list of
+   * algorithms as if the secret were wrong. An attacker on the path could send the same answer, so the second try
+   * needs a user who has named MD5.
    */
   #md5Alone(error: unknown): ChapCredentials | null {
     const credentials = this.#credentials;
@@ -164,7 +163,7 @@ class LoginAttempt {
     });
   }
 
-  /** Connects within the time left; a connection that comes too late is ended. */
+  /** Connects within the time left. Ends a connection that is established too late. */
   #connect(portal: Portal): Promise<DatamoverConnection> {
     const { clock, connect } = this.#options;
     return new Promise((resolve, reject) => {
@@ -191,7 +190,7 @@ class LoginAttempt {
     return Math.max(0, this.#deadlineMs - this.#options.clock.nowMs());
   }
 
-  /** Waits until the datamover is gone, but not for ever. */
+  /** Waits until the datamover has ended its connection, but only for a limited time. */
   #terminate(datamover: DatamoverConnection): Promise<void> {
     const { clock, log } = this.#options;
     return new Promise((resolve) => {

@@ -7,13 +7,13 @@ import type { ScsiResponsePdu } from '../iscsi/response-wire.js';
 
 const SENSE_LENGTH_BYTES = 2;
 
-/** SAM-5 5.3.1. Other statuses do not say that the data is there. */
+/** SAM-5 5.3.1. Only GOOD promises that the data is complete. */
 const STATUS_GOOD = 0;
 
 /**
- * Puts what a SCSI Response says into the command: status, residual and sense. The data segment, at
- * `view[offset .. offset + length)`, is a 16-bit sense length, the sense data, and response data that nobody
- * defines (RFC 7143 11.4.7). Throws {@link IscsiProtocolError} for a response that cannot be.
+ * Copies status, residual and sense of a SCSI Response into the command. The data segment, at `view[offset .. offset
+ * + length)`, is a 16-bit sense length, the sense data, and response data without a definition (RFC 7143 11.4.7).
+ * @throws IscsiProtocolError for an inconsistent response
  */
 export function readScsiResult(
   command: ScsiCommand,
@@ -39,8 +39,9 @@ export function readScsiResult(
 }
 
 /**
- * Compares what a response says was sent with what has come. The command's residual becomes what is really missing. True
- * when the target says GOOD all the same: then the buffer's owner would take what it held before for the device's data.
+ * Compares the data that the response reports with the data that arrived, and sets the command's residual to the
+ * bytes that are really missing. True when bytes are missing and the status is GOOD: the owner would take old bytes
+ * of its buffer for the device's data.
  */
 export function isDataMissing(command: ScsiCommand, { placedBytes }: DatamoverTask): boolean {
   if (command.direction !== DataDirection.in) return false;

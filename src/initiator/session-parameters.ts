@@ -4,7 +4,7 @@ import type { LoginResult } from './login.js';
 import type { AuthMethod } from './login-authentication.js';
 import type { SessionType } from '../iscsi/negotiation.js';
 
-/** What a session settled with its target, for people and for the layers above. */
+/** The parameters of a session, for people and for the layers above. */
 export interface SessionParameters {
   readonly targetName: string;
   readonly portal: string;
@@ -13,10 +13,10 @@ export interface SessionParameters {
   readonly isid: string;
   readonly tsih: number;
   readonly authMethod: AuthMethod;
-  /** The target's portal group tag, alias and the like. */
+  /** The keys that the target declared, such as portal group tag and alias. */
   readonly declared: Partial<KeyValues>;
   readonly keys: KeyValues;
-  /** Writes up to this length travel with their command; 0 for none. */
+  /** A write up to this length sends its data with the command; 0 for no write. */
   readonly immediateBytesMax: number;
   /** The longest data of one command. */
   readonly transferBytesMax: number;

@@ -32,10 +32,9 @@ export interface SessionOptions {
 }
 
 /**
- * An iSCSI session that is logged in (RFC 7143 4.4.3): the logical units it reaches, the commands that wait to be
- * sent, and the connection that carries them, of which there is one. What belongs to the session (its name, ports
- * and queues) is here, what belongs to the connection in {@link IscsiConnection}; a session whose connection is
- * lost could be given another one.
+ * An iSCSI session after its login (RFC 7143 4.4.3): its logical units, the commands that wait, and its one
+ * connection. Name, ports and queues of the session are here. The state of the connection is in
+ * {@link IscsiConnection}, so that a session could get a new connection after the loss of the old one.
  */
 export class IscsiSession implements ConnectionOwner, LunPortOwner {
   readonly targetName: string;
@@ -43,12 +42,12 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
   readonly #options: SessionOptions;
   readonly #connection: IscsiConnection;
   readonly #ports: LunPort[] = [];
-  /** Commands that ended before they were sent; told in a turn of their own, never inside `execute`. */
+  /** Commands that ended before they were sent. Their `done` is called in a later turn, never inside `execute`. */
   #unsent: ScsiCommand[] = [];
   #unsentScheduled = false;
   readonly #reportUnsent = (): void => this.#tellUnsent();
   #queuedCount = 0;
-  /** The port whose turn it is to send from its queue. */
+  /** The index of the port that sends next from its queue. */
   #turn = 0;
   #isClosed = false;
   #isEnded = false;
@@ -99,8 +98,8 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
   }
 
   /**
-   * The path to LUN `lun`; always the same object. `lunHigh` is how the target has listed it, where that is known. Throws
-   * {@link ConfigError} beyond what a LUN field can say.
+   * The path to LUN `lun`; always the same object. `lunHigh` is the encoding from the target's list, if known.
+   * @throws ConfigError when `lun` exceeds the range of a LUN field
    */
   lun(lun: number, lunHigh?: number): LunPort {
     if (!Number.isInteger(lun) || lun < 0 || lun > LUN_MAX) {
@@ -144,7 +143,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     if (this.isUp) this.#connection.taskManager.questionOutstanding(port);
   }
 
-  /** Sends keys in full feature phase, such as SendTargets, and resolves with the bytes of the whole answer. */
+  /** Sends keys, such as SendTargets, in full feature phase. Resolves with the bytes of the whole answer. */
   exchangeText(pairs: readonly TextPair[]): Promise<Uint8Array> {
     if (!this.isUp) return Promise.reject(this.#lostError());
     const { clock, timeouts } = this.#options;
@@ -155,8 +154,8 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
   }
 
   /**
-   * Logs out: commands that wait end as `connectionLost`, those outstanding may still finish for a while. Resolves
-   * when nothing of the session is left; never rejects. Listeners are not told, since the loss is wanted.
+   * Logs out. Waiting commands end as `connectionLost`. Outstanding commands have a limited time to finish. Resolves
+   * when the session has ended; never rejects. Listeners hear nothing, because the end is intended.
    */
   close(): Promise<void> {
     const ended = this.#isEnded
@@ -169,7 +168,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
     return ended;
   }
 
-  /** Sends what waits, one command per port in turn, for as long as the window and the task table allow. */
+  /** Sends waiting commands, one per port in turn, as long as the window and the task table allow. */
   capacityFreed(): void {
     if (this.#queuedCount === 0) return;
     let skipped = 0;

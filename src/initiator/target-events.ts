@@ -13,7 +13,7 @@ import {
 } from '../iscsi/response-wire.js';
 import { opcodeAt, taskTagAt } from '../iscsi/wire.js';
 
-/** What an event does to its connection. */
+/** What {@link TargetEvents} needs from its connection. */
 export interface TargetEventHost {
   readonly control: ControlPlane;
   drain(reason: IserNbdError, withinMs: number): void;
@@ -23,7 +23,7 @@ export interface TargetEventHost {
 
 const NO_TEXT = new Uint8Array(0);
 
-/** What a target says unasked: Asynchronous Messages (RFC 7143 11.9) and Rejects (11.17). */
+/** Handles Asynchronous Messages (RFC 7143 11.9) and Rejects (11.17). */
 export class TargetEvents {
   readonly #host: TargetEventHost;
   readonly #log: Logger;
@@ -42,7 +42,7 @@ export class TargetEvents {
     this.#log.info({ event, vendorCode: message.vendorCode }, 'the target sent an event');
     switch (message.event) {
       case AsyncEvent.logoutRequest:
-        // Half of the time is for commands, the rest for the logout itself.
+        // Half of the time is for the commands, the rest is for the logout.
         this.#host.drain(
           new IscsiSessionError('iscsi-target-logout', 'the target asked us to log out'),
           Math.min((message.parameter3 * 1000) / 2, LOGOUT_TIMEOUT_MS),
@@ -55,20 +55,22 @@ export class TargetEvents {
         );
         return;
       case AsyncEvent.negotiationRequest:
-        // We have nothing to ask for; an empty text request is the negotiation that the target wants.
+        // We have no key to negotiate. An empty text request is the negotiation that the target asks for.
         this.#host.control.text(NO_TEXT, {});
         return;
       default:
-      // A SCSI event is seen again as a unit attention; events that we do not know concern us even less.
+      // A SCSI event also appears as a unit attention. Unknown events are ignored.
     }
   }
 
-  /** The data segment is the header of the PDU that the target did not take. */
+  /** The data segment is the header of the PDU that the target rejected. */
   onReject(view: DataView, bhs: number, data: number, length: number): void {
     decodeReject(view, bhs, this.#reject);
     const reason = rejectReasonName(this.#reject.reason);
     if (length < BHS_BYTES) {
-      throw new IscsiProtocolError(`the target rejected a PDU without showing it: ${reason}`);
+      throw new IscsiProtocolError(
+        `the target rejected a PDU, but did not send the PDU's header: ${reason}`,
+      );
     }
     const opcode = opcodeName(opcodeAt(view, data));
     this.#log.warn({ reason, opcode }, 'the target rejected a PDU');

@@ -16,11 +16,11 @@ import type { TaskSlot } from './task-slot.js';
 import type { TaskTable } from './task-table.js';
 import type { IscsiTimeouts } from './timeouts.js';
 
-/** What the task manager does to its connection. */
+/** What {@link TaskManager} needs from its connection. */
 export interface TaskManagementHost {
   /** Ends a command without a response. */
   finishCommand(slot: TaskSlot, outcome: DeliveryOutcome): void;
-  /** `count` commands ended without a response, and places may have come free. */
+  /** `count` commands ended without a response. Slots may be free now. */
   commandsAborted(count: number): void;
   fail(error: IscsiSessionError): void;
 }
@@ -32,11 +32,12 @@ interface Reset {
 }
 
 /**
- * Command timeouts and resets (RFC 7143 11.5). A command that takes too long is aborted; when that does not help,
- * its logical unit is reset; when that does not help either, the connection fails. Time comes as ticks.
+ * Command timeouts and resets (RFC 7143 11.5). The manager aborts a command that takes too long. If the abort fails,
+ * the manager resets the logical unit. If the reset fails, the connection fails. The caller counts the time in ticks.
  *
- * A target that does not know the task to abort has ended it because of another initiator's reset, most likely. A reset
- * of our own would then end that initiator's commands in turn, and so on between two gateways for ever.
+ * A target that does not know the task to abort has most likely ended the task because of another initiator's reset.
+ * We then send no reset: it would end the commands of that initiator, and two gateways would reset the unit in turn
+ * for ever.
  */
 export class TaskManager {
   readonly #host: TaskManagementHost;
@@ -46,7 +47,7 @@ export class TaskManager {
   readonly #log: Logger;
   readonly #resets = new Set<Reset>();
   #nowTick = 0;
-  /** Commands that ended while {@link tick} looked at them. */
+  /** The number of commands that ended during the present {@link tick}. */
   #endedCount = 0;
   readonly #look = (slot: TaskSlot): void => this.#lookAt(slot);
 
@@ -81,7 +82,7 @@ export class TaskManager {
     }
   }
 
-  /** Resets the port's logical unit; `settle` is told once, with null when it was done. */
+  /** Resets the port's logical unit. Calls `settle` once, with null after success. */
   resetLogicalUnit(port: LunPort, settle: (error: IscsiSessionError | null) => void): void {
     const deadlineTick = this.#nowTick + ticksFor(this.#timeouts.resetMs);
     const reset: Reset = { port, deadlineTick, settle };
@@ -101,7 +102,10 @@ export class TaskManager {
     });
   }
 
-  /** Somebody else's reset may have ended the port's commands without an answer: those that get none soon are aborted. */
+  /**
+   * Another initiator's reset may have ended the port's commands without an answer. The manager aborts a command that
+   * gets no answer soon.
+   */
   questionOutstanding(port: LunPort): void {
     const deadlineTick = this.#nowTick + ticksFor(QUESTIONED_MS);
     this.#tasks.forEach((slot) => {
@@ -112,7 +116,7 @@ export class TaskManager {
     });
   }
 
-  /** The connection is gone: whoever still waits for a reset is told. */
+  /** The connection has ended. Every pending reset fails. */
   close(): void {
     for (const reset of [...this.#resets]) {
       this.#resets.delete(reset);
@@ -130,8 +134,8 @@ export class TaskManager {
         this.#log.warn(
           { lun: port.lun, tag: slot.tag },
           slot.isQuestioned
-            ? 'no answer to a command since the unit was reset, aborting it'
-            : 'command timed out, aborting it',
+            ? 'no answer to a command after a reset of the unit; aborting the command'
+            : 'command timed out; aborting the command',
         );
         this.#abort(slot, port);
         return;
@@ -158,7 +162,7 @@ export class TaskManager {
       {
         onTaskManagement: (response) => {
           const current = this.#tasks.get(tag);
-          // The command's own response may have come first, or a reset may cover it by now.
+          // The command's own response may have arrived first, or a reset may cover the command now.
           if (response === null || current === undefined || !isAborting()) return;
           this.#abortAnswered(current, port, response.response);
         },
@@ -174,7 +178,7 @@ export class TaskManager {
         this.#host.commandsAborted(1);
         return;
       case TaskManagementStatus.noSuchTask:
-        // Its response may be on the way.
+        // The response of the command may be on its way.
         slot.phase = CommandPhase.unknown;
         slot.deadlineTick = this.#nowTick + ticksFor(ABORT_GRACE_MS);
         return;

@@ -4,7 +4,7 @@ import type { LunPort } from './lun-port.js';
 import type { TaskManagementResponsePdu, TextResponsePdu } from '../iscsi/response-wire.js';
 import { RESERVED_TAG } from '../iscsi/wire.js';
 
-/** What a task tag stands for now. */
+/** The present use of a task tag. */
 export const TaskKind = {
   idle: 0,
   command: 1,
@@ -16,7 +16,7 @@ export const TaskKind = {
 export type TaskKind = (typeof TaskKind)[keyof typeof TaskKind];
 
 /**
- * How far a command's timeout has come:
+ * The phases of a command's timeout:
  *
  *     active ──timeout──▶ aborting ──refused, or timeout──▶ resetting ──refused, or timeout──▶ connection fails
  *        │                   │  └──"task does not exist"──▶ unknown ──a while──▶ done
@@ -25,17 +25,17 @@ export type TaskKind = (typeof TaskKind)[keyof typeof TaskKind];
 export const CommandPhase = { active: 0, aborting: 1, resetting: 2, unknown: 3 } as const;
 export type CommandPhase = (typeof CommandPhase)[keyof typeof CommandPhase];
 
-/** Takes the answer to a control PDU; null when there will be none. */
+/** Receives the answer to a control PDU, or null when no answer will come. */
 export interface ControlHandler {
   onTaskManagement?(response: TaskManagementResponsePdu | null): void;
   onText?(response: TextResponsePdu | null, view: DataView, offset: number, length: number): void;
-  /** The answer to a ping or a logout; `isAnswered` is false when the target rejected it. */
+  /** The answer to a ping or a logout. `isAnswered` is false when the target rejected the PDU. */
   onAnswer?(isAnswered: boolean): void;
 }
 
 /**
- * One entry of the connection's task table; its tag is the Initiator Task Tag. Commands and control PDUs draw from
- * the same tags, because they must not collide; a control PDU leaves its `task` unused.
+ * One entry of the connection's task table. Its tag is the Initiator Task Tag. Commands and control PDUs share one
+ * range of tags, because tags must not collide. A control PDU does not use its `task`.
  */
 export class TaskSlot {
   readonly task: DatamoverTask;
@@ -46,10 +46,10 @@ export class TaskSlot {
   port: LunPort | null = null;
   cmdSn = 0;
   phase: CommandPhase = CommandPhase.active;
-  /** The tick of the connection's clock at which the phase has lasted too long. */
+  /** The tick of the connection's clock at which the phase times out. */
   deadlineTick = 0;
   hasTimedOut = false;
-  /** Somebody else may have ended it: it gets little time more. */
+  /** Another initiator may have ended the command, so its deadline is near. */
   isQuestioned = false;
 
   control: ControlHandler | null = null;

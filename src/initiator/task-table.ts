@@ -2,7 +2,7 @@ import { SlotTable } from '../common/slot-table.js';
 import type { DatamoverTask } from '../iscsi/datamover.js';
 import { CommandPhase, TaskKind, TaskSlot } from './task-slot.js';
 
-/** The tasks of a connection, under their Initiator Task Tags. */
+/** The tasks of a connection, by their Initiator Task Tags. */
 export class TaskTable {
   readonly #slots: SlotTable<TaskSlot>;
 
@@ -18,7 +18,7 @@ export class TaskTable {
     return this.#slots.usedCount;
   }
 
-  /** A slot under a new tag, or null when all are in use. */
+  /** Takes a slot with a new tag. Null when all slots are in use. */
   acquire(kind: TaskKind): TaskSlot | null {
     const tag = this.#slots.acquire();
     const slot = tag === -1 ? undefined : this.#slots.get(tag);
@@ -28,7 +28,7 @@ export class TaskTable {
     return slot;
   }
 
-  /** The slot in use under `tag`; undefined for a stale or foreign tag. */
+  /** The slot in use with `tag`; undefined for an old or unknown tag. */
   get(tag: number): TaskSlot | undefined {
     return this.#slots.get(tag);
   }
@@ -44,7 +44,7 @@ export class TaskTable {
     this.#slots.release(slot.tag);
   }
 
-  /** Visits the slots in use; `visit` may release the one it is shown. */
+  /** Visits the slots in use. `visit` may release its slot. */
   forEach(visit: (slot: TaskSlot) => void): void {
     this.#slots.forEachUsed(visit);
   }

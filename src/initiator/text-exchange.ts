@@ -11,15 +11,15 @@ import type { TextPair } from '../iscsi/text.js';
 import { RESERVED_TAG } from '../iscsi/wire.js';
 
 /**
- * One text negotiation in full feature phase (RFC 7143 11.10 and 11.11): a request, and as many answers as the
- * target needs. While an answer has F=0, it names a transfer tag, and an empty request with that tag asks for more.
+ * One text negotiation in full feature phase (RFC 7143 11.10 and 11.11): a request, and as many answers as the target
+ * needs. An answer with F=0 has a transfer tag. An empty request with that tag asks for the next answer.
  */
 export class InitiatorTextExchange implements ControlHandler {
   readonly #control: ControlPlane;
   readonly #limits: { readonly controlDataBytesMax: number };
   readonly #collector = new TextCollector(DISCOVERY_TEXT_BYTES_MAX);
   #answers = 0;
-  /** Runs from one answer to the next: a long list is many answers. */
+  /** Limits the time from one answer to the next. A long list takes many answers. */
   #timer: Timer | null = null;
   #expectAnswer: () => void = () => undefined;
   #settle: ((outcome: Uint8Array | IserNbdError) => void) | null = null;
@@ -29,7 +29,7 @@ export class InitiatorTextExchange implements ControlHandler {
     this.#limits = limits;
   }
 
-  /** Runs the exchange, once. Resolves with the answer's bytes: what is wrong in them is for its reader to judge. */
+  /** Runs the exchange, once. Resolves with the bytes of the answer. The reader of the bytes checks them. */
   run(pairs: readonly TextPair[], wait: { clock: Clock; timeoutMs: number }): Promise<Uint8Array> {
     return new Promise((resolve, reject) => {
       const data = encodeText(pairs, this.#limits.controlDataBytesMax);
@@ -71,7 +71,7 @@ export class InitiatorTextExchange implements ControlHandler {
 
   #take(response: TextResponsePdu, view: DataView, offset: number, length: number): void {
     if (response.final && (response.continues || response.targetTransferTag !== RESERVED_TAG)) {
-      throw new IscsiProtocolError('the last text answer says that more follows');
+      throw new IscsiProtocolError('the last text answer says that another answer follows');
     }
     this.#collector.append(view, offset, length);
     if (response.final) {

@@ -12,9 +12,9 @@ import {
 
 /** How long a session waits for its peer, in milliseconds. */
 export interface IscsiTimeouts {
-  /** Connecting and logging in, redirections included. */
+  /** For connection and login, including redirections. */
   readonly loginMs: number;
-  /** A command whose own timeout is 0. */
+  /** For a command whose own timeout is 0. */
   readonly commandMs: number;
   readonly abortMs: number;
   readonly resetMs: number;

@@ -2,14 +2,14 @@ import { IscsiProtocolError } from '../iscsi/errors.js';
 import { serialAdd, serialLess } from '../iscsi/serial.js';
 
 /**
- * The command window of a session (RFC 7143 4.2.2.1). The target accepts CmdSN from ExpCmdSN to MaxCmdSN; what is
- * sent beyond is silently dropped, and on LIO costs a receive buffer for ever.
+ * The command window of a session (RFC 7143 4.2.2.1). The target accepts CmdSN from ExpCmdSN to MaxCmdSN. It silently
+ * drops a command beyond MaxCmdSN, and LIO then loses a receive buffer for ever.
  *
  *     ... | acknowledged | outstanding  | may be sent      | closed ...
  *                        ^expCmdSn      ^cmdSn             ^maxCmdSn + 1
  */
 export class CommandWindow {
-  /** The number of the next command. */
+  /** The CmdSN of the next command. */
   #cmdSn: number;
   #expCmdSn: number;
   #maxCmdSn: number;
@@ -37,12 +37,12 @@ export class CommandWindow {
     return !serialLess(this.#maxCmdSn, this.#cmdSn);
   }
 
-  /** Commands that the target lets us have outstanding now. */
+  /** The number of commands that the target allows to be outstanding now. */
   get size(): number {
     return (this.#maxCmdSn - this.#expCmdSn + 1) >>> 0;
   }
 
-  /** Takes the next command's number. The caller has seen {@link isOpen}. */
+  /** Takes the CmdSN of the next command. The caller has checked {@link isOpen}. */
   take(): number {
     const cmdSn = this.#cmdSn;
     this.#cmdSn = serialAdd(cmdSn, 1);
@@ -50,9 +50,9 @@ export class CommandWindow {
   }
 
   /**
-   * Takes ExpCmdSN and MaxCmdSN from a response. Old values (responses may overtake each other inside a target)
-   * and impossible pairs are ignored, as the RFC says. Throws {@link IscsiProtocolError} when the target
-   * acknowledges a command that was not sent.
+   * Takes ExpCmdSN and MaxCmdSN from a response. Ignores old values (responses may overtake each other inside a
+   * target) and impossible pairs, as the RFC requires.
+   * @throws IscsiProtocolError when the target acknowledges a command that was not sent
    */
   update(expCmdSn: number, maxCmdSn: number): void {
     if (serialLess(maxCmdSn, serialAdd(expCmdSn, -1))) return;
@@ -68,9 +68,9 @@ export class CommandWindow {
 }
 
 /**
- * The status numbers of a connection (RFC 7143 4.2.2.2): what we acknowledge with ExpStatSN. At error recovery
- * level 0 nothing is asked for again, and a reliable transport loses nothing, so a gap is not an error: a
- * multi-threaded target such as LIO may number two responses and send them the other way round.
+ * The status numbers of a connection (RFC 7143 4.2.2.2), which we acknowledge with ExpStatSN. A gap is not an error:
+ * a multi-threaded target such as LIO may send two responses in the opposite order of their numbers. At error
+ * recovery level 0 nothing is requested again, and a reliable transport loses nothing.
  */
 export class StatusSequence {
   #expStatSn: number;

@@ -17,7 +17,7 @@
  * from a BHS. An `encode` function writes all 48 bytes of a BHS from the object. Neither allocates or checks lengths:
  * the caller guarantees 48 bytes. Reserved bits are written as zero and ignored on receipt (RFC 7143 section 11).
  *
- * LUNs are two unsigned 32-bit halves of the 64-bit field; what they mean is SCSI's business. 64-bit fields never
+ * A LUN is the two unsigned 32-bit halves of its 64-bit field. The SCSI layer interprets a LUN. 64-bit fields never
  * become a BigInt.
  */
 
