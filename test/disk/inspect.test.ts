@@ -113,7 +113,7 @@ describe('inspectLogicalUnit', () => {
     const refuses = ['READ CAPACITY(16)'];
     const failure = inspect({ refuses, sizeBlocks: 2 ** 32 });
     await expect(failure).rejects.toMatchObject({ code: 'scsi-no-capacity' });
-    await expect(failure).rejects.toThrow(/no READ CAPACITY\(16\)/);
+    await expect(failure).rejects.toThrow(/does not support READ CAPACITY\(16\)/);
     expect((await inspect({ refuses, sizeBlocks: 2 ** 32 - 1 })).sizeBlocks).toBe(2 ** 32 - 1);
   });
 

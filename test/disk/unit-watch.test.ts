@@ -223,7 +223,7 @@ describe('a disk that is missing', () => {
     const second = read(disk, 0, 512);
     services.clock.advance(LOOK_SPACING_MS);
     expect((await second).status).toBe(BlockStatus.ioError);
-    await expect(disk.refresh()).rejects.toThrow(/no such logical unit/);
+    await expect(disk.refresh()).rejects.toThrow(/does not exist/);
     port.inject = null;
     const third = read(disk, 0, 512);
     expect(dataCommands(port)).toEqual(['READ(16)']);

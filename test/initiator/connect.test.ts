@@ -239,7 +239,7 @@ describe('connecting a session', () => {
     await expect(session).rejects.toMatchObject({
       code: 'iscsi-login-lost',
       message: expect.stringMatching(
-        /the target closed the connection; .* refuses a login .*name.*ACL.*CHAP secret/,
+        /the target closed the connection; .* refuse a login .*name.*ACL.*CHAP secret/,
       ) as string,
     });
   });
