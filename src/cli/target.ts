@@ -93,7 +93,10 @@ async function runTarget(argv: ArgumentsCamelCase<TargetArguments>): Promise<voi
   const chap = loadCredentials(credentialSources(argv), secretStores(log));
   const discoveryAuth = argv['discovery-auth'] ?? false;
   if (discoveryAuth && chap === null) {
-    throw new UsageError('option', '--discovery-auth needs a CHAP name: add --chap-user');
+    throw new UsageError(
+      'option',
+      '--discovery-auth needs --chap-user: without a CHAP name, initiators have nothing to prove',
+    );
   }
   busyPoller.windowUs = pollUs(argv['poll-us']) ?? DEFAULT_POLL_US;
   const luns: Store[] = [];

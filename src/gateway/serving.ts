@@ -42,7 +42,7 @@ export function checkExports({ exports, defaultExport = null, tls = null }: Gate
   if (defaultExport !== null && !seen.has(defaultExport)) {
     throw new UsageError(
       'default-export',
-      `the default export ${defaultExport} is none of the exports`,
+      `the default export ${defaultExport} is not one of the exports`,
     );
   }
 }

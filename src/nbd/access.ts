@@ -2,8 +2,8 @@ import { isInNetwork } from './network.js';
 import type { Network } from './network.js';
 
 /**
- * Who may use an export. Where names are given, a client has to prove one of them, by a certificate or by a
- * pre-shared key; where networks are given, it has to come from one of them; where both are, both.
+ * Which clients may use an export. With names, a client has to prove one of them, by a certificate or a pre-shared key.
+ * With networks, the client has to come from one of them. With both, both conditions apply.
  */
 export interface AccessRule {
   /** Names in client certificates: a common name, or a subject alternative name (DNS, e-mail, URI, IP address). */
@@ -13,7 +13,7 @@ export interface AccessRule {
   readonly networks: readonly Network[] | null;
 }
 
-/** What is known of a client. Names are here only once they are proven. */
+/** What the server knows about a client. It has only names that the client has proved. */
 export interface Peer {
   /** The IP address; null for a Unix socket. */
   readonly address: string | null;
@@ -21,7 +21,7 @@ export interface Peer {
   readonly pskIdentity: string | null;
 }
 
-/** Whether a client may know of an export at all. */
+/** Whether a client may use an export, and may see that it exists. */
 export function mayUse(rule: AccessRule | null, peer: Peer): boolean {
   if (rule === null) return true;
   return isNamed(rule, peer) && isFromNetwork(rule, peer);

@@ -1,9 +1,9 @@
-/** How transmission replies look: one of three families, which the handshake's options choose. */
+/** The format of transmission replies: one of three families, which the handshake's options choose. */
 export type ReplyStyle = 'simple' | 'structured' | 'extended';
 
 const NO_CONTEXTS: readonly number[] = [];
 
-/** What the options of a handshake have agreed on so far. STARTTLS begins a new one. */
+/** What the options of a handshake have agreed on so far. After STARTTLS, a new agreement begins. */
 export class Agreement {
   #replyStyle: ReplyStyle = 'simple';
   #contexts = NO_CONTEXTS;
@@ -13,7 +13,7 @@ export class Agreement {
     return this.#replyStyle;
   }
 
-  /** The client can take replies with a payload of their own. */
+  /** The client can take replies in chunks. */
   get hasChunks(): boolean {
     return this.#replyStyle !== 'simple';
   }
@@ -27,19 +27,19 @@ export class Agreement {
     this.#replyStyle = 'extended';
   }
 
-  /** The ids of metadata contexts, for the export that was named like this; they replace the earlier ones. */
+  /** Selects metadata contexts, by id, for the export of that name. They replace the earlier selection. */
   selectContexts(exportName: string, ids: readonly number[]): void {
     this.#contextsExport = exportName;
     this.#contexts = ids;
   }
 
-  /** SET_META_CONTEXT drops what was selected before, even when it fails. */
+  /** Drops the selected contexts. SET_META_CONTEXT does so even when it fails. */
   dropContexts(): void {
     this.#contextsExport = null;
     this.#contexts = NO_CONTEXTS;
   }
 
-  /** What is selected for an export: nothing when the last SET_META_CONTEXT was for another name. */
+  /** The contexts selected for an export: none when the last SET_META_CONTEXT was for another name. */
   contextsFor(exportName: string): readonly number[] {
     return exportName === this.#contextsExport ? this.#contexts : NO_CONTEXTS;
   }

@@ -7,10 +7,10 @@ import type { ChunkFormat } from './replies.js';
 import type { NbdRequest } from './request.js';
 import { CommandFlag } from './wire.js';
 
-/** What came of a BLOCK_STATUS: the reply's bytes, or why there is none. */
+/** The result of a BLOCK_STATUS: the bytes of the reply, or why it failed. */
 export type StatusAnswer = { readonly bytes: Buffer } | { readonly message: string };
 
-/** Asks the device for the extents that a BLOCK_STATUS is about, and puts the reply together. Never rejects. */
+/** Asks the device for the extents in the range of a BLOCK_STATUS, and composes the reply. Never rejects. */
 export async function answerBlockStatus(
   request: NbdRequest,
   device: BlockDevice,
@@ -21,7 +21,7 @@ export async function answerBlockStatus(
   try {
     extents = await device.queryExtents(request.offset, request.length);
   } catch {
-    // The device has logged what it is.
+    // The device has logged the reason.
     return { message: messageOfStatus(BlockStatus.ioError) };
   }
   const countMax = extentCountMax(request, extentsMax);
@@ -35,8 +35,8 @@ export function extentCountMax({ flags }: NbdRequest, extentsMax: number): numbe
 }
 
 /**
- * The extents of a reply: never more than `countMax`, none that is empty, nothing beyond `lengthBytes`, neighbours
- * of one state in one piece, and at least one: what a device says nothing about counts as allocated.
+ * The extents of a reply: at least one and at most `countMax`, none empty, none beyond `lengthBytes`. Neighbours in the
+ * same state are joined. When the device returns no extent, the whole range counts as allocated.
  */
 export function boundExtents(
   extents: readonly BlockExtent[],

@@ -7,7 +7,7 @@ interface Member {
   count: number;
 }
 
-/** The part of a server's buffers that the clients of one IP address have together; those on Unix sockets are one. */
+/** The buffers that the clients of one IP address share. All clients on Unix sockets share one part as well. */
 export class BufferGroups {
   readonly #pool: SlabPool;
   readonly #groups = new Map<string, Member>();
@@ -16,7 +16,7 @@ export class BufferGroups {
     this.#pool = pool;
   }
 
-  /** The group of a client that has come. */
+  /** Adds a client, and returns its group. */
   join(address: string | null): SlabGroup {
     const key = keyOf(address);
     let member = this.#groups.get(key);
@@ -25,7 +25,7 @@ export class BufferGroups {
     return member.group;
   }
 
-  /** A client is gone, and has given back all that it had. */
+  /** Removes a client that has given back all its buffers. */
   leave(address: string | null): void {
     const key = keyOf(address);
     const member = this.#groups.get(key);

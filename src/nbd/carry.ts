@@ -1,8 +1,8 @@
 import { assert } from '../common/assert.js';
 
 /**
- * Bytes that were received but could not be parsed yet. The receive buffer is used again by the next read, so what
- * is left of it has to move here. The buffer is taken on first use; `capacity` bounds it.
+ * Bytes that were received but could not be parsed yet. The next read uses the receive buffer again, so unparsed bytes
+ * have to move here. The memory, `capacity` bytes, is allocated on first use.
  */
 export class Carry {
   readonly #capacity: number;
@@ -19,7 +19,7 @@ export class Carry {
     return this.#end - this.#start;
   }
 
-  /** Appends `bytes[start .. end)`; false when that is more than the carry holds. */
+  /** Appends `bytes[start .. end)`; false when the carry has no room for them. */
   append(bytes: Buffer, start: number, end: number): boolean {
     if (end - start > this.#capacity - this.#end) return false;
     this.#bytes ??= Buffer.allocUnsafeSlow(this.#capacity);
@@ -28,14 +28,14 @@ export class Carry {
     return true;
   }
 
-  /** Shows what is carried to `parse`, which returns where it stopped; the rest stays. */
+  /** Passes the carried bytes to `parse`, which returns where it stopped. The bytes from there on stay. */
   consume(parse: (bytes: Buffer, view: DataView, start: number, end: number) => number): void {
     if (this.#bytes === null || this.#start === this.#end) return;
     this.#view ??= new DataView(this.#bytes.buffer, this.#bytes.byteOffset, this.#bytes.length);
     const end = this.#end;
     const stopped = parse(this.#bytes, this.#view, this.#start, end);
     assert(stopped >= this.#start && stopped <= end, 'carry parsed out of bounds');
-    // Parsing may find that the connection is to end, and clear the carry.
+    // Parsing may end the connection and clear the carry.
     if (this.#end === end) this.#start = stopped;
     if (this.#start === this.#end) this.clear();
   }

@@ -1,4 +1,4 @@
-/** What node:tls tells of a peer's certificate, as far as names go. */
+/** The names in a peer's certificate, in the form of node:tls. */
 export interface NamedCertificate {
   readonly subject?: { readonly CN?: string | readonly string[] };
   readonly subjectaltname?: string | undefined;
@@ -16,8 +16,8 @@ export function certificateNames({ subject, subjectaltname }: NamedCertificate):
 }
 
 /**
- * Takes `DNS:a.example, email:b@example` apart. OpenSSL does not escape; node puts a value that could be mistaken
- * for several into quotes, as a JSON string (CVE-2021-44532). Such a value is no name that anybody is called by.
+ * Splits `DNS:a.example, email:b@example`. OpenSSL does not escape the values. Node puts a value that looks like several
+ * into quotes, as a JSON string (CVE-2021-44532). Such a value is not a valid name, and is left out.
  */
 function alternativeNames(text: string): string[] {
   const names: string[] = [];

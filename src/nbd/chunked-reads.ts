@@ -21,24 +21,24 @@ export interface ChunkedReadsOptions {
   readonly counters: ExportCounters;
   /** The longest chunk. */
   readonly chunkBytes: number;
-  /** All of a READ is on its way, and the next request may be looked at. */
+  /** All pieces of a READ have been started, so the next request may begin. */
   cut(): void;
-  /** Nothing of a READ is left; its request is the caller's again. */
+  /** The READ has ended completely. Its request belongs to the caller again. */
   finished(request: NbdRequest): void;
 }
 
 /**
- * The long READs of a connection whose client can take chunks. A READ is cut into pieces, each a request of its own
- * to the device, and each answered as soon as it is there; the last one out says DONE. Only one READ is cut at a
- * time, and no request behind it is started before that is over.
+ * The long READs of a connection whose client can take chunks. A READ is cut into pieces. Each piece is a request of its
+ * own to the device, and is answered as soon as its data has come; the last chunk sent has the flag DONE. Only one READ
+ * is cut at a time, and later requests start after the READ is cut completely.
  *
- * Pieces start while there are pooled requests and buffer slots for them, and while the client takes what it is
- * sent. So a READ of any length is answered with bounded memory.
+ * Pieces start while there are pooled requests and buffer slots for them, and while the client takes its replies. So the
+ * memory for a READ of any length is bounded.
  *
- * Where the device can find zeroes, it is asked once for the whole READ (and again for what the answer leaves out),
- * and long runs of them are sent as holes without being read.
+ * A device that can find zeroes is asked once for the whole READ, and again for the rest when the answer does not cover
+ * all of it. Long runs of zeroes are sent as holes, and not read.
  *
- * The first error ends the cutting. It is sent with the offset of its piece: the other chunks stay valid.
+ * The first error ends the cutting. The error is sent with the offset of its piece: the other chunks stay valid.
  */
 export class ChunkedReads implements RequestOwner {
   readonly #options: ChunkedReadsOptions;
@@ -59,12 +59,12 @@ export class ChunkedReads implements RequestOwner {
     });
   }
 
-  /** A READ is not yet on its way as a whole: the next request has to wait. */
+  /** A READ is not cut completely, so the next request has to wait. */
   get isCutting(): boolean {
     return this.#cutting !== null;
   }
 
-  /** Starts a READ, which must not be cut while another one is. */
+  /** Starts a READ. Called only while no other READ is being cut. */
   start(request: NbdRequest): void {
     const job = this.#freeJobs.pop() ?? new ReadJob();
     job.request = request;
@@ -78,7 +78,7 @@ export class ChunkedReads implements RequestOwner {
     this.#cut();
   }
 
-  /** Nothing is sent any more. */
+  /** The connection is gone: nothing is sent any more. */
   abort(): void {
     this.#isAborted = true;
     const job = this.#cutting;
@@ -99,16 +99,16 @@ export class ChunkedReads implements RequestOwner {
 
   // Cutting.
 
-  /** Starts pieces for as long as there is something to cut and room for it. */
+  /** Starts pieces while there is a READ to cut and room for its pieces. */
   #cut(): void {
-    // A hole that is sent, or a request that is refused, leads back here.
+    // Sending a hole, or refusing a request, calls this method again.
     if (this.#isRunning) return;
     this.#isRunning = true;
     while (this.#cutNext()) continue;
     this.#isRunning = false;
   }
 
-  /** Starts one piece; false when that is all for now. */
+  /** Starts one piece; false when no more can be started now. */
   #cutNext(): boolean {
     const job = this.#cutting;
     if (job === null || job.isQuerying || this.#isAborted) return false;
@@ -142,7 +142,7 @@ export class ChunkedReads implements RequestOwner {
     try {
       extents = await device.queryExtents(offset, restBytes);
     } catch {
-      // Reading will show what is wrong, if anything is.
+      // The reads that follow will show whether something is wrong.
       extents = [];
     }
     job.isQuerying = false;
@@ -151,14 +151,14 @@ export class ChunkedReads implements RequestOwner {
       return;
     }
     job.plan.learn(extents, limits.readHoleBytesMin);
-    // An answer that says nothing must not make us ask for ever.
+    // After an empty answer, the rest counts as data: asking again could go on for ever.
     if (job.plan.runBytes === 0) {
       job.plan.learn([{ lengthBytes: restBytes, hole: false, zero: false }], 1);
     }
     this.#cut();
   }
 
-  /** False when there is no buffer for it now. */
+  /** False when there is no buffer for the piece now. */
   #startPiece(job: ReadJob, piece: NbdRequest): boolean {
     const { pool, device, chunkBytes } = this.#options;
     const boundary = job.offset + chunkBytes - (job.offset % chunkBytes);
@@ -262,7 +262,7 @@ export class ChunkedReads implements RequestOwner {
     this.#pieces.release(piece);
   }
 
-  /** An answered job is forgotten when its last chunk is flushed; another one when nobody works on it. */
+  /** Forgets an unanswered job that the device has nothing of. An answered one waits until its last chunk is flushed. */
   #releaseAborted(job: ReadJob): void {
     if (!job.isAnswered && job.chunksOut === 0 && !job.isQuerying) this.#forget(job);
   }

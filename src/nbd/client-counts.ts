@@ -6,23 +6,23 @@ export interface ClientCountLimits {
   readonly connectionsPerAddressMax: number | null;
 }
 
-/** Why a client is one too many. */
+/** Why one more client is too many. */
 export interface ClientRefusal {
-  /** For the client. */
+  /** The sentence for the client. */
   readonly message: string;
   /** The limits that are reached, for the log. */
   readonly facts: Readonly<Record<string, number>>;
 }
 
-/** Of all places, one in so many is kept for Unix sockets, where there are any to come by. */
+/** One place in this many is kept for clients on Unix sockets, when the server listens on one. */
 const UNIX_PART = 8;
-/** So many an address may always have: the kernel's nbd driver and QEMU open 16 connections for a disk at most. */
+/** An address may always have this many: the kernel's nbd driver and QEMU open at most 16 connections for a disk. */
 const ADDRESS_CLIENTS_MIN = 16;
 
 /**
- * The clients there are, in all and of each IP address; those on Unix sockets have none. TCP clients never fill the
- * places that are kept for Unix sockets. Unless the limit of an address is given as a number, an address may have as
- * many as it leaves free, so that idle clients of a few addresses do not fill everything.
+ * Counts the clients, in all and by IP address; clients on Unix sockets have no address. TCP clients never fill the
+ * places that are kept for Unix sockets. Unless the limit per address is set, an address may have as many places as it
+ * leaves free. So idle clients of a few addresses do not fill all places.
  */
 export class ClientCounts {
   readonly #limits: ClientCountLimits;
@@ -36,12 +36,12 @@ export class ClientCounts {
     this.#limits = limits;
   }
 
-  /** There is a Unix socket to come by. */
+  /** The server listens on a Unix socket: keeps places for its clients. */
   keepForUnix(): void {
     this.#keptForUnix = Math.floor(this.#limits.connectionsMax / UNIX_PART);
   }
 
-  /** Why the next client from there would be one too many; null when it would not. */
+  /** Why one more client from `address` would be too many; null when it would not. */
   refusal(address: string | null): ClientRefusal | null {
     const { connectionsMax, connectionsPerAddressMax } = this.#limits;
     const free = connectionsMax - this.#count;
@@ -53,7 +53,7 @@ export class ClientCounts {
     if (count < max) return null;
     if (connectionsPerAddressMax !== null) {
       return {
-        message: `this address has all the connections that one may have: limits.connectionsPerAddress is ${max}`,
+        message: `this address already has the most connections allowed: limits.connectionsPerAddress is ${max}`,
         facts: { connectionsPerAddressMax },
       };
     }
@@ -65,7 +65,7 @@ export class ClientCounts {
     };
   }
 
-  /** Counts a client that has come, or one that is gone. */
+  /** Adds a client that has come (1), or removes one that is gone (-1). */
   change(address: string | null, by: 1 | -1): void {
     this.#count += by;
     if (address === null) return;
@@ -80,7 +80,7 @@ export class ClientCounts {
     const { connectionsMax } = this.#limits;
     const kept = this.#keptForUnix === 0 ? '' : `, ${this.#keptForUnix} of them for Unix sockets`;
     return {
-      message: `the server has all the connections that it takes: limits.connections is ${connectionsMax}${kept}`,
+      message: `the server already has the most connections allowed: limits.connections is ${connectionsMax}${kept}`,
       facts: { connectionsMax },
     };
   }

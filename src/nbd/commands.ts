@@ -8,15 +8,15 @@ import type { RequestHeader } from './wire.js';
 
 /** One row of the command table (proto.md, "Request types"). */
 interface CommandRule {
-  /** Null for what is no request of a block device. */
+  /** Null for a command that the block device does not carry out as a request. */
   readonly op: BlockOp | null;
-  /** The transmission flag that offers the command; 0 for those that need none. */
+  /** The transmission flag that offers the command; 0 for a command that needs none. */
   readonly offeredBy: number;
   /** Command flags besides FUA, which every command may carry. */
   readonly flags: number;
   /** Refused with EPERM on a read-only export. */
   readonly modifies: boolean;
-  /** When the range does not end within the export (proto.md, "Error values"). */
+  /** The refusal for a range that does not end within the export (proto.md, "Error values"). */
   readonly pastEnd: Refusal;
 }
 
@@ -72,7 +72,7 @@ const RULES: Readonly<Partial<Record<number, CommandRule>>> = {
   },
 };
 
-/** What the block device is asked for by a command that {@link checkNbdRequest} let pass. */
+/** The block operation of a command that {@link checkNbdRequest} has accepted. */
 export function blockOpOf(command: number): BlockOp {
   const op = RULES[command]?.op ?? null;
   assert(op !== null, 'a command that is no request of a block device');
@@ -84,14 +84,14 @@ export function modifies(command: number): boolean {
   return RULES[command]?.modifies === true;
 }
 
-/** The request's length, payload or effect; -1 when it is no exact Number. */
+/** The request's length, of its payload or its effect; -1 when the length is no exact Number. */
 export function lengthOf(header: RequestHeader): number {
   return safeFromHalves(header.lengthHigh, header.lengthLow);
 }
 
 /**
- * How many bytes follow the header; -1 when that is no exact Number. It must not depend on whether the request is
- * right: where the next request begins is decided here, for refused requests too.
+ * How many bytes follow the header; -1 when that is no exact Number. The next request begins behind them, also when this
+ * one is refused: so the number must not depend on whether the request is valid.
  *
  * A WRITE has a payload whatever its flags say: QEMU's client (8.2 to 10.0 at least) leaves PAYLOAD_LEN out.
  */
@@ -101,7 +101,7 @@ export function payloadBytesOf(header: RequestHeader, { replyStyle }: ExportTerm
   return command === NbdCommand.WRITE || saysPayload ? lengthOf(header) : 0;
 }
 
-/** An extended WRITE without PAYLOAD_LEN, which proto.md asks for. It is carried out all the same. */
+/** An extended WRITE without PAYLOAD_LEN, which proto.md requires. The server carries out the WRITE all the same. */
 export function lacksPayloadFlag(
   { command, flags }: RequestHeader,
   { replyStyle }: ExportTerms,
@@ -111,9 +111,9 @@ export function lacksPayloadFlag(
 }
 
 /**
- * Whether a request may go on: null, or what is wrong with it. DISC is no request in this sense. A length of 0
- * passes, except for BLOCK_STATUS; it has nothing to do (and proto.md leaves its result open). A BLOCK_STATUS with
- * a payload is checked by {@link checkStatusPayload} when the payload is there.
+ * Checks a request: null when it is valid, or why it is refused. DISC is not checked here. A length of 0 is valid, except
+ * for BLOCK_STATUS: there is nothing to do (and proto.md leaves the result open). {@link checkStatusPayload} checks the
+ * payload of a BLOCK_STATUS when it has come.
  */
 export function checkNbdRequest(header: RequestHeader, terms: ExportTerms): Refusal | null {
   const rule = RULES[header.command];
@@ -126,7 +126,7 @@ export function checkNbdRequest(header: RequestHeader, terms: ExportTerms): Refu
   if ((header.flags & ~allowedFlags(rule, terms)) !== 0) return Refusal.flags;
   if (rule.op === BlockOp.flush) return checkFlush(header);
   const offset = safeFromHalves(header.offsetHigh, header.offsetLow);
-  // Only extended requests get here with the flag.
+  // Only extended requests can have the flag here.
   if (rule.op === null && (header.flags & CommandFlag.PAYLOAD_LEN) !== 0) {
     return checkStatusIds(header, terms);
   }
@@ -134,8 +134,8 @@ export function checkNbdRequest(header: RequestHeader, terms: ExportTerms): Refu
 }
 
 /**
- * The payload of a BLOCK_STATUS, `bytes` long and of a length that {@link checkNbdRequest} has seen: an effect length
- * and the ids of the contexts that are wanted.
+ * Checks the payload of a BLOCK_STATUS: an effect length and the ids of the wanted contexts. It has `bytes` bytes, a
+ * length that {@link checkNbdRequest} has checked.
  */
 export function checkStatusPayload(
   view: DataView,
@@ -158,7 +158,7 @@ export function checkStatusPayload(
   return checkRange(rule, offset, length, terms);
 }
 
-/** At least one id, and none can be there twice: more than were selected cannot all be different. */
+/** There must be at least one id, and no more ids than contexts are selected: more would contain one twice. */
 function checkStatusIds(header: RequestHeader, terms: ExportTerms): Refusal | null {
   const idBytes = lengthOf(header) - STATUS_PAYLOAD_BYTES;
   const isList = idBytes > 0 && idBytes % 4 === 0 && idBytes <= 4 * terms.contexts.length;
@@ -193,14 +193,14 @@ function checkRange(
   return null;
 }
 
-/** EOVERFLOW is for reads in one fragment, and for commands without payload that are too long for the device. */
+/** EOVERFLOW is for too long reads in one fragment, and for too long commands without payload. */
 function checkLength(header: RequestHeader, terms: ExportTerms, rule: CommandRule): Refusal | null {
   const length = lengthOf(header);
   switch (rule.op) {
     case BlockOp.read:
       if (length <= terms.payloadBytesMax) return null;
       if (terms.replyStyle === 'simple') return Refusal.payloadLength;
-      // A longer one is answered in chunks, none of them longer than the maximum payload.
+      // A longer READ is answered in chunks, none of them longer than the maximum payload.
       return (header.flags & CommandFlag.DF) !== 0 ? Refusal.fragmentLength : null;
     case BlockOp.write:
       return length > terms.payloadBytesMax ? Refusal.payloadLength : null;

@@ -38,7 +38,7 @@ export interface ConnectionServices {
   readonly serverCounters: ServerCounters;
   /** Null for a server without TLS. */
   readonly tls: TlsGate | null;
-  /** The connection's socket has closed; then, or later, no request of it is with a device any more. */
+  /** Called when the connection's socket has closed, and again when no device has a request of it any more. */
   connectionChanged(connection: Connection): void;
 }
 
@@ -46,7 +46,7 @@ export interface ConnectionServices {
  *     handshake ──> transmission ──> ending ──> closed
  *       │ ^ └───────────────────────────^          (every state may close at once)
  *       v │
- *     securing                                     (STARTTLS is acknowledged, TLS not up)
+ *     securing                                     (STARTTLS is acknowledged, the TLS handshake is going on)
  */
 type State = 'handshake' | 'securing' | 'transmission' | 'ending' | 'closed';
 
@@ -59,8 +59,8 @@ const EDGES: Edges<State> = {
 };
 
 /**
- * One client: the shell around {@link Negotiation} and {@link Transmission}, which owns the socket, the timers and
- * the log. Whatever a client does, it ends its own connection at most.
+ * One client. The connection owns the socket, the timers and the log, and drives {@link Negotiation} and
+ * {@link Transmission}. A client can at most end its own connection.
  */
 export class Connection
   implements DataSocketHandler, NegotiationHandler, TransmissionSink, ProbedPeer
@@ -70,19 +70,19 @@ export class Connection
   #socket: DataSocket | null = null;
   #inode: number | null = null;
   readonly #machine = new StateMachine('an NBD connection', EDGES, 'handshake');
-  /** What is known of the client; names come with TLS. */
+  /** What is known about the client. Names come with TLS. */
   #peer: Peer;
   #negotiation: Negotiation;
   readonly #share: SlabShare;
   #transmission: Transmission | null = null;
-  /** What came behind an option while its device was being looked at. */
+  /** Bytes that came behind an option while its device was being refreshed. */
   #carry = new Carry(CARRY_BYTES_MAX);
-  /** The one wait for the peer that is on: the handshake's deadline, the stall watch, or the linger. */
+  /** The present wait for the peer: the handshake's deadline, the stall watch, or the linger. */
   #timer: Timer | null = null;
-  /** For a device that is being looked at. */
+  /** The deadline for a device that is being refreshed. */
   #refreshTimer: Timer | null = null;
 
-  /** `address` is the client's IP address, null for a Unix socket; `share` is the connection's from now on. */
+  /** `address` is the client's IP address, null for a Unix socket. `share` belongs to the connection from now on. */
   constructor(
     services: ConnectionServices,
     { address, share, log }: { address: string | null; share: SlabShare; log: Logger },
@@ -97,7 +97,7 @@ export class Connection
     );
   }
 
-  /** Greets the client. Once; `socket` has this connection as its handler. */
+  /** Greets the client. Called once; `socket` has this connection as its handler. */
   open(socket: DataSocket): void {
     this.#socket = socket;
     this.#inode = socket.inode;
@@ -106,7 +106,8 @@ export class Connection
     this.#negotiation.start();
     const { handshakeMs } = this.#services.limits;
     this.#arm(handshakeMs, () => {
-      this.#log.warn({ handshakeMs }, 'client did not choose an export in time; cutting it off');
+      const message = 'the client did not choose an export in time; closing the connection';
+      this.#log.warn({ handshakeMs }, message);
       this.#socket?.destroy();
     });
   }
@@ -126,7 +127,7 @@ export class Connection
     return this.isClosed && (this.#transmission?.inFlightCount ?? 0) === 0;
   }
 
-  /** The server stops: lets the client finish what is in flight, and ends. */
+  /** The server stops: ends the connection after the requests in flight. */
   drain(): void {
     if (this.#machine.state === 'transmission') this.#transmitting.drain();
     else if (this.#machine.state === 'handshake' || this.#machine.state === 'securing') {
@@ -151,7 +152,7 @@ export class Connection
   }
 
   vanished(): void {
-    this.#log.warn('the client’s host does not answer any more; giving it up');
+    this.#log.warn("the client's host does not answer any more; closing the connection");
     this.cut();
   }
 
@@ -161,13 +162,13 @@ export class Connection
     this.#receive(buffer, 0, length);
   }
 
-  /** Takes `buffer[start .. end)`: all of it, or as much as can be taken while a device is being looked at. */
+  /** Takes `buffer[start .. end)`. While a device is being refreshed, the bytes behind the option are carried. */
   #receive(buffer: Buffer, start: number, end: number): void {
     let position = start;
     if (this.#machine.state === 'handshake')
       position = this.#negotiation.receive(buffer, start, end);
     if (this.#machine.state === 'handshake' && this.#negotiation.isRefreshing) {
-      // A socket that is paused delivers nothing more, so that one receive buffer is all there is to carry.
+      // A paused socket delivers nothing more, so the carry needs room for one receive buffer only.
       const fits = this.#carry.append(buffer, position, end);
       assert(fits, 'a paused socket delivered more than a receive buffer');
       return;
@@ -197,7 +198,7 @@ export class Connection
     if (state === 'handshake' || state === 'securing') handshakesFailed.add();
     const reason = error === null ? {} : { reason: error.message };
     if (state === 'transmission') this.#log.warn(reason, 'connection lost');
-    else if (state === 'securing') this.#log.warn(reason, 'TLS did not come about');
+    else if (state === 'securing') this.#log.warn(reason, 'TLS handshake failed');
     else this.#log.debug(reason, 'connection closed');
     this.#transmission?.abort();
     this.#share.close();
@@ -224,13 +225,13 @@ export class Connection
       done(error === null);
       this.#refreshed();
     };
-    // What was known before is told of a device that does not answer in time.
+    // A device that does not answer in time is described as it was known before.
     const { clock, limits } = this.#services;
     this.#refreshTimer = clock.after(limits.refreshMs, () => answer(null));
     item.device.refresh().then(() => answer(null), answer);
   }
 
-  /** Reads on, with what came while the device was being looked at. */
+  /** Goes on with the bytes that came while the device was being refreshed. */
   #refreshed(): void {
     const carry = this.#carry;
     this.#carry = new Carry(CARRY_BYTES_MAX);
@@ -298,7 +299,7 @@ export class Connection
   }
 
   violated(error: NbdProtocolError): void {
-    // What follows is garbage to us; it is read again, and dropped, when the connection ends.
+    // The bytes that follow have no meaning to us. When the connection ends, they are read and dropped.
     this.#socket?.pause();
     this.#services.serverCounters.protocolErrors.add();
     this.#log.warn({ code: error.code, ...error.facts }, error.message);
@@ -314,7 +315,7 @@ export class Connection
 
   // TLS.
 
-  /** A handshake of its own follows, which knows nothing of the one before and sees exports with other eyes. */
+  /** After TLS a new handshake follows. It keeps nothing of the first one, and may see other exports. */
   #secured(identity: TlsIdentity): void {
     this.#peer = { ...this.#peer, ...identity };
     const client = identity.pskIdentity ?? identity.certificateNames[0];
@@ -327,7 +328,7 @@ export class Connection
     this.#negotiation.continueSecured(plain);
   }
 
-  /** What came behind STARTTLS in plain text was put there by who knows whom (CVE-2021-3716). */
+  /** Plain text behind STARTTLS may come from an attacker (CVE-2021-3716). */
   #injected(bytes: number): void {
     this.violated(
       new NbdProtocolError(
@@ -352,7 +353,7 @@ export class Connection
 
   // The end and the timers.
 
-  /** Sends what is queued, says goodbye, and gives the client a moment to do the same. */
+  /** Sends the queued bytes, closes the sending direction, and gives the client a moment to do the same. */
   #end(): void {
     if (this.#machine.state === 'ending' || this.#machine.state === 'closed') return;
     this.#machine.enter('ending');
@@ -361,7 +362,7 @@ export class Connection
     this.#arm(this.#services.limits.lingerMs, () => this.#socket?.destroy());
   }
 
-  /** Cuts off a client that stops in the middle of a message, for it holds buffers that others wait for. */
+  /** Cuts off a client that stops in the middle of a message: it holds buffers that others wait for. */
   #watch(watch: StallWatch): void {
     this.#arm(watch.periodMs, () => {
       const stalledMs = watch.look();
@@ -372,7 +373,7 @@ export class Connection
       this.violated(
         new NbdProtocolError(
           'nbd-stalled',
-          'the client stopped in the middle of a message; cutting it off',
+          'the client stopped in the middle of a message; the connection is closed',
           { stalledMs },
         ),
       );

@@ -15,10 +15,10 @@ export class ServerCounters {
       'nbd_connections_refused_total',
       'NBD connections refused because there were too many',
     );
-    this.secured = counters.counter('nbd_tls_total', 'NBD connections that went over to TLS');
+    this.secured = counters.counter('nbd_tls_total', 'NBD connections that changed to TLS');
     this.handshakesFailed = counters.counter(
       'nbd_handshakes_failed_total',
-      'NBD handshakes that timed out or broke off',
+      'NBD handshakes that did not reach an export',
     );
     this.protocolErrors = counters.counter(
       'nbd_protocol_errors_total',
@@ -27,7 +27,7 @@ export class ServerCounters {
   }
 }
 
-/** What is counted about one export, over all its connections. */
+/** The counters of one export, over all its connections. */
 export class ExportCounters {
   readonly errors: Counter;
   readonly readBytes: Counter;
@@ -58,7 +58,7 @@ export class ExportCounters {
     );
     this.stalls = counters.counter(
       'nbd_stalls_total',
-      'times that an NBD client was held back for want of buffers, requests or a reader',
+      'times that an NBD client was held back: no free buffer or request, or too many unread replies',
       labels,
     );
     this.unflaggedWrites = counters.counter(

@@ -2,12 +2,12 @@ import { BlockStatus } from '../block/device.js';
 import { IserNbdError } from '../common/errors.js';
 import { CommandFlag, NbdCommand, NbdErrno } from './wire.js';
 
-/** The client broke a rule that leaves us out of step with it, or that it cannot be told about: we disconnect. */
+/** The client broke a rule, and we disconnect: we are out of step with it, or no reply can tell it about the error. */
 export class NbdProtocolError extends IserNbdError {
   override readonly name = 'NbdProtocolError';
 }
 
-/** Total over {@link BlockStatus}; what the wire may carry further depends on the request. */
+/** The error for each {@link BlockStatus}. {@link errnoOf} then narrows it to the errors that the request allows. */
 const ERRNO_OF_STATUS: Readonly<Record<BlockStatus, NbdErrno>> = {
   [BlockStatus.ok]: NbdErrno.OK,
   [BlockStatus.notPermitted]: NbdErrno.EPERM,
@@ -21,17 +21,17 @@ const ERRNO_OF_STATUS: Readonly<Record<BlockStatus, NbdErrno>> = {
   [BlockStatus.shutdown]: NbdErrno.ESHUTDOWN,
 };
 
-/** For people, with structured errors. */
+/** The text for people in structured errors. */
 const MESSAGE_OF_STATUS: Readonly<Record<BlockStatus, string>> = {
   [BlockStatus.ok]: '',
-  [BlockStatus.notPermitted]: 'the device does not permit it',
+  [BlockStatus.notPermitted]: 'the device does not permit the request',
   [BlockStatus.ioError]: 'the device failed; the server log has more',
   [BlockStatus.noMemory]: 'the device is out of memory',
   [BlockStatus.invalid]: 'the device says that the request is not valid',
   [BlockStatus.noSpace]: 'the device has no space left',
-  [BlockStatus.overflow]: 'longer than the device does at a time',
-  [BlockStatus.mismatch]: 'the device found something else than was expected',
-  [BlockStatus.notSupported]: 'the device cannot do this, or not fast',
+  [BlockStatus.overflow]: 'the request is longer than the device allows',
+  [BlockStatus.mismatch]: 'the device found other bytes than expected',
+  [BlockStatus.notSupported]: 'the device cannot do this, or cannot do it fast',
   [BlockStatus.shutdown]: 'the device is shutting down',
 };
 
@@ -52,7 +52,7 @@ export function errnoOf(status: BlockStatus, command: number, flags: number): Nb
   return errno;
 }
 
-/** What a structured error says of a device's status. */
+/** The text of a structured error for a device's status. */
 export function messageOfStatus(status: BlockStatus): string {
   return MESSAGE_OF_STATUS[status];
 }

@@ -6,7 +6,7 @@ import { STRING_BYTES_MAX, TransmissionFlag } from './wire.js';
 
 /** The largest minimum block size that may be advertised (proto.md, "Size constraints"). */
 const MINIMUM_BLOCK_BYTES_MAX = 65_536;
-/** The smallest preferred block size that may be advertised (the same place). */
+/** The smallest preferred block size that may be advertised (proto.md, "Size constraints"). */
 const PREFERRED_BLOCK_BYTES_MIN = 512;
 
 export interface NbdExportOptions {
@@ -15,11 +15,11 @@ export interface NbdExportOptions {
   readonly description?: string;
   readonly device: BlockDevice;
   readonly readOnly?: boolean;
-  /** Who may see it; null for everybody. */
+  /** Which clients may use the export; null for all. */
   readonly allow?: AccessRule | null;
 }
 
-/** A disk under the name that clients ask for it by. */
+/** A disk, under the name that clients ask for. */
 export class NbdExport {
   readonly name: string;
   readonly description: string;
@@ -27,7 +27,7 @@ export class NbdExport {
   readonly allow: AccessRule | null;
   readonly #readOnly: boolean;
 
-  /** @throws ConfigError for a name, description or block size that NBD cannot carry. */
+  /** @throws ConfigError for a name, description or block size that NBD does not allow */
   constructor({
     name,
     description = '',
@@ -41,7 +41,7 @@ export class NbdExport {
     if (minimumBytes > MINIMUM_BLOCK_BYTES_MAX) {
       throw new ConfigError(
         'export-block-size',
-        `export ${name} has blocks of ${minimumBytes} bytes, but NBD knows none above ${MINIMUM_BLOCK_BYTES_MAX}`,
+        `export ${name} has blocks of ${minimumBytes} bytes; NBD allows at most ${MINIMUM_BLOCK_BYTES_MAX}`,
         { export: name, minimumBytes },
       );
     }
@@ -52,13 +52,13 @@ export class NbdExport {
     this.allow = allow;
   }
 
-  /** Here, or at the device now. */
+  /** The export is set to read-only, or the device is read-only now. */
   get readOnly(): boolean {
     return this.#readOnly || this.device.info.readOnly;
   }
 }
 
-/** What a client's connection is promised, fixed when it enters the transmission phase. */
+/** The properties of an export that a connection relies on. They are fixed when the transmission phase begins. */
 export interface ExportTerms {
   readonly sizeBytes: number;
   readonly flags: number;
@@ -69,11 +69,11 @@ export interface ExportTerms {
   readonly trimBytesMax: number;
   readonly writeZeroesBytesMax: number;
   readonly replyStyle: ReplyStyle;
-  /** The ids of the metadata contexts that BLOCK_STATUS tells of; empty when the client selected none. */
+  /** The ids of the metadata contexts that BLOCK_STATUS reports; empty when the client selected none. */
   readonly contexts: readonly number[];
 }
 
-/** What a handshake agreed on besides the export. */
+/** What a handshake has agreed on, besides the export. */
 export interface Agreed {
   readonly replyStyle: ReplyStyle;
   readonly contexts: readonly number[];
@@ -81,7 +81,7 @@ export interface Agreed {
 
 const NOTHING_AGREED: Agreed = { replyStyle: 'simple', contexts: [] };
 
-/** The terms of an export now; `payloadBytesMax` is the server's own limit. */
+/** The present terms of an export. `payloadBytesMax` is the server's own limit. */
 export function termsOf(
   item: NbdExport,
   payloadBytesMax: number,
@@ -104,7 +104,7 @@ export function termsOf(
   };
 }
 
-/** The flags that mean something only with other replies than simple ones. */
+/** The flags that have a meaning only with structured or extended replies. */
 function agreedFlags({ replyStyle, contexts }: Agreed): number {
   if (replyStyle === 'simple') return 0;
   if (replyStyle === 'structured' || contexts.length === 0) return TransmissionFlag.SEND_DF;
@@ -122,24 +122,25 @@ function transmissionFlagsOf({ device, readOnly }: NbdExport): number {
   if (info.canForceUnitAccess || info.canFlush) flags |= TransmissionFlag.SEND_FUA;
   if (info.canTrim) flags |= TransmissionFlag.SEND_TRIM;
   if (info.canWriteZeroes) {
-    // Every device honours `fastOnly`, if only by refusing, which proto.md counts as fast.
+    // Every device obeys `fastOnly`, if only by refusing at once, which proto.md allows.
     flags |= TransmissionFlag.SEND_WRITE_ZEROES | TransmissionFlag.SEND_FAST_ZERO;
   }
   return flags;
 }
 
-/** The exports of a server. Whoever changes what it holds affects new handshakes only. */
+/** The exports of a server. A change of the table affects new handshakes only. */
 export interface ExportTable {
   /** `name` as the client sent it; empty asks for the default export. */
   lookup(name: string): NbdExport | null;
   list(): Iterable<NbdExport>;
-  /** Some exports are only for clients that prove over TLS who they are. */
+  /** Some exports are only for clients that prove their names over TLS. */
   readonly hasTlsOnly?: boolean;
 }
 
 /**
  * The table of a fixed set of exports. The default export is the one named "", or `defaultName`, or the only one.
- * @throws ConfigError when two have the same name, or none has the default's.
+ *
+ * @throws UsageError when two exports have the same name, or none has the default name
  */
 export function fixedExports(
   items: Iterable<NbdExport>,
@@ -162,7 +163,7 @@ export function fixedExports(
   if (named === undefined) {
     throw new UsageError(
       'default-export',
-      `the default export ${JSON.stringify(defaultName)} is none of the exports`,
+      `the default export ${JSON.stringify(defaultName)} is not one of the exports`,
     );
   }
   return {
@@ -177,13 +178,13 @@ function checkString(what: string, text: string): void {
   if (bytes > STRING_BYTES_MAX) {
     throw new UsageError(
       'export-string',
-      `the export ${what} that begins with ${text.slice(0, 32)} has ${bytes} bytes; NBD allows ${STRING_BYTES_MAX}`,
+      `the export ${what} that begins with ${text.slice(0, 32)} has ${bytes} bytes; NBD allows at most ${STRING_BYTES_MAX}`,
     );
   }
   if (text.includes('\0') || /\p{Surrogate}/u.test(text)) {
     throw new UsageError(
       'export-string',
-      `the export ${what} ${JSON.stringify(text)} has a NUL or is no valid Unicode, which NBD forbids`,
+      `the export ${what} ${JSON.stringify(text)} contains a NUL or is not valid Unicode; NBD forbids both`,
     );
   }
 }

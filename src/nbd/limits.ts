@@ -3,22 +3,22 @@ import { STRING_BYTES_MAX } from './wire.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
-/** What a client that did not ask for size constraints may send (proto.md, "Size constraints"). */
+/** The payload that a client may send without asking for size constraints (proto.md, "Size constraints"). */
 export const DEFAULT_PAYLOAD_BYTES = 32 * MIB;
 
-/** What one NBD server takes on. Each limit bounds memory, time or both. */
+/** The limits of one NBD server. Each bounds memory, time or both. */
 export interface NbdLimits {
-  /** Connections at a time; the next one is refused. Where there are Unix sockets, an eighth is kept for them. */
+  /** Connections at a time; the next one is refused. A server with Unix sockets keeps an eighth for them. */
   readonly connectionsMax: number;
-  /** Connections at a time from one IP address; null for as many as it leaves free. Unix sockets have none. */
+  /** Connections at a time from one IP address; null for as many as the address leaves free. Not for Unix sockets. */
   readonly connectionsPerAddressMax: number | null;
-  /** A client that has not chosen an export by then is cut off. */
+  /** A client that has not chosen an export after this time is cut off. */
   readonly handshakeMs: number;
-  /** How long an option waits for the device that it asks about, before it is answered with what is known. */
+  /** How long an option waits until its device is refreshed. Then it is answered with the earlier properties. */
   readonly refreshMs: number;
-  /** Options in one handshake, so that the deadline is not the only bound on what a client can make us answer. */
+  /** Options in one handshake. Without this limit, only the deadline would bound the answers that a client can cause. */
   readonly optionsMax: number;
-  /** The longest option data that is read: larger is skipped and refused. */
+  /** The longest option data that is read. Longer data is skipped, and the option is refused. */
   readonly optionBytesMax: number;
   /** The longest option data that is skipped (CVE-2017-15119); above it the connection is closed. */
   readonly optionSkipBytesMax: number;
@@ -32,7 +32,7 @@ export interface NbdLimits {
   readonly readChunksMax: number;
   /** Within a READ that is answered in chunks, a run of zeroes of at least this is sent as a hole. */
   readonly readHoleBytesMin: number;
-  /** Extents in one reply to BLOCK_STATUS; the client asks again for what follows. */
+  /** Extents in one reply to BLOCK_STATUS. The client asks again for the rest. */
   readonly extentsMax: number;
   /** The longest payload of a refused WRITE that is skipped to stay in step; above it the connection is closed. */
   readonly drainBytesMax: number;
@@ -40,17 +40,17 @@ export interface NbdLimits {
   readonly inFlightMax: number;
   /** Buffer bytes that one connection holds for the data of its requests; one request is always let through. */
   readonly inFlightBytesMax: number;
-  /** Reply bytes waiting for a client to read them, above which no more of its requests are started. */
+  /** Reply bytes that a client has not read. Above this, no more of its requests are started. */
   readonly queuedBytesMax: number;
-  /** A client that is in the middle of sending or reading a message, and does not go on, is cut off after this. */
+  /** A client that stops in the middle of sending or reading a message is cut off after this. */
   readonly stallMs: number;
-  /** The same for a client that holds buffers which others wait for. */
+  /** The same limit for a client that holds buffers which others wait for. */
   readonly contendedStallMs: number;
-  /** A client whose host is gone without a word is given up after this; see PeerProbe. */
+  /** A client whose host does not answer the kernel any more is cut off after this; see PeerProbe. */
   readonly vanishedMs: number;
-  /** How long a connection that we ended waits for the client to close it as well. */
+  /** How long a connection that the server has ended waits for the client to close it too. */
   readonly lingerMs: number;
-  /** On shutdown, how long a client that is still choosing an export is told to go before it is cut off. */
+  /** On shutdown, the time between ERR_SHUTDOWN for a client that is still choosing an export and its cut-off. */
   readonly handshakeDrainMs: number;
 }
 
@@ -61,7 +61,7 @@ export const DEFAULT_LIMITS: NbdLimits = {
   connectionsPerAddressMax: null,
   // A handshake is a handful of round trips.
   handshakeMs: 10_000,
-  // Half of that, for a client that asks once.
+  // Half of `handshakeMs`: a client usually asks once.
   refreshMs: 5_000,
   // The longest real handshake (libnbd listing everything) has about a dozen.
   optionsMax: 64,
@@ -75,11 +75,11 @@ export const DEFAULT_LIMITS: NbdLimits = {
   readChunkBytes: 2 * MIB,
   // 16 MiB under way keep a fast device busy, and leave buffers to others.
   readChunksMax: 8,
-  // Below, a chunk of its own costs more than sending the zeroes.
+  // For a shorter run, a chunk of its own costs more than sending the zeroes.
   readHoleBytesMin: 64 * KIB,
   // 16 KiB of reply, and as many as a SCSI device is asked for (proto.md: not above 2^20).
   extentsMax: 1024,
-  // Twice what every client may send, so that a client off by one buffer learns of it instead of losing its disk.
+  // Twice the default payload: a client that sends a little too much gets an error instead of losing its connection.
   drainBytesMax: 64 * MIB,
   // The kernel client's default queue depth.
   inFlightMax: 128,
@@ -89,30 +89,30 @@ export const DEFAULT_LIMITS: NbdLimits = {
   queuedBytesMax: 8 * MIB,
   // The largest payload still gets through a link of 3 Mbit/s.
   stallMs: 120_000,
-  // Longer than TCP takes to send a lost segment again, a few times over.
+  // Longer than TCP takes to send a lost segment again a few times.
   contendedStallMs: 5_000,
-  // Below two minutes; and four rounds of probes, 60 s, outlast the restart of a switch.
+  // Less than two minutes. Four silent rounds span 60 s, which is longer than the restart of a switch.
   vanishedMs: 100_000,
   lingerMs: 2_000,
   handshakeDrainMs: 1_000,
 };
 
-/** Clients that are told at a time why they are not served, and for how long: a handshake over a slow link. */
+/** How many refused clients get a handshake at a time, and for how long: enough for a slow link. */
 export const REFUSALS_MAX = 32;
 export const REFUSAL_MS = 5_000;
 
-/** Rounds of probes until a client is given up. */
+/** Rounds of probes until a client is cut off. */
 export const PROBE_ROUNDS = 5;
 /** One burst of keep-alive probes, a second apart: three, so that four bursts make up the kernel's ten. */
 export const PROBE_BURST_MS = 2_500;
-/** The silence after which the kernel probes: its least during a burst, and between bursts longer than a round. */
+/** The silence after which the kernel probes: the least possible during a burst; between bursts, longer than a round. */
 export const PROBE_IDLE_MS = 1_000;
 export const PROBE_REST_MS = 7_200_000;
-/** The least that {@link NbdLimits.vanishedMs} may be: rounds longer than their bursts. */
+/** The least value of {@link NbdLimits.vanishedMs}: each round must be longer than its burst. */
 export const VANISHED_MS_MIN = PROBE_ROUNDS * 4_000;
 
-/** How often a client is looked at for whether it goes on: often enough that it is soon known to. */
+/** How often the server looks whether a client goes on: often, so that a client is soon known to be active. */
 export const STALL_WATCH_MS = 1_000;
 
-/** What one receive may leave unparsed: a data socket has a receive buffer of this size. */
+/** The most that one receive can leave unparsed: the receive buffer of a data socket has this size. */
 export const CARRY_BYTES_MAX = 256 * KIB;

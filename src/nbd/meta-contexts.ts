@@ -3,12 +3,12 @@ import type { OptionContext } from './option-context.js';
 import { stringOf } from './strings.js';
 import { AllocationState, META_CONTEXT_ID_BYTES, OptionReply, STRING_BYTES_MAX } from './wire.js';
 
-/** The one metadata context that there is (proto.md, "The `base:` metadata namespace"). */
+/** The only metadata context of this server (proto.md, "The `base:` metadata namespace"). */
 export const BASE_ALLOCATION = { id: 1, name: 'base:allocation' } as const;
 /** Asks for every context of the namespace; a wildcard in LIST only. */
 const BASE_WILDCARD = 'base:';
 
-/** LIST_META_CONTEXT: what the queries match, or everything when there are none. Changes nothing. */
+/** LIST_META_CONTEXT lists the contexts that the queries match, or all without queries. It changes no selection. */
 export function listMetaContexts(context: OptionContext, data: Buffer): void {
   const request = accept(context, data);
   if (request === null) return;
@@ -23,9 +23,9 @@ export function listMetaContexts(context: OptionContext, data: Buffer): void {
 }
 
 /**
- * SET_META_CONTEXT: what it does not select is not selected any more. Queries that select nothing (other namespaces,
- * unknown names, wildcards) are passed over. That a SET which fails has dropped the old selection is seen to by the
- * negotiation, for it holds for data that is never looked at, too.
+ * SET_META_CONTEXT replaces the selection. Queries that match nothing (other namespaces, unknown names, wildcards) are
+ * ignored. A SET that fails drops the old selection as well: the negotiation does that, as it applies also when the
+ * option's data is never read.
  */
 export function setMetaContexts(context: OptionContext, data: Buffer): void {
   const request = accept(context, data);
@@ -52,7 +52,7 @@ function accept(context: OptionContext, data: Buffer): MetaRequest | null {
   if (!context.agreement.hasChunks) {
     context.refuse(
       OptionReply.ERR_INVALID,
-      'metadata contexts need structured replies or extended headers, which come first',
+      'metadata contexts need structured replies or extended headers; ask for one of these first',
     );
     return null;
   }
@@ -63,7 +63,7 @@ function accept(context: OptionContext, data: Buffer): MetaRequest | null {
   }
   const { metaQueriesMax } = context;
   if (request.queries.length > metaQueriesMax) {
-    context.refuse(OptionReply.ERR_TOO_BIG, `an option may have ${metaQueriesMax} queries`);
+    context.refuse(OptionReply.ERR_TOO_BIG, `an option may have at most ${metaQueriesMax} queries`);
     return null;
   }
   if (context.exports.lookup(request.exportName) === null) {
@@ -73,7 +73,7 @@ function accept(context: OptionContext, data: Buffer): MetaRequest | null {
   return request;
 }
 
-/** The option's data, or what is wrong with it. Every length is checked before it is used (CVE-2022-26495). */
+/** The option's data, or the text of its error. Every length is checked before it is used (CVE-2022-26495). */
 function parse(data: Buffer): MetaRequest | string {
   if (data.length < 8) return 'the option data is too short';
   const nameBytes = data.readUInt32BE(0);
@@ -82,7 +82,7 @@ function parse(data: Buffer): MetaRequest | string {
     return `the export name is longer than ${STRING_BYTES_MAX} bytes`;
   }
   const exportName = stringOf(data.subarray(4, 4 + nameBytes));
-  if (exportName === null) return 'the export name is no UTF-8 string, or has a NUL';
+  if (exportName === null) return 'the export name is not UTF-8, or contains a NUL';
   const count = data.readUInt32BE(4 + nameBytes);
   let at = 8 + nameBytes;
   if (count > (data.length - at) / 4) return 'there are fewer queries than announced';
@@ -94,7 +94,7 @@ function parse(data: Buffer): MetaRequest | string {
     if (queryBytes > data.length - at) return 'a query is longer than the option data';
     if (queryBytes > STRING_BYTES_MAX) return `a query is longer than ${STRING_BYTES_MAX} bytes`;
     const query = stringOf(data.subarray(at, at + queryBytes));
-    if (query === null) return 'a query is no UTF-8 string, or has a NUL';
+    if (query === null) return 'a query is not UTF-8, or contains a NUL';
     queries.push(query);
     at += queryBytes;
   }

@@ -25,36 +25,36 @@ import {
 } from './wire.js';
 import { writeSafeU64 } from '../common/u64.js';
 
-/** Receives what a {@link Negotiation} comes to. */
+/** Receives the results of a {@link Negotiation}. */
 export interface NegotiationHandler {
-  /** `bytes` go to the client; nobody changes them any more. */
+  /** Sends `bytes` to the client. The negotiation does not change them any more. */
   send(bytes: Buffer): void;
   /** An option other than EXPORT_NAME has had its final reply. For logs. */
   answered(option: number, reply: OptionReply): void;
   /**
-   * Looks at an export's device again, and tells, now or later, whether it can be used. Until then nothing is received:
-   * bytes that {@link Negotiation.receive} left are to be given to it again afterwards.
+   * Refreshes an export's device, and calls `done`, now or later, with whether the device can be used. Until then the
+   * negotiation takes no bytes: the handler passes those that {@link Negotiation.receive} left to it again afterwards.
    */
   refresh(item: NbdExport, done: (isUsable: boolean) => void): void;
   /** The client has entered the transmission phase. Bytes that {@link Negotiation.receive} left belong to it. */
   chosen(item: NbdExport, terms: ExportTerms): void;
   /**
-   * STARTTLS is acknowledged: this handshake is over, with all that was agreed on in it. Bytes that
-   * {@link Negotiation.receive} left came behind STARTTLS in plain text, and must not be used.
+   * STARTTLS is acknowledged: this handshake is over, and its agreement is void. Bytes that {@link Negotiation.receive}
+   * left came behind STARTTLS in plain text, and must not be used.
    */
   startTls(): void;
-  /** The connection is to be closed: the client aborted (null), or broke a rule. */
+  /** The handler must close the connection: the client aborted (null), or broke a rule. */
   ended(error: NbdProtocolError | null): void;
 }
 
 export interface NegotiationOptions {
   readonly exports: ExportTable;
   readonly limits: NbdLimits;
-  /** What the server can carry in one request. */
+  /** The longest payload of a request that the server takes. */
   readonly payloadBytesMax: number;
   readonly handler: NegotiationHandler;
   readonly tls?: TlsStance;
-  /** Why this client is not served, in a sentence; null when it is. */
+  /** A sentence that says why this client is not served; null for a client that is. */
   readonly refusal?: string | null;
 }
 
@@ -69,7 +69,7 @@ const EDGES: Edges<State> = {
   over: [],
 };
 
-/** Handshake flags that we offer, and therefore the only client flags that may come back. */
+/** The handshake flags that the server offers. The client may set only these. */
 const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
 
 /**
@@ -80,8 +80,8 @@ const OFFERED_FLAGS = HandshakeFlag.FIXED_NEWSTYLE | HandshakeFlag.NO_ZEROES;
  *                        │    └──────> skip ────────────> (refuse) ──┤
  *                        └───────────────────────────────────────────┘
  *
- * Options are answered one at a time, in order. A client that did not set FIXED_NEWSTYLE gets its options answered
- * as well, which proto.md leaves to us.
+ * Options are answered one at a time, in order. A client that did not set FIXED_NEWSTYLE gets answers as well; proto.md
+ * allows that.
  */
 export class Negotiation implements OptionContext {
   readonly exports: ExportTable;
@@ -117,12 +117,12 @@ export class Negotiation implements OptionContext {
     return this.#machine.state === 'over';
   }
 
-  /** Waits for a device that is being looked at, and takes no bytes. */
+  /** The negotiation waits for the refresh of a device, and takes no bytes. */
   get isRefreshing(): boolean {
     return this.#machine.state === 'refreshing';
   }
 
-  /** Sends the greeting. Once, before anything is received. */
+  /** Sends the greeting. Called once, before the first bytes arrive. */
   start(): void {
     const greeting = Buffer.alloc(GREETING_BYTES);
     encodeGreeting(viewOf(greeting), 0, OFFERED_FLAGS);
@@ -130,8 +130,8 @@ export class Negotiation implements OptionContext {
   }
 
   /**
-   * Goes on where a handshake in plain text ended in STARTTLS, instead of {@link start}. Of that handshake only the
-   * client flags are left, for they are not sent again.
+   * Continues after a handshake in plain text that ended with STARTTLS; called instead of {@link start}. Only the client
+   * flags stay valid from that handshake, as the client does not send them again.
    */
   continueSecured(plain: Negotiation): void {
     this.#noZeroes = plain.#noZeroes;
@@ -139,14 +139,14 @@ export class Negotiation implements OptionContext {
     this.#expectOption();
   }
 
-  /** From now on options get ERR_SHUTDOWN, and the client has to leave by itself. */
+  /** From now on, options get ERR_SHUTDOWN, and the client must disconnect by itself. */
   shutDown(): void {
     this.#shuttingDown = true;
   }
 
   /**
-   * Takes `bytes[start .. end)`, borrowed until the call returns.
-   * @returns where it stopped: `end`, or earlier when the handshake is over, or {@link isRefreshing}.
+   * Takes `bytes[start .. end)`, borrowed until the call returns. Returns where it stopped: at `end`, or earlier when the
+   * handshake is over or {@link isRefreshing}.
    */
   receive(bytes: Buffer, start: number, end: number): number {
     let position = start;
@@ -171,7 +171,7 @@ export class Negotiation implements OptionContext {
     return position;
   }
 
-  // What the option handlers do (OptionContext).
+  // OptionContext, for the option handlers.
 
   reply(type: OptionReply, data: Uint8Array = EMPTY): void {
     const message = Buffer.alloc(OPTION_REPLY_HEADER_BYTES + data.length);
@@ -272,7 +272,8 @@ export class Negotiation implements OptionContext {
     // "Issuing this command replaces all previously-set metadata contexts (including when this command fails)".
     if (this.#option === NbdOption.SET_META_CONTEXT) this.agreement.dropContexts();
     if (this.#optionCount > this.#limits.optionsMax) {
-      this.end(new NbdProtocolError('nbd-too-many-options', 'the handshake does not end', facts));
+      const message = 'the client sent too many options in its handshake';
+      this.end(new NbdProtocolError('nbd-too-many-options', message, facts));
     } else if (dataBytes > this.#limits.optionSkipBytesMax) {
       this.end(new NbdProtocolError('nbd-option-length', 'the option data is too long', facts));
     } else if (dataBytes > this.#limits.optionBytesMax) {
@@ -304,7 +305,7 @@ export class Negotiation implements OptionContext {
       this.#expectOption();
   }
 
-  /** Whatever the option is, ABORT and STARTTLS aside, it may be refused before it is looked at. True when it was. */
+  /** Refuses any option without reading its data, when the client may not use it now. True when it was refused. */
   #refusedUnseen(): boolean {
     if (this.#option === NbdOption.ABORT) return false;
     if (this.#refusal !== null) {
@@ -316,7 +317,7 @@ export class Negotiation implements OptionContext {
     return true;
   }
 
-  /** A client that is not served. It may ask on, and has to leave by itself: what it is told would be lost otherwise. */
+  /** Refuses an option of a client that is not served. Closing the connection now could lose the answer. */
   #refuseForPolicy(why: string): void {
     // EXPORT_NAME has no way to say no.
     if (this.#option === NbdOption.EXPORT_NAME) {
@@ -327,14 +328,14 @@ export class Negotiation implements OptionContext {
     }
   }
 
-  /** FORCEDTLS: whatever comes before STARTTLS, ABORT excepted, "MUST reply with NBD_REP_ERR_TLS_REQD". */
+  /** FORCEDTLS: to any option before STARTTLS except ABORT, the server "MUST reply with NBD_REP_ERR_TLS_REQD". */
   #refuseWithoutTls(): void {
     if (this.#option === NbdOption.EXPORT_NAME) {
       this.end(
         new NbdProtocolError('nbd-tls-required', 'the client asked for an export without TLS'),
       );
     } else {
-      this.refuse(OptionReply.ERR_TLS_REQD, 'this server serves nothing without TLS');
+      this.refuse(OptionReply.ERR_TLS_REQD, 'this server requires TLS');
       this.#expectOption();
     }
   }

@@ -3,21 +3,22 @@ import { UsageError } from '../common/errors.js';
 /** An IP address as 16 bytes; an IPv4 address is the IPv6 address that maps it (RFC 4291 2.5.5.2). */
 export type IpAddress = Uint8Array;
 
-/** Where a client comes from: a range of addresses, or this machine's Unix sockets. */
+/** The origin of a client: a range of addresses, or this machine's Unix sockets. */
 export type Network = 'unix' | { readonly address: IpAddress; readonly prefixBits: number };
 
 const ADDRESS_BYTES = 16;
 const MAPPED_PREFIX_BITS = 96;
 
 /**
- * `192.0.2.0/24`, `2001:db8::/32`, a single address, or `unix`.
- * @throws UsageError for anything else, and for bits that are set behind the prefix.
+ * Reads `192.0.2.0/24`, `2001:db8::/32`, a single address, or `unix`.
+ *
+ * @throws UsageError for any other text, and for an address with bits behind the prefix
  */
 export function parseNetwork(text: string): Network {
   if (text === 'unix') return text;
   const match = /^([^/]+)(?:\/(\d{1,3}))?$/.exec(text);
   const address = parseIpAddress(match?.[1] ?? '');
-  if (match === null || address === null) throw wrongNetwork(text, 'it is no IP address');
+  if (match === null || address === null) throw wrongNetwork(text, 'it is not an IP address');
   const offsetBits = isMapped(address) ? MAPPED_PREFIX_BITS : 0;
   const widthBits = ADDRESS_BYTES * 8 - offsetBits;
   const prefix = match[2] === undefined ? widthBits : Number(match[2]);
@@ -29,7 +30,7 @@ export function parseNetwork(text: string): Network {
   return network;
 }
 
-/** `address` is null for a Unix socket. An address that cannot be parsed is in no network. */
+/** Whether an address is in the network. Null is a Unix socket. An address that cannot be parsed is in no network. */
 export function isInNetwork(network: Network, address: string | null): boolean {
   if (network === 'unix' || address === null) return network === 'unix' && address === null;
   const parsed = parseIpAddress(address);
@@ -37,14 +38,14 @@ export function isInNetwork(network: Network, address: string | null): boolean {
   return masked(parsed, network.prefixBits).every((byte, index) => byte === network.address[index]);
 }
 
-/** What connections are counted by: a host, however its address is written. On another link it is another host. */
+/** A key for a host, the same for all forms of its address. The same address with another zone is another host. */
 export function addressKey(address: string): string {
   const parsed = parseIpAddress(address);
   if (parsed === null) return address;
   return Buffer.from(parsed).toString('hex') + (/%.*$/.exec(address)?.[0] ?? '');
 }
 
-/** The address in one of its textual forms (RFC 4291 2.2), its zone left out; null when it is none. */
+/** Parses an address in any of its forms (RFC 4291 2.2), without its zone; null for another text. */
 export function parseIpAddress(text: string): IpAddress | null {
   const plain = text.replace(/%.*$/, '');
   if (!plain.includes(':')) {
@@ -68,7 +69,7 @@ function isMapped(address: IpAddress): boolean {
   return MAPPED_PREFIX.every((byte, index) => byte === address[index]);
 }
 
-/** The bytes of `2001:db8:1`, or of `ffff:192.0.2.1` where the address ends; none for an empty text. */
+/** The bytes of `2001:db8:1`, or of `ffff:192.0.2.1` at the end of an address; no bytes for an empty text. */
 function parseGroups(text: string, isLast: boolean): number[] | null {
   const bytes: number[] = [];
   const groups = text === '' ? [] : text.split(':');
@@ -86,7 +87,7 @@ function parseGroups(text: string, isLast: boolean): number[] | null {
 function parseIpv4(text: string): number[] | null {
   if (!/^(\d{1,3}\.){3}\d{1,3}$/.test(text)) return null;
   const bytes = text.split('.').map(Number);
-  // 010 would be 8 to some readers and 10 to others.
+  // Some programs read 010 as 8, others as 10.
   const isPlain = text.split('.').every((part) => part === String(Number(part)));
   return isPlain && bytes.every((byte) => byte <= 0xff) ? bytes : null;
 }

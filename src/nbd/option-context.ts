@@ -4,36 +4,36 @@ import type { ExportTable, NbdExport, ExportTerms } from './export.js';
 import type { OptionReply } from './wire.js';
 
 /**
- * Where a handshake stands with TLS (proto.md, "TLS support"): the server has none (NOTLS), has it for whoever asks
- * (SELECTIVETLS), insists on it (FORCEDTLS); or it is there.
+ * The state of TLS in a handshake (proto.md, "TLS support"): `off`, the server has no TLS (NOTLS); `offered`, for clients
+ * that ask for it (SELECTIVETLS); `required`, for all clients (FORCEDTLS); `secured`, the connection uses TLS.
  */
 export type TlsStance = 'off' | 'offered' | 'required' | 'secured';
 
-/** What an option's handler may do to the handshake that it is part of. */
+/** The handshake, as the handler of an option uses it. */
 export interface OptionContext {
   readonly exports: ExportTable;
   readonly tls: TlsStance;
   /** What the options have agreed on so far. */
   readonly agreement: Agreement;
-  /** Queries that one metadata context option may have. */
+  /** The most queries of one metadata context option. */
   readonly metaQueriesMax: number;
-  /** Sends one reply to the option at hand. */
+  /** Sends one reply to the present option. */
   reply(type: OptionReply, data?: Uint8Array): void;
   /** Sends an error reply with a message for people. */
   refuse(type: OptionReply, message: string): void;
   /**
-   * Looks at the export's device again, since the client is about to rely on what it is told of it, then goes on with
-   * `next`; `isUsable` is false when the device cannot be used. No other option is answered meanwhile.
+   * Refreshes the export's device, as the client is about to rely on its properties. Then calls `next`; `isUsable` is
+   * false when the device cannot be used. No other option is answered in the meantime.
    */
   refresh(item: NbdExport, next: (isUsable: boolean) => void): void;
   /** `name` as the client wrote it. */
   termsOf(item: NbdExport, name: string): ExportTerms;
-  /** EXPORT_NAME's reply, which has a format of its own. */
+  /** Sends the reply to EXPORT_NAME, which has a format of its own. */
   sendExportNameReply(terms: ExportTerms): void;
   /** Enters the transmission phase. */
   choose(item: NbdExport, terms: ExportTerms): void;
-  /** Acknowledges STARTTLS. This handshake is over then, and a new one begins on the secured connection. */
+  /** Acknowledges STARTTLS. This handshake is over then, and a new one begins over TLS. */
   startTls(): void;
-  /** Closes the connection; null when the client wanted that. */
+  /** Closes the connection. `error` is null when the client asked for that. */
   end(error: NbdProtocolError | null): void;
 }

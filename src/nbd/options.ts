@@ -16,18 +16,18 @@ import type { OptionContext } from './option-context.js';
 
 /** One row of the option table. */
 export interface OptionEntry {
-  /** Answers the option: a final reply, `choose` or `end`. `data` is all of the option's data. */
+  /** Answers the option with a final reply, `choose` or `end`. `data` is all data of the option. */
   readonly handle: (context: OptionContext, data: Buffer) => void;
   /**
-   * When the data is longer than we read: `refuse` with ERR_TOO_BIG; `ignore` the data, as ABORT asks; or `end` the
-   * connection, for EXPORT_NAME has no way to say no.
+   * The answer when the data is too long to be read: `refuse` with ERR_TOO_BIG; `ignore` the data, as proto.md says of
+   * ABORT; or `end` the connection, as EXPORT_NAME has no error reply.
    */
   readonly tooLong: 'refuse' | 'ignore' | 'end';
 }
 
 /**
- * The options of proto.md by number. Those that are not carried out are here too, so that each has its one place;
- * a number that is missing is an unknown option, which gets ERR_UNSUP like them.
+ * The options of proto.md by number, with the one that this server does not support. A number that is not here is an
+ * unknown option, which gets ERR_UNSUP as well.
  */
 export const OPTIONS: Readonly<Partial<Record<number, OptionEntry>>> = {
   [NbdOption.EXPORT_NAME]: { handle: exportName, tooLong: 'end' },
@@ -117,7 +117,7 @@ function structuredReply(context: OptionContext, data: Buffer): void {
   } else if (context.agreement.replyStyle === 'extended') {
     context.refuse(
       OptionReply.ERR_EXT_HEADER_REQD,
-      'extended headers are agreed on, and take precedence over structured replies',
+      'extended headers are already agreed on; they replace structured replies',
     );
   } else {
     context.agreement.useStructuredReplies();
@@ -136,9 +136,9 @@ function extendedHeaders(context: OptionContext, data: Buffer): void {
 
 function startTls(context: OptionContext, data: Buffer): void {
   if (context.tls === 'off') {
-    context.refuse(OptionReply.ERR_UNSUP, 'this server is set up without TLS');
+    context.refuse(OptionReply.ERR_UNSUP, 'this server has no TLS');
   } else if (context.tls === 'secured') {
-    context.refuse(OptionReply.ERR_INVALID, 'the connection uses TLS already');
+    context.refuse(OptionReply.ERR_INVALID, 'the connection already uses TLS');
   } else if (data.length > 0) {
     context.refuse(OptionReply.ERR_INVALID, 'NBD_OPT_STARTTLS takes no data');
   } else {
@@ -147,12 +147,12 @@ function startTls(context: OptionContext, data: Buffer): void {
 }
 
 function unsupported(context: OptionContext): void {
-  context.refuse(OptionReply.ERR_UNSUP, 'this server does not carry out the option');
+  context.refuse(OptionReply.ERR_UNSUP, 'this server does not support the option');
 }
 
 const UNUSABLE = 'the disk behind the export cannot be used now; the server log says why';
 
-/** INFO and GO up to their ACK, which `finish` sends, unless the option is refused. */
+/** Answers INFO and GO, except for their ACK: `finish` sends that, unless the option is refused. */
 function describe(
   context: OptionContext,
   data: Buffer,
@@ -165,9 +165,9 @@ function describe(
   }
   const item = context.exports.lookup(request.name);
   if (item === null) {
-    // A client without TLS learns no more of an export that needs it than of one that does not exist.
+    // A client without TLS must not learn whether an export needs TLS or does not exist.
     if (context.tls === 'offered' && context.exports.hasTlsOnly === true) {
-      context.refuse(OptionReply.ERR_TLS_REQD, 'without TLS there is no such export');
+      context.refuse(OptionReply.ERR_TLS_REQD, 'there is no such export without TLS');
     } else {
       context.refuse(OptionReply.ERR_UNKNOWN, `there is no export "${request.name}"`);
     }
@@ -179,7 +179,7 @@ function describe(
   });
 }
 
-/** What INFO and GO tell of an export. */
+/** Sends the replies to INFO and GO that describe an export. */
 function sendTerms(context: OptionContext, item: NbdExport, request: InfoRequest): ExportTerms {
   const { types } = request;
   const terms = context.termsOf(item, request.name);
@@ -200,7 +200,7 @@ interface InfoRequest {
   readonly types: ReadonlySet<number>;
 }
 
-/** The data of INFO and GO, or what is wrong with it. Every length is checked before it is used (CVE-2022-26496). */
+/** The data of INFO and GO, or the text of its error. Every length is checked before it is used (CVE-2022-26496). */
 function parseInfoRequest(data: Buffer): InfoRequest | string {
   if (data.length < 6) return 'the option data is too short';
   const nameBytes = data.readUInt32BE(0);
@@ -208,7 +208,7 @@ function parseInfoRequest(data: Buffer): InfoRequest | string {
   if (nameBytes > STRING_BYTES_MAX)
     return `the export name is longer than ${STRING_BYTES_MAX} bytes`;
   const name = stringOf(data.subarray(4, 4 + nameBytes));
-  if (name === null) return 'the export name is no UTF-8 string, or has a NUL';
+  if (name === null) return 'the export name is not UTF-8, or contains a NUL';
   const count = data.readUInt16BE(4 + nameBytes);
   const listAt = 6 + nameBytes;
   if (data.length !== listAt + 2 * count) return 'the number of information requests is wrong';

@@ -5,9 +5,9 @@ import { PROBE_BURST_MS, PROBE_IDLE_MS, PROBE_REST_MS, PROBE_ROUNDS } from './li
 
 /** A TCP client whose host may be gone. */
 export interface ProbedPeer {
-  /** Its socket's; null when that is not known. */
+  /** The inode of the peer's socket; null when it is not known. */
   readonly inode: number | null;
-  /** After this much silence, the kernel asks the peer for a sign of life. */
+  /** Sets the silence after which the kernel probes the peer. */
   keepAlive(idleMs: number): void;
   /** The peer has not answered for a long time. */
   vanished(): void;
@@ -15,31 +15,31 @@ export interface ProbedPeer {
 
 export interface PeerProbeOptions {
   readonly clock: Clock;
-  /** A peer that is silent is given up after this, at most. */
+  /** A silent peer is reported after this time at the latest. */
   readonly vanishedMs: number;
   readonly readTable?: typeof readTcpTable;
 }
 
 interface Silence {
-  /** Rounds in a row at whose end something was unanswered. */
+  /** Rounds in a row that ended with something unanswered. */
   rounds: number;
   unansweredCount: number;
   unackedBytes: number;
 }
 
 /**
- * Finds out which clients' hosts are gone without a word: power off, cable out. Nothing in NBD asks an idle client for a
- * sign of life, and TCP by itself notices after a quarter of an hour at best, when something was sent.
+ * Finds clients whose hosts have vanished without closing the connection: power off, cable out. NBD has no message that
+ * checks an idle client. TCP by itself notices after a quarter of an hour at best, and only when something was sent.
  *
- * Two things of the kernel's are used, since Node lets us set no more of a socket than how long it may be idle before
- * keep-alive probes are sent. The probes: libuv has fixed them at ten, a second apart, so that an outage of ten seconds
- * would end every idle connection. They are let go in bursts of three, therefore: a round is a short idle time for a
- * moment, and a long one for the rest. And the table of connections, read at the end of each burst. It tells of probes
- * that were not answered, and of data that was sent again and again, for which no probes are sent.
+ * Node lets a program set only one property of keep-alive: how long a socket may be idle before the kernel sends probes.
+ * libuv fixes the probes at ten, a second apart: with these, an outage of ten seconds would end every idle connection. So
+ * the probes are sent in bursts of three: in each round, the idle time is short for a moment, and long for the rest. At
+ * the end of each burst, the kernel's table of connections is read. It shows probes that were not answered, and also data
+ * that was sent again and again, for which the kernel sends no probes.
  *
  *      ├ burst ┤   table   rest                ├ burst ┤   table   …
  *
- * A client of which nothing was heard at the end of each of `PROBE_ROUNDS` rounds but one has vanished.
+ * A client that was silent at the end of `PROBE_ROUNDS - 1` rounds in a row has vanished.
  */
 export class PeerProbe {
   readonly #clock: Clock;
@@ -89,9 +89,9 @@ export class PeerProbe {
   }
 }
 
-/** Keeps count of the rounds; true when the peer has been silent for too many. */
+/** Counts the silent rounds; true when the peer has been silent for too many. */
 function isGone(silence: Silence, { unansweredCount, unackedBytes }: TcpState): boolean {
-  // Whoever acknowledges part of what was sent, or answers one of several probes, is there.
+  // A peer that acknowledges some bytes, or answers one of several probes, has not vanished.
   const isSilent =
     unansweredCount > 0 &&
     unansweredCount >= silence.unansweredCount &&

@@ -1,7 +1,7 @@
 import { ConfigError } from '../common/errors.js';
 import { stringOf } from './strings.js';
 
-/** RFC 4279 5.1: what a server must take, and more than any key tool makes. */
+/** RFC 4279 5.1: a server must take identities and keys up to these lengths. No key tool makes longer ones. */
 const IDENTITY_BYTES_MAX = 128;
 const KEY_BYTES_MAX = 64;
 /** A shorter key can be guessed from a recorded handshake. */
@@ -9,11 +9,11 @@ const KEY_BYTES_MIN = 16;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
 
 /**
- * A key file as psktool writes it and nbdkit, GnuTLS and QEMU read it: lines of `identity:hexkey`. An identity that
- * begins with `#` is itself written in hex. Empty lines are skipped. Identities are UTF-8: node:tls takes no others from
- * clients, and read as text, two that are not could be one.
- * @returns the keys by identity.
- * @throws ConfigError that names the line, never what is in it.
+ * Reads a key file in the format of psktool, nbdkit, GnuTLS and QEMU: lines of `identity:hexkey`. An identity that begins
+ * with `#` is itself written in hex. Empty lines are skipped. Identities must be UTF-8: node:tls accepts no others from
+ * clients, and two identities that are not UTF-8 could become the same text. Returns the keys by identity.
+ *
+ * @throws ConfigError when a line is wrong; the error has the line's number, never its content
  */
 export function parsePskFile(bytes: Buffer, path: string): ReadonlyMap<string, Buffer> {
   const keys = new Map<string, Buffer>();
@@ -21,7 +21,7 @@ export function parsePskFile(bytes: Buffer, path: string): ReadonlyMap<string, B
     const why = 'begins with a byte order mark, which would be part of the first identity';
     throw new ConfigError('tls-psk', `${path} ${why}; save it without one`, { path });
   }
-  // A character per byte, so that nothing is lost before it has been looked at.
+  // One character per byte, so that the check sees the bytes unchanged.
   for (const [index, line] of bytes.toString('latin1').split(/\r?\n/).entries()) {
     if (line.trim() === '') continue;
     const wrong = (why: string): ConfigError =>
@@ -35,17 +35,17 @@ export function parsePskFile(bytes: Buffer, path: string): ReadonlyMap<string, B
     if (key === null) {
       throw wrong(`the key is not ${KEY_BYTES_MIN} to ${KEY_BYTES_MAX} bytes in hex`);
     }
-    if (keys.has(identity)) throw wrong('the identity has a key already');
+    if (keys.has(identity)) throw wrong('the identity already has a key');
     keys.set(identity, key);
   }
-  if (keys.size === 0) throw new ConfigError('tls-psk', `${path} has no key in it`, { path });
+  if (keys.size === 0) throw new ConfigError('tls-psk', `${path} contains no key`, { path });
   return keys;
 }
 
 function parseIdentity(text: string): string | null {
   const bytes = text.startsWith('#') ? parseHex(text.slice(1)) : Buffer.from(text, 'latin1');
   if (bytes === null || bytes.length < 1 || bytes.length > IDENTITY_BYTES_MAX) return null;
-  // TLS libraries hand identities on as C strings.
+  // TLS libraries pass identities as C strings, so a NUL is not possible.
   return stringOf(bytes);
 }
 

@@ -2,15 +2,15 @@ import type { BlockExtent } from '../block/device.js';
 import { ExtentList } from '../block/extents.js';
 
 /**
- * Where the runs of zeroes in a READ are that are worth a hole of their own. Other zeroes count as data, so that
- * scattered small holes do not turn a READ into many small ones.
+ * The runs of zeroes in a READ that are long enough to be sent as holes. Shorter runs count as data: scattered small
+ * holes would turn one READ into many small ones.
  */
 export class ReadPlan {
   #runs: readonly BlockExtent[] = [];
   #index = 0;
   #restBytes = 0;
 
-  /** Learns the extents from the present place on. They need not cover all of the READ. */
+  /** Takes the extents from the present position on. They may cover only the beginning of the rest. */
   learn(extents: readonly BlockExtent[], holeBytesMin: number): void {
     const joined = new ExtentList();
     for (const { lengthBytes, zero } of extents) joined.add(lengthBytes, zero, zero);
@@ -24,7 +24,7 @@ export class ReadPlan {
     this.#restBytes = this.#runs[0]?.lengthBytes ?? 0;
   }
 
-  /** What is left of the run at the present place; 0 when nothing is known of it. */
+  /** The rest of the run at the present position; 0 when its extent is not known. */
   get runBytes(): number {
     return this.#restBytes;
   }
@@ -33,7 +33,7 @@ export class ReadPlan {
     return this.#runs[this.#index]?.hole === true;
   }
 
-  /** Goes on by no more than `runBytes`. */
+  /** Moves the position by `bytes`, at most {@link runBytes}. */
   advance(bytes: number): void {
     this.#restBytes -= bytes;
     if (this.#restBytes > 0) return;

@@ -1,12 +1,12 @@
 import { NbdErrno } from './wire.js';
 
-/** Why a request is not carried out: its error, and a sentence for people, which structured errors carry. */
+/** Why a request is refused: the error, and a sentence for people, which structured errors carry. */
 export interface Refusal {
   readonly errno: NbdErrno;
   readonly message: string;
 }
 
-/** Every reason there is. The messages are short: a reply without data has little room. */
+/** All refusals. The messages are short: a reply without data has little room. */
 export const Refusal = {
   unknownCommand: { errno: NbdErrno.EINVAL, message: 'this server does not know the command' },
   notOffered: { errno: NbdErrno.EINVAL, message: 'the export does not offer the command' },
@@ -25,9 +25,15 @@ export const Refusal = {
     errno: NbdErrno.EINVAL,
     message: 'offset and length must be multiples of the minimum block size',
   },
-  payloadLength: { errno: NbdErrno.EINVAL, message: 'longer than the maximum payload' },
-  fragmentLength: { errno: NbdErrno.EOVERFLOW, message: 'too long to be read in one fragment' },
-  effectLength: { errno: NbdErrno.EOVERFLOW, message: 'longer than the device does at a time' },
+  payloadLength: { errno: NbdErrno.EINVAL, message: 'the length is above the maximum payload' },
+  fragmentLength: {
+    errno: NbdErrno.EOVERFLOW,
+    message: 'the length is too long to be read in one fragment',
+  },
+  effectLength: {
+    errno: NbdErrno.EOVERFLOW,
+    message: 'the length is above what the device does at a time',
+  },
   notFast: { errno: NbdErrno.ENOTSUP, message: 'the device has no fast way to write these zeroes' },
 } as const satisfies Readonly<Record<string, Refusal>>;
 

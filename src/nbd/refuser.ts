@@ -10,9 +10,9 @@ import type { Client } from './socket.js';
 const NO_EXPORTS: ExportTable = { lookup: () => null, list: () => [] };
 
 /**
- * Tells clients that are one too many why they are not served: each is greeted, its options get ERR_POLICY with a
- * sentence, and soon it is closed on. There are few of them at a time; a client above that is closed on at once, for
- * nobody has the time to talk to a flood.
+ * Tells clients above the limit why they are not served: each gets a greeting, ERR_POLICY with a sentence for its
+ * options, and soon the end of its connection. The number of such clients is limited; the connection of any further
+ * client is closed at once, so that a flood of clients costs little.
  */
 export class Refuser {
   readonly #clock: Clock;
@@ -22,7 +22,7 @@ export class Refuser {
     this.#clock = clock;
   }
 
-  /** Takes a client over. */
+  /** Refuses a client, and takes over its connection. */
   refuse(client: Client, message: string): void {
     if (this.#open.size >= REFUSALS_MAX) {
       closeClient(client);
@@ -34,7 +34,7 @@ export class Refuser {
     this.#open.add(refused);
   }
 
-  /** Closes on all that are left. */
+  /** Closes the connections that are left. */
   close(): void {
     for (const refused of this.#open) refused.cut();
   }

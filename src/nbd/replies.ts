@@ -28,20 +28,20 @@ import {
 import { writeSafeU64 } from '../common/u64.js';
 
 /**
- * Puts replies together, in one of the styles. What is returned lies in the request's slot or its own reply area,
- * and is borrowed from the request until it has been flushed.
+ * Composes replies in one of the styles. The returned bytes are in the request's slot or in its reply area. They are
+ * borrowed from the request until it has been flushed.
  */
 export interface ReplyFormat {
-  /** The length of {@link done}'s reply. */
+  /** The length of the reply of {@link done}. */
   readonly shortReplyBytes: number;
-  /** A READ's data with the header before it, in one piece: the slot has room for that. */
+  /** The data of a READ behind its header, in one buffer: the slot has room for the header. */
   data(request: NbdRequest): Buffer;
-  /** Success, without more. */
+  /** Success without data. */
   done(request: NbdRequest): Buffer;
   error(request: NbdRequest, errno: NbdErrno, message: string): Buffer;
 }
 
-/** One header of 16 bytes for everything; an error has no words. */
+/** Simple replies: a header of 16 bytes. An error has no message. */
 export const simpleFormat: ReplyFormat = {
   shortReplyBytes: SIMPLE_REPLY_BYTES,
   data({ slot, cookieHigh, cookieLow, length }) {
@@ -60,12 +60,12 @@ function simpleReply(request: NbdRequest, errno: NbdErrno): Buffer {
   return request.shortReply;
 }
 
-/** Structured or extended replies: chunks, the last of which says so. */
+/** Structured or extended replies: chunks, the last with the flag DONE. */
 export class ChunkFormat implements ReplyFormat {
   readonly #isExtended: boolean;
   readonly shortReplyBytes: number;
   readonly #headerBytes: number;
-  /** Filled in anew for each chunk. */
+  /** Filled in again for each chunk. */
   readonly #chunk = {
     flags: 0,
     type: 0,
@@ -117,14 +117,14 @@ export class ChunkFormat implements ReplyFormat {
     return this.#inArea(request, ReplyType.ERROR_OFFSET, bytes + CHUNK_OFFSET_BYTES);
   }
 
-  /** The bytes of a status payload, which is what the request's slot must hold. */
+  /** The length of a status payload, for which the request's slot must have room. */
   statusBytes(extentCount: number): number {
     return this.#isExtended
       ? BLOCK_STATUS_EXT_BYTES + extentCount * BLOCK_STATUS_EXT_DESCRIPTOR_BYTES
       : BLOCK_STATUS_BYTES + extentCount * BLOCK_STATUS_DESCRIPTOR_BYTES;
   }
 
-  /** The extents of a BLOCK_STATUS; in its slot, or in its reply area when it has none. */
+  /** The extents of a BLOCK_STATUS, in the request's slot, or without a slot in its reply area. */
   status(request: NbdRequest, contextId: number, extents: readonly BlockExtent[]): Buffer {
     const { slot } = request;
     const view = slot === null ? request.headerView : slot.slab.view;

@@ -5,7 +5,7 @@ import type { NbdRequest } from './request.js';
 import { NbdErrno } from './wire.js';
 import type { RequestHeader } from './wire.js';
 
-/** Sees each request and each reply, when somebody traces them. */
+/** Gets each request and each reply, while tracing is on. */
 export interface TransmissionTrace {
   requested(request: NbdRequest, header: RequestHeader): void;
   replied(request: NbdRequest, errno: NbdErrno): void;
@@ -15,15 +15,15 @@ export interface ReplyQueueOptions {
   readonly format: ReplyFormat;
   readonly counters: ExportCounters;
   readonly trace: TransmissionTrace | null;
-  /** Queues bytes; `owner` is told, later, that they have left. */
+  /** Queues bytes. `owner` is told later that they have left. */
   send(bytes: Buffer, owner: Flushable): void;
 }
 
-/** Replies on their way to the client, and how much of them it has not taken yet. */
+/** Sends the replies, and counts the bytes that the client has not taken yet. */
 export class ReplyQueue {
   /** Bytes that were sent and have not left. */
   queuedBytes = 0;
-  /** Counts the messages that went on. */
+  /** Counts the replies that were queued and the replies that have left. */
   progress = 0;
   readonly #format: ReplyFormat;
   readonly #counters: ExportCounters;
@@ -53,7 +53,7 @@ export class ReplyQueue {
     this.finish(request, this.#format.error(request, errno, message), errno);
   }
 
-  /** Sends the one reply to a request, or the last chunk of it. */
+  /** Sends the only reply to a request, or its last chunk. */
   finish(request: NbdRequest, bytes: Buffer, errno: NbdErrno): void {
     this.report(request, errno);
     this.send(request, bytes);

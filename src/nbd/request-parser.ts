@@ -6,23 +6,24 @@ import {
 } from './wire.js';
 import type { RequestHeader } from './wire.js';
 
-/** Receives what a {@link RequestParser} finds. */
+/** Receives the requests that a {@link RequestParser} finds. */
 export interface RequestParserHandler {
   /**
-   * A header, borrowed until the call returns. The handler may announce its payload (`takePayload`, `skipPayload`),
-   * or `stop`. False leaves the header where it is: parsing ends there, and the next time begins with it again.
+   * A header has arrived; it is borrowed until the call returns. The handler may announce its payload (`takePayload`,
+   * `skipPayload`), or `stop`. When it returns false, parsing stops before the header, and begins with it again the next
+   * time.
    */
   requestArrived(header: RequestHeader): boolean;
-  /** The payload that was announced has been taken or skipped, whole. */
+  /** The announced payload has been taken or skipped completely. */
   payloadArrived(): void;
 }
 
-/** What the next byte belongs to. `stopped`: nothing; it is dropped. */
+/** What the next byte belongs to. When `stopped`, bytes are dropped. */
 type Phase = 'header' | 'take' | 'skip' | 'stopped';
 
 /**
- * Cuts a client's bytes into requests, in place: a header is copied only when it arrives in pieces, and payload
- * goes straight to where it stays.
+ * Cuts a client's bytes into requests, in place. A header is copied only when it arrives in pieces. Payload goes directly
+ * to its final place.
  */
 export class RequestParser {
   readonly #handler: RequestParserHandler;
@@ -55,7 +56,7 @@ export class RequestParser {
     this.#decode = isExtended ? decodeExtendedRequest : decodeRequest;
   }
 
-  /** A message has begun to arrive, and is not whole. */
+  /** A message has arrived in part. */
   get isMidMessage(): boolean {
     return this.#phase === 'header' ? this.#partialFill > 0 : this.#phase !== 'stopped';
   }
@@ -64,7 +65,7 @@ export class RequestParser {
     return this.#phase === 'stopped';
   }
 
-  /** The next `length` bytes go to `target[at ..)`. For the handler, inside `requestArrived`. */
+  /** Takes the next `length` bytes to `target[at ..)`. The handler calls it inside `requestArrived`. */
   takePayload(target: Buffer, at: number, length: number): void {
     this.#phase = 'take';
     this.#payloadTarget = target;
@@ -72,13 +73,13 @@ export class RequestParser {
     this.#payloadLeft = length;
   }
 
-  /** The next `length` bytes are of no use. For the handler, inside `requestArrived`. */
+  /** Drops the next `length` bytes. The handler calls it inside `requestArrived`. */
   skipPayload(length: number): void {
     this.#phase = 'skip';
     this.#payloadLeft = length;
   }
 
-  /** Drops what is there of a message, and everything that follows. */
+  /** Drops the message that has arrived in part, and all bytes that follow. */
   stop(): void {
     this.#phase = 'stopped';
     this.#partialFill = 0;
@@ -86,8 +87,8 @@ export class RequestParser {
   }
 
   /**
-   * Parses `bytes[start .. end)`; `view` is over `bytes`.
-   * @returns where it stopped: at `end`, or before it when the handler did not accept a header.
+   * Parses `bytes[start .. end)`; `view` is over `bytes`. Returns where it stopped: at `end`, or earlier when the handler
+   * did not accept a header.
    */
   parse(bytes: Buffer, view: DataView, start: number, end: number): number {
     let position = start;
@@ -119,7 +120,7 @@ export class RequestParser {
       this.#partialFill += taken;
       return taken;
     }
-    // A header that is not accepted keeps its earlier pieces here, and its last ones with the caller.
+    // When the header is not accepted, its earlier pieces stay here, and the caller keeps the last one.
     this.#decode(this.#partialView, 0, header);
     if (!this.#handler.requestArrived(header)) return -1;
     this.#partialFill = 0;

@@ -14,41 +14,41 @@ import {
 } from './wire.js';
 import { ReadPlan } from './read-plan.js';
 
-/** The longest reply that is put together outside a slot: an error with offset and message. */
+/** The longest reply that is composed outside a slot: an error with offset and message. */
 export const REPLY_AREA_BYTES =
   EXTENDED_CHUNK_BYTES + ERROR_BYTES + REFUSAL_BYTES_MAX + CHUNK_OFFSET_BYTES;
 
-/** Whoever is told that a request's reply has left. */
+/** Hears when the reply to a request has left. */
 export interface RequestOwner {
   replyFlushed(request: NbdRequest): void;
 }
 
 /**
- * One request of a client, from its header to the last byte of its reply. It is pooled: a request, its slot and its
- * reply header are used again only after {@link flushed}.
+ * One request of a client, from its header to the last byte of its reply. Requests are pooled: a request, its slot and
+ * its reply area are used again only after {@link flushed}.
  */
 export class NbdRequest extends BlockRequest implements Flushable {
   command = 0;
   flags = 0;
   cookieHigh = 0;
   cookieLow = 0;
-  /** The client's offset as it came, which extended replies repeat. */
+  /** The offset in the client's header, which extended replies repeat. */
   startHigh = 0;
   startLow = 0;
-  /** Why the request never reaches the device. */
+  /** Why the request is refused; null for a request that goes to the device. */
   refusal: Refusal | null = null;
-  /** Bytes that follow the header. */
+  /** The number of bytes that follow the header. */
   payloadBytes = 0;
-  /** The data of a READ or a WRITE that was not refused, or the reply to a BLOCK_STATUS. */
+  /** The buffer for the data of a READ or WRITE, or for the reply to a BLOCK_STATUS. Refused requests have none. */
   slot: BufferSlot | null = null;
   /** The reply's length while it is queued. */
   replyBytes = 0;
-  /** A chunk of a READ that is answered in several: what it is part of, and whether it is the last. */
+  /** For a chunk of a READ: the READ's job, and whether the chunk is the last. */
   job: ReadJob | null = null;
   isLastChunk = true;
-  /** Where a reply without data is put together, and the payload of a BLOCK_STATUS is received. */
+  /** The reply area: for a reply without data, and for the payload of a BLOCK_STATUS request. */
   readonly header: Buffer;
-  /** The start of it, as long as a reply that only says that all is well. */
+  /** The start of the reply area, as long as a reply that only reports success. */
   readonly shortReply: Buffer;
   readonly headerView: DataView;
   readonly headerAt: number;
@@ -86,9 +86,9 @@ export class NbdRequest extends BlockRequest implements Flushable {
   }
 }
 
-/** The reply headers of a connection's requests, side by side. */
+/** The reply areas of a connection's requests, side by side. */
 interface HeaderArea {
-  /** The connection, to the device. */
+  /** Stands for the connection in requests to the device. */
   readonly requester: Requester;
   readonly bytes: Buffer;
   readonly view: DataView;
@@ -98,11 +98,11 @@ interface HeaderArea {
 export interface RequestPoolOptions {
   readonly requester: Requester;
   readonly capacity: number;
-  /** What a reply without data or words takes. */
+  /** The length of a reply without data or message. */
   readonly shortReplyBytes: number;
 }
 
-/** A connection's requests: made on first use, `capacity` at most, and kept. */
+/** A connection's requests: at most `capacity`, made on first use and then kept. */
 export class RequestPool {
   readonly capacity: number;
   readonly #owner: RequestOwner;
@@ -146,16 +146,16 @@ export class RequestPool {
   }
 }
 
-/** A READ that is answered in several chunks. */
+/** A READ that is answered in chunks. */
 export class ReadJob {
   request: NbdRequest | null = null;
-  /** Where the next chunk begins, and how much is left from there. */
+  /** The start of the next chunk, and the length of the rest from there. */
   offset = 0;
   restBytes = 0;
   /** Chunks that the device is reading. */
   chunksOut = 0;
   isQuerying = false;
-  /** The chunk that says DONE has been sent. */
+  /** The chunk with DONE has been sent. */
   isAnswered = false;
   errno: NbdErrno = NbdErrno.OK;
   readonly plan = new ReadPlan();

@@ -20,21 +20,21 @@ import type { Client, NbdListener, ListenAddress, NbdAddress } from './socket.js
 import type { TlsGate } from './tls.js';
 
 export interface NbdServerOptions {
-  /** A fixed set, or a table that whoever made it may change. */
+  /** A fixed set, or a table that its owner may change. */
   readonly exports: Iterable<NbdExport> | ExportTable;
-  /** The buffers that requests' data lives in; its largest class bounds a request. */
+  /** The buffers for the data of requests. The largest size class bounds the length of a request. */
   readonly pool: SlabPool;
   readonly log: Logger;
   readonly clock: Clock;
   readonly counters: CounterSet;
   readonly limits?: Partial<NbdLimits>;
-  /** What a client gets that asks for the export "", of a fixed set; see {@link fixedExports}. */
+  /** The export for clients that ask for "", in a fixed set; see {@link fixedExports}. */
   readonly defaultExport?: string | null;
   /** Null for a server without TLS. */
   readonly tls?: TlsGate | null;
-  /** A connection is over, by its number: no device has a request of it any more. */
+  /** Called with the number of a connection that is over: no device has a request of it any more. */
   readonly onReleased?: (conn: number) => void;
-  /** A client is gone, and a device still has requests of it. */
+  /** Called when a client is gone, and a device still has requests of it. */
   readonly onAbandoned?: () => void;
 }
 
@@ -46,7 +46,7 @@ export class NbdServer {
   readonly #counters: ServerCounters;
   readonly #services: ConnectionServices;
   readonly #listeners: NbdListener[] = [];
-  /** With their numbers. */
+  /** The connections, with their numbers. */
   readonly #connections = new Map<Connection, number>();
   readonly #clients: ClientCounts;
   readonly #buffers: BufferGroups;
@@ -58,7 +58,7 @@ export class NbdServer {
   /** Set while {@link close} waits: called whenever a connection has changed. */
   #changed: (() => void) | null = null;
 
-  /** @throws ConfigError when two exports have one name, or none the default's. */
+  /** @throws UsageError when two exports have the same name, or none has the default name */
   constructor(options: NbdServerOptions) {
     const {
       exports,
@@ -104,17 +104,22 @@ export class NbdServer {
   }
 
   /**
-   * Starts to accept clients.
-   * @returns the address as it was bound.
-   * @throws ConfigError when the address is taken or cannot be had.
+   * Starts to accept clients. Returns the address as it was bound.
+   *
+   * @throws ConfigError when the server cannot listen on the address
    */
   async listen(address: ListenAddress): Promise<NbdAddress> {
     const [bound] = await this.listenAll([address]);
-    assert(bound !== undefined, 'an address that was asked for is bound');
+    assert(bound !== undefined, 'an address without a listener');
     return bound;
   }
 
-  /** The same for several: more than were asked for, where a name has several. None is bound when one cannot be. */
+  /**
+   * Starts to accept clients on several addresses, or on none of them. Returns the addresses as they were bound: more
+   * than were given when a name has several.
+   *
+   * @throws ConfigError when the server cannot listen on one of them
+   */
   async listenAll(addresses: readonly ListenAddress[]): Promise<readonly NbdAddress[]> {
     const listeners = await openListeners(addresses, {
       onAccept: (accepted) => this.serve(accepted, ++this.#connectionNumber),
@@ -129,8 +134,8 @@ export class NbdServer {
   }
 
   /**
-   * Accepts no more clients, lets requests in flight finish, and closes every connection. What has not finished
-   * after `drainMs` is cut off; the devices may then still have requests of it.
+   * Accepts no more clients, lets requests in flight finish, and closes every connection. Connections that have not
+   * finished after `drainMs` are cut off; the devices may then still have requests of them.
    */
   close({ drainMs }: { readonly drainMs: number }): Promise<void> {
     this.#closing ??= this.#close(drainMs);
@@ -142,7 +147,7 @@ export class NbdServer {
     await Promise.all(this.#listeners.map((listener) => listener.close()));
     for (const connection of this.#connections.keys()) connection.drain();
     if (await this.#allGone(drainMs)) return;
-    this.#log.warn({ connections: this.#connections.size }, 'cutting off what did not finish');
+    this.#log.warn({ connections: this.#connections.size }, 'cutting off connections: too slow');
     for (const connection of this.#connections.keys()) connection.cut();
     const connections = [...this.#connections.keys()];
     await this.#until(() => connections.every((connection) => connection.isClosed));
@@ -172,7 +177,7 @@ export class NbdServer {
     });
   }
 
-  /** Serves a client that was accepted elsewhere, unless there are too many; `conn` is what it is called in the log. */
+  /** Serves a client that was accepted elsewhere, unless there are too many. `conn` is the client's number in the log. */
   serve(client: Client, conn: number): void {
     const { socket, address } = client;
     if (this.#closing !== null) {

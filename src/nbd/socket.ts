@@ -9,46 +9,46 @@ import { codeOf, listenFailure } from '../common/listen-failure.js';
 import { openPlaces, planListening } from '../common/listen-plan.js';
 import type { ListenPlace } from '../common/listen-plan.js';
 
-/** Where NBD is served: a TCP address, whose port 0 means any free one, or the path of a Unix socket. */
+/** An address of the server: a TCP address, where port 0 means any free port, or the path of a Unix socket. */
 export type NbdAddress =
   { readonly host: string; readonly port: number } | { readonly path: string };
 
-/** A Unix socket to make, and who may connect to it: by its file's permission bits and owner. */
+/** A Unix socket to make. The permission bits and the owner of its file decide who may connect. */
 export interface UnixSocketAddress {
   readonly path: string;
-  /** Permission bits; null for what the umask leaves. */
+  /** Permission bits; null for those that the umask leaves. */
   readonly mode?: number | null;
   readonly owner?: SocketOwner | null;
 }
 
-/** Numeric ids; -1 leaves one as it is. */
+/** Numeric ids; -1 leaves an id unchanged. */
 export interface SocketOwner {
   readonly uid: number;
   readonly gid: number;
 }
 
-/** A socket that somebody else has opened and listens on, and handed to this process (socket activation). */
+/** A listening socket that another program has opened and passed to this process (socket activation). */
 export interface InheritedSocket {
   readonly fd: number;
-  /** What to call it where it is no TCP socket. */
+  /** The name of a socket that is not a TCP socket. */
   readonly path: string;
 }
 
 export type ListenAddress = HostAndPort | UnixSocketAddress | InheritedSocket;
 
-/** A client that has connected, with its IP address; null for a Unix socket. */
+/** A client that has connected. `address` is its IP address, null for a Unix socket. */
 export interface AcceptedSocket {
   readonly socket: Socket;
   readonly address: string | null;
 }
 
-/** The same, whoever has accepted it. */
+/** A client, accepted by this process or (as a handle) by another one. */
 export interface Client {
   readonly socket: Socket | SocketHandle;
   readonly address: string | null;
 }
 
-/** Closes on a client that nobody has talked to. */
+/** Closes the connection of a client that has not been served. */
 export function closeClient({ socket }: Client): void {
   if (socket instanceof Socket) socket.destroy();
   else socket.close();
@@ -59,22 +59,24 @@ const SOCKET_PATH_BYTES_MAX = 107;
 
 /** An open listening socket. */
 export interface NbdListener {
-  /** As it was bound: with the real port. */
+  /** The address as it was bound, with the real port. */
   readonly address: NbdAddress;
   /** Accepts no more, and removes a Unix socket's file. */
   close(): Promise<void>;
 }
 
 export interface ListenerHandler {
-  /** A client, not read from yet; for {@link DataSocket.adopt}. */
+  /** A client has connected. Nothing has been read from it; {@link DataSocket.adopt} takes it. */
   onAccept(accepted: AcceptedSocket): void;
   /** Accepting failed; the listener goes on. */
   onError(error: Error): void;
 }
 
 /**
- * Listens on everything that was asked for: inherited sockets first, then TCP addresses (see {@link planListening}), then
- * Unix sockets. @throws ConfigError when one of them cannot be had; none is open then.
+ * Listens on all addresses, or on none: inherited sockets first, then TCP addresses (see {@link planListening}), then
+ * Unix sockets.
+ *
+ * @throws ConfigError when the server cannot listen on one of them
  */
 export async function openListeners(
   addresses: readonly ListenAddress[],
@@ -110,8 +112,9 @@ async function openTcp(
 }
 
 /**
- * Listens. A Unix socket's file that nobody serves any more is replaced.
- * @throws ConfigError when the address is taken or cannot be had.
+ * Listens on one address. The file of a Unix socket that no program serves any more is replaced.
+ *
+ * @throws ConfigError when the server cannot listen on the address
  */
 async function openListener(
   address: ListenPlace | UnixSocketAddress | InheritedSocket,
@@ -147,7 +150,7 @@ function newServer(): Server {
 
 function serve(server: Server, isLocal: boolean, handler: ListenerHandler): void {
   server.on('connection', (socket) => {
-    // A TCP client that has gone already has no address any more; it must not pass for a local one.
+    // A TCP client that is already gone has no address any more. It must not be taken for a local client.
     handler.onAccept({ socket, address: isLocal ? null : (socket.remoteAddress ?? '') });
   });
   server.on('error', (error) => handler.onError(error));
@@ -171,7 +174,7 @@ function listening(
   });
 }
 
-/** The file has its permission bits from the start: between making and changing it, anybody could connect. */
+/** Makes the file with its permission bits. If they were set afterwards, anybody could connect in between. */
 function listenOnPath(
   server: Server,
   { path, mode = null }: UnixSocketAddress,
@@ -190,14 +193,14 @@ function listenOnPath(
   }
 }
 
-/** Changes the owner of a socket's file. */
+/** Changes the owner of the socket's file. */
 async function giveAway({ path, owner = null }: UnixSocketAddress, server: Server): Promise<void> {
   if (owner === null) return;
   try {
     await chown(path, owner.uid, owner.gid);
   } catch (error) {
     await closed(server);
-    const why = codeOf(error) === 'EPERM' ? 'only root may' : messageOf(error);
+    const why = codeOf(error) === 'EPERM' ? 'only root may do that' : messageOf(error);
     throw new ConfigError(
       'listen-owner',
       `cannot give ${path} to user ${owner.uid} and group ${owner.gid}: ${why}`,
@@ -220,14 +223,18 @@ function boundAddress(server: Server, asked: ListenAddress): NbdAddress {
   return { host: asked.host, port: isTcp ? bound.port : asked.port };
 }
 
-/** Removes the file of a socket that refuses connections, which a killed server leaves behind. */
+/** Removes the file of a socket that refuses connections. A killed server leaves such a file behind. */
 async function removeStale(path: string): Promise<void> {
   const stats = await lstat(path).catch(() => null);
   if (stats === null) return;
   if (!stats.isSocket()) {
-    throw new ConfigError('listen-path', `${path} exists and is no socket; choose another path`, {
-      path,
-    });
+    throw new ConfigError(
+      'listen-path',
+      `${path} exists and is not a socket; choose another path`,
+      {
+        path,
+      },
+    );
   }
   if (await answers(path)) {
     throw new ConfigError(
@@ -246,14 +253,14 @@ function answers(path: string): Promise<boolean> {
       probe.destroy();
       resolve(true);
     });
-    // Anything but a refusal (a full queue, missing rights) means that somebody is there.
+    // Any other error (a full queue, missing rights) means that a program serves the socket.
     probe.once('error', (error) => resolve(codeOf(error) !== 'ECONNREFUSED'));
   });
 }
 
 /**
- * A longer path would be cut short without a word, and another file made. What is wrong with its directory is asked here,
- * for Node tells a missing one as one that may not be written to.
+ * Checks the path of a Unix socket. A path that is too long would be cut silently, and make another file. A missing
+ * directory is found here because Node reports it as one without write permission.
  */
 async function checkPath(path: string): Promise<void> {
   const refuse = (why: string): never => {
@@ -261,7 +268,7 @@ async function checkPath(path: string): Promise<void> {
   };
   const bytes = Buffer.byteLength(path);
   if (bytes > SOCKET_PATH_BYTES_MAX) {
-    refuse(`the path has ${bytes} bytes, and a socket's at most ${SOCKET_PATH_BYTES_MAX}`);
+    refuse(`the path has ${bytes} bytes; a socket's path has at most ${SOCKET_PATH_BYTES_MAX}`);
   }
   const directory = dirname(path);
   try {
@@ -289,7 +296,7 @@ function asConfigError(error: unknown, address: ListenAddress): ConfigError {
 }
 
 const PATH_REASONS: Readonly<Partial<Record<string, string>>> = {
-  EACCES: 'this user may not write to its directory',
-  EPERM: 'this user may not write to its directory',
-  EROFS: 'it is on a read-only file system',
+  EACCES: 'this user may not write to the directory',
+  EPERM: 'this user may not write to the directory',
+  EROFS: 'the directory is on a read-only file system',
 };

@@ -2,15 +2,15 @@ import type { SlabShare } from '../common/slab-share.js';
 import { STALL_WATCH_MS } from './limits.js';
 import type { NbdLimits } from './limits.js';
 
-/** What of a transmission shows whether its client goes on; see Transmission. */
+/** Shows whether the client of a transmission goes on; see Transmission. */
 export interface Watched {
   readonly progress: number;
   readonly awaitsPeer: boolean;
 }
 
 /**
- * Looks at a client again and again. One that stops in the middle of a message, or leaves its replies, is to be cut
- * off in the end: it holds buffers. One that was seen to go on, twice since it last stood still, has proven that it
+ * Looks at a client again and again. A client that stops in the middle of a message, or does not read its replies, holds
+ * buffers, and must be cut off after some time. A client that went on at two looks since its last stop is proven: it
  * gives its buffers back.
  */
 export class StallWatch {
@@ -30,7 +30,7 @@ export class StallWatch {
     this.periodMs = Math.min(STALL_WATCH_MS, limits.stallMs, limits.contendedStallMs);
   }
 
-  /** To be called every `periodMs`. How long the client has stood still when it is to be cut off for that, or null. */
+  /** Called every `periodMs`. Null, or, for a client that must be cut off, how long it has not moved. */
   look(): number | null {
     const { progress, awaitsPeer } = this.#watched;
     if (progress !== this.#progress) {

@@ -7,25 +7,25 @@ import { ConfigError, UsageError, messageOf } from '../common/errors.js';
 import { certificateNames } from './certificate-names.js';
 import { parsePskFile } from './psk-file.js';
 
-/** What TLS is set up with: a certificate and its key, or pre-shared keys, or both. Paths of PEM and key files. */
+/** The paths of the files for TLS: a certificate and its key, or pre-shared keys, or both. */
 export interface TlsFiles {
   readonly certificate: string | null;
   readonly key: string | null;
-  /** Where set, a client without a pre-shared key has to have a certificate that one of these has issued. */
+  /** When set, a client without a pre-shared key must have a certificate that one of these authorities issued. */
   readonly ca: string | null;
   readonly psk: string | null;
 }
 
-/** What is in them. */
+/** The contents of these files. */
 export type TlsContents = { readonly [file in keyof TlsFiles]: Buffer | null };
 
-/** What a TLS handshake has proven of the client. */
+/** What a client has proved in its TLS handshake. */
 export interface TlsIdentity {
   readonly certificateNames: readonly string[];
   readonly pskIdentity: string | null;
 }
 
-/** TLS 1.3, and of TLS 1.2 what has forward secrecy; the last three are for pre-shared keys. */
+/** The ciphers of TLS 1.3, and those of TLS 1.2 with forward secrecy. The last three are for pre-shared keys. */
 const CIPHERS = [
   'TLS_AES_128_GCM_SHA256',
   'TLS_AES_256_GCM_SHA384',
@@ -46,7 +46,7 @@ interface Material {
   readonly keys: ReadonlyMap<string, Buffer> | null;
 }
 
-/** The server's half of TLS handshakes, and the files that it needs for them. */
+/** The server's half of TLS handshakes, and its files. */
 export class TlsGate {
   readonly isRequired: boolean;
   readonly #files: TlsFiles;
@@ -54,8 +54,9 @@ export class TlsGate {
   #material: Material;
 
   /**
-   * Reads the files, unless somebody else has.
-   * @throws ConfigError when a file is missing, unreadable, or does not belong to the others.
+   * Reads the files, unless `contents` has them.
+   *
+   * @throws ConfigError when a file is missing or unreadable, or does not fit the others
    */
   constructor({
     required,
@@ -72,14 +73,15 @@ export class TlsGate {
     this.#material = load(files, this.#contents);
   }
 
-  /** What is in use, for a gate in another process. */
+  /** The contents in use, for a gate in another process. */
   get contents(): TlsContents {
     return this.#contents;
   }
 
   /**
-   * Reads the files again, unless somebody else has, for handshakes from now on.
-   * @throws ConfigError as the constructor does; what was there before stays in use then.
+   * Reads the files again, unless `contents` has them. Handshakes from now on use the new contents.
+   *
+   * @throws ConfigError when a file is wrong, as in the constructor; the old contents stay in use
    */
   reload(contents: TlsContents = readContents(this.#files)): void {
     this.#material = load(this.#files, contents);
@@ -87,14 +89,13 @@ export class TlsGate {
   }
 
   /**
-   * Carries out the handshake on a socket whose next bytes are the client's. `secured` is called when it has
-   * succeeded and, where certificates are asked for, the client's is good; otherwise `plain` is destroyed with the
-   * reason. The caller has the deadline.
+   * Carries out the handshake on a socket. `secured` is called when the handshake has succeeded and, where certificates
+   * are required, the client's is valid. Otherwise `plain` is destroyed with the reason. The caller sets the deadline.
    */
   secure(plain: Socket, secured: (stream: TLSSocket, identity: TlsIdentity) => void): void {
     const { options, keys } = this.#material;
     let offeredIdentity: string | null = null;
-    // A server of its own, without a socket, is how node:tls tells one connection's outcome from another's.
+    // A server for this connection alone, without a listening socket: so its events belong to this connection.
     const server = createServer({
       ...options,
       ...(keys === null
@@ -117,7 +118,7 @@ export class TlsGate {
       }
     });
     server.on('tlsClientError', (error, stream) => {
-      // The types have an error here; node has a code such as UNABLE_TO_VERIFY_LEAF_SIGNATURE, or null.
+      // An Error by the types. In fact a code such as UNABLE_TO_VERIFY_LEAF_SIGNATURE, or null.
       const refusal: unknown = stream.authorizationError;
       const reason = typeof refusal === 'string' ? refusal : messageOf(error);
       plain.destroy(new Error(`the TLS handshake failed: ${reason}`));
@@ -135,16 +136,16 @@ function identityOf(stream: TLSSocket, offeredIdentity: string | null): TlsIdent
 }
 
 /**
- * Whether the handshake rests on a pre-shared key. That a client offered an identity proves nothing: it may go on
- * with a certificate instead. TLS 1.2 says it by the cipher. In TLS 1.3 a pre-shared key is a session that is
- * resumed, and there are no others here, for this server gives out no tickets.
+ * Whether the handshake used a pre-shared key. An offered identity proves nothing: the client may then use a certificate
+ * instead. In TLS 1.2 the cipher shows it. TLS 1.3 treats a pre-shared key as a resumed session; this server gives out no
+ * tickets, so there are no other resumed sessions.
  */
 function usedPsk(stream: TLSSocket): boolean {
   if (stream.getProtocol() === 'TLSv1.3') return stream.isSessionReused();
   return stream.getCipher().name.includes('PSK');
 }
 
-/** @throws ConfigError for files that do not go together or cannot be read. */
+/** @throws ConfigError when the files do not belong together or cannot be read */
 function readContents(files: TlsFiles): TlsContents {
   const { certificate, key, ca, psk } = files;
   if (certificate === null && psk === null) {
@@ -154,7 +155,10 @@ function readContents(files: TlsFiles): TlsContents {
     );
   }
   if ((certificate === null) !== (key === null)) {
-    throw new UsageError('tls', 'a TLS certificate and its key go together; give both');
+    throw new UsageError(
+      'tls',
+      'a TLS certificate needs its key, and a key its certificate; give both',
+    );
   }
   if (ca !== null && certificate === null) {
     throw new UsageError('tls', '--tls-ca is for certificates; give --tls-cert and --tls-key too');
@@ -168,7 +172,7 @@ function readContents(files: TlsFiles): TlsContents {
 }
 
 function load({ certificate, key, ca, psk }: TlsFiles, contents: TlsContents): Material {
-  // Certificates are judged in `secure`: Node 24 itself would refuse a client with a pre-shared key for having none.
+  // `secure` checks certificates: Node 24 would refuse a client with a pre-shared key, which has no certificate.
   const options: TlsOptions = {
     minVersion: 'TLSv1.2',
     ciphers: CIPHERS,
@@ -194,12 +198,12 @@ function load({ certificate, key, ca, psk }: TlsFiles, contents: TlsContents): M
 
 function checkedCa(text: Buffer, path: string): Buffer {
   try {
-    // node:tls takes a file without a certificate, and then trusts nobody.
+    // node:tls accepts a file without a certificate, and then trusts no client.
     void new X509Certificate(text);
   } catch (error) {
     throw new ConfigError(
       'tls-ca',
-      `${path} holds no certificate in PEM form: ${messageOf(error)}`,
+      `${path} contains no certificate in PEM format: ${messageOf(error)}`,
       { path },
     );
   }

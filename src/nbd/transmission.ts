@@ -40,16 +40,16 @@ import {
 } from './wire.js';
 import type { RequestHeader } from './wire.js';
 
-/** What a {@link Transmission} does to the connection that it is part of. */
+/** The connection, as its {@link Transmission} uses it. */
 export interface TransmissionSink {
-  /** Queues bytes; `owner` is told, later, that they have left. */
+  /** Queues bytes. `owner` is told later that they have left. */
   send(bytes: Buffer, owner: Flushable): void;
-  /** Stops and goes on with reading: that is how a client is held back. */
+  /** `pause` stops reading, which holds the client back; `resume` goes on. */
   pause(): void;
   resume(): void;
-  /** The client broke a rule. What is in flight is still answered, then {@link idle} follows. */
+  /** The client broke a rule. Requests in flight are still answered; then {@link idle} follows. */
   violated(error: NbdProtocolError): void;
-  /** Nothing is in flight, and nothing more will be: called once, after the end was asked for by either side. */
+  /** The transmission has ended: no request is in flight, and no more will come. Called once. */
   idle(): void;
 }
 
@@ -64,8 +64,8 @@ export interface TransmissionOptions {
 }
 
 /**
- * Why parsing has stopped for now: no free request, no buffer slot, too many replies that the client leaves, or a
- * long READ that is still being cut.
+ * Why parsing has stopped for now: no free request, no buffer slot, too many replies that the client has not read, or a
+ * long READ that is not cut completely.
  */
 type Stall = 'none' | 'requests' | 'slot' | 'queue' | 'cut';
 
@@ -78,8 +78,8 @@ type Stall = 'none' | 'requests' | 'slot' | 'queue' | 'cut';
  *                                              ├──> ChunkedReads, answerBlockStatus ──^
  *                                              └──> (payload skipped) ──> refusal ─^
  *
- * A request is started only when it has a pooled {@link NbdRequest} and, for data, a buffer slot. Without one, the
- * client is paused, the rest of the received bytes is carried, and parsing goes on where it stopped.
+ * A request starts only when there is a pooled {@link NbdRequest} for it and, for data, a buffer slot. Otherwise the
+ * client is paused, the rest of the received bytes is carried, and parsing goes on later where it stopped.
  */
 export class Transmission implements RequestOwner, RequestParserHandler {
   readonly #device: BlockDevice;
@@ -89,11 +89,11 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   readonly #counters: ExportCounters;
   readonly #sink: TransmissionSink;
   readonly #trace: TransmissionTrace | null;
-  /** This client, to the device. */
+  /** Stands for this client in requests to the device. */
   readonly #requester = new Requester();
   readonly #requests: RequestPool;
   readonly #queue: ReplyQueue;
-  /** What a client needs structured replies or extended headers for; null without them. */
+  /** For clients with structured replies or extended headers; null for others. */
   readonly #chunkFormat: ChunkFormat | null = null;
   readonly #reads: ChunkedReads | null = null;
   readonly #chunkBytes: number;
@@ -104,7 +104,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   /** The request whose payload is arriving. */
   #arriving: NbdRequest | null = null;
 
-  /** One view is enough while the receive buffer is the same one. */
+  /** The view of the last receive buffer, which is usually the same buffer again. */
   #viewedBytes: Buffer | null = null;
   #view: DataView = new DataView(new ArrayBuffer(0));
 
@@ -116,7 +116,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
 
   #messageCount = 0;
   #saidGoodbye = false;
-  /** No more of the client's bytes will be taken; those that are carried still are. */
+  /** The client sends no more bytes. Carried bytes are still parsed. */
   #isInputOver = false;
   #isAborted = false;
   #isIdle = false;
@@ -170,14 +170,14 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   }
 
   /**
-   * Changes whenever a message begins or is over, in either direction. Bytes in between do not count: a client that
-   * sends one now and then would keep a buffer that others wait for.
+   * Changes when a message begins or ends, in either direction. Bytes in between do not count: otherwise a client could
+   * keep a buffer that others wait for by sending a byte now and then.
    */
   get progress(): number {
     return this.#messageCount + this.#queue.progress;
   }
 
-  /** The client is in the middle of a message to us, or has replies to take. */
+  /** The client has sent a message in part, or has replies to read. */
   get awaitsPeer(): boolean {
     if (this.#queue.queuedBytes > 0) return true;
     return this.#stall === 'none' && this.#parser.isMidMessage;
@@ -194,22 +194,22 @@ export class Transmission implements RequestOwner, RequestParserHandler {
       this.#counters.stalls.value++;
       this.#sink.pause();
     }
-    // A socket that is paused delivers nothing more, so that one receive buffer is all there is to carry.
+    // A paused socket delivers nothing more, so the carry needs room for one receive buffer only.
     if (!this.#carry.append(bytes, position, end)) {
-      this.#violate('nbd-flood', 'the client sends on although it is held back');
+      this.#violate('nbd-flood', 'the client goes on sending although it is held back');
     }
   }
 
-  /** The client has sent its last byte: the requests that are here are carried out and answered. */
+  /** The client has sent its last byte. The requests that have arrived are carried out and answered. */
   peerEnded(): void {
     this.#isInputOver = true;
     if (this.#stall === 'none') this.#finishInput();
   }
 
   /**
-   * The server is stopping: the same, but for what the client has sent and we have not read. That is left unanswered
-   * on purpose, for its fate is the client's to find out, as after any lost connection. An error would be taken for the
-   * disk's: Linux passes ESHUTDOWN on as EIO, and does not try again.
+   * The server stops. The requests that have arrived are carried out and answered. Bytes that the server has not read are
+   * left unanswered on purpose: the client treats those requests as after any lost connection. An error reply would look
+   * like an error of the disk: Linux turns ESHUTDOWN into EIO, and does not try again.
    */
   drain(): void {
     this.#sink.pause();
@@ -217,9 +217,9 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   }
 
   /**
-   * The connection is gone: nothing is sent any more; buffers come back as the device returns them. Requests that the
-   * device has not begun are dropped, unless the client said goodbye: "the server MUST handle all outstanding requests"
-   * then (proto.md, NBD_CMD_DISC).
+   * The connection is gone: nothing is sent any more, and buffers come back as the device returns them. Requests that the
+   * device has not begun are dropped. After a DISC they are not: "the server MUST handle all outstanding requests" then
+   * (proto.md, NBD_CMD_DISC).
    */
   abort(): void {
     this.#isAborted = true;
@@ -230,7 +230,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#finishInput();
   }
 
-  /** The reply has left, or never will: see {@link NbdRequest}. */
+  /** The reply has left, or never will; see {@link NbdRequest}. */
   replyFlushed(request: NbdRequest): void {
     this.#queue.flushed(request);
     this.#finished(request);
@@ -238,7 +238,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
 
   // RequestParserHandler
 
-  /** False when the request has to wait; nothing has changed then. */
+  /** False when the request has to wait; nothing has changed in that case. */
   requestArrived(header: RequestHeader): boolean {
     if (header.magic !== this.#magic) {
       this.#violate('nbd-request-magic', 'a request does not begin with the magic number', {
@@ -279,7 +279,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     if (request.refusal === null && request.command === NbdCommand.BLOCK_STATUS) {
       this.#statusPayloadArrived(request);
     }
-    // A refused request is answered once its payload is out of the way.
+    // A refused request is answered after its payload has been skipped.
     if (request.refusal !== null) this.#refuse(request, request.refusal);
     else if (request.command === NbdCommand.BLOCK_STATUS) void this.#tellStatus(request);
     else {
@@ -291,8 +291,8 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   // Starting requests.
 
   /**
-   * Whether what follows a request can be taken, or skipped to stay in step; if not, the connection ends. With
-   * extended headers proto.md wants it to end above the maximum payload, the default one at least.
+   * Whether the payload of a request can be taken, or skipped to stay in step. Otherwise the connection ends. With
+   * extended headers, proto.md wants it to end for a payload above the maximum, which is at least the default.
    */
   #canTake(payloadBytes: number, refusal: Refusal | null): boolean {
     if (refusal === null || payloadBytes === 0) return true;
@@ -325,19 +325,19 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     if (refusal === null && command !== NbdCommand.BLOCK_STATUS) request.op = blockOpOf(command);
     request.offset = safeFromHalves(header.offsetHigh, header.offsetLow);
     request.length = lengthOf(header);
-    // FUA may come with every command; it means something only where data is written.
+    // Every command may have FUA. It has a meaning only for commands that write.
     request.forceUnitAccess = (flags & CommandFlag.FUA) !== 0 && modifies(command);
     request.noHole = (flags & CommandFlag.NO_HOLE) !== 0;
     request.fastOnly = (flags & CommandFlag.FAST_ZERO) !== 0;
   }
 
-  /** A READ that is answered in chunks, which get their buffers one by one. */
+  /** Whether a READ is answered in chunks, which get their buffers one by one. */
   #isChunked({ command, flags, length }: NbdRequest): boolean {
     const isLong = command === NbdCommand.READ && length > this.#chunkBytes;
     return isLong && this.#reads !== null && (flags & CommandFlag.DF) === 0;
   }
 
-  /** Gets the buffer of a request that needs one; false when there is none now. */
+  /** Gets a buffer for a request that needs one; false when none is free now. */
   #takeSlot(request: NbdRequest): boolean {
     const lengthBytes = this.#slotBytes(request);
     if (lengthBytes === 0) return true;
@@ -370,7 +370,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     }
   }
 
-  /** Sends a request where it belongs: to its payload, the device, or straight to its reply. */
+  /** Starts a request: receives its payload, submits it to the device, or replies at once. */
   #dispatch(request: NbdRequest): void {
     if (request.payloadBytes > 0) this.#takePayload(request);
     else if (request.refusal !== null) this.#refuse(request, request.refusal);
@@ -423,7 +423,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#queue.fail(request, errno, message);
   }
 
-  /** Nobody has the request any more. */
+  /** The request is over; no layer uses it any more. */
   #finished(request: NbdRequest): void {
     request.releaseSlot();
     this.#requests.release(request);
@@ -453,12 +453,12 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     });
   }
 
-  /** Parses what was carried, and reads on unless that stalls again. */
+  /** Parses the carried bytes, and goes on reading unless parsing stalls again. */
   #unstall(): void {
     if (this.#stall === 'none') return;
     this.#stall = 'none';
     this.#carry.consume(this.#parse);
-    // Parsing has set it anew, which the compiler cannot see.
+    // Parsing may have set the stall again, which the compiler cannot see.
     if ((this.#stall as Stall) !== 'none') return;
     if (this.#isInputOver) this.#finishInput();
     else if (!this.#parser.isStopped) this.#sink.resume();
@@ -477,7 +477,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#finishInput();
   }
 
-  /** Nothing more is parsed. A request that has not arrived whole is dropped. */
+  /** Ends parsing. A request that has arrived only in part is dropped. */
   #finishInput(): void {
     this.#parser.stop();
     this.#carry.clear();

@@ -3,8 +3,8 @@ import type { ExportTable, NbdExport } from './export.js';
 import type { TlsStance } from './option-context.js';
 
 /**
- * The exports as one client sees them: those that it may not use do not exist for it. The default export is the
- * same for everybody, or nothing.
+ * The exports as one client sees them. Exports that the client may not use do not exist for it. The default export is the
+ * same for all clients; a client that may not use it has no default.
  */
 export function visibleExports(table: ExportTable, peer: Peer, stance: TlsStance): ExportTable {
   const isVisible = (item: NbdExport): boolean => mayUse(item.allow, peer);

@@ -39,7 +39,7 @@
  */
 import { writeSafeU64 } from '../common/u64.js';
 
-/** The magic numbers of 64 bits, as halves, and their ASCII. */
+/** The magic numbers of 64 bits, as halves, with their ASCII text. */
 export const NBD_MAGIC = { high: 0x4e42444d, low: 0x41474943 } as const; // NBDMAGIC
 export const IHAVEOPT_MAGIC = { high: 0x49484156, low: 0x454f5054 } as const; // IHAVEOPT
 export const OPTION_REPLY_MAGIC = { high: 0x0003e889, low: 0x045565a9 } as const;
@@ -63,10 +63,10 @@ export const EXTENDED_REQUEST_BYTES = 32;
 export const SIMPLE_REPLY_BYTES = 16;
 export const STRUCTURED_CHUNK_BYTES = 20;
 export const EXTENDED_CHUNK_BYTES = 32;
-/** Before the data of OFFSET_DATA. */
+/** The offset before the data of OFFSET_DATA. */
 export const CHUNK_OFFSET_BYTES = 8;
 export const OFFSET_HOLE_BYTES = 12;
-/** The largest hole that one OFFSET_HOLE tells of, down to a multiple of every block size. */
+/** The largest hole in one OFFSET_HOLE: a length of 32 bits, rounded down to a multiple of every block size. */
 export const HOLE_BYTES_MAX = 2 ** 31;
 /** ERROR without its message; ERROR_OFFSET has an offset behind the message. */
 export const ERROR_BYTES = 6;
@@ -74,9 +74,9 @@ export const BLOCK_STATUS_BYTES = 4;
 export const BLOCK_STATUS_DESCRIPTOR_BYTES = 8;
 export const BLOCK_STATUS_EXT_BYTES = 8;
 export const BLOCK_STATUS_EXT_DESCRIPTOR_BYTES = 16;
-/** Before the metadata context ids in the payload of an extended BLOCK_STATUS request: the effect length. */
+/** The effect length, before the context ids in the payload of an extended BLOCK_STATUS request. */
 export const STATUS_PAYLOAD_BYTES = 8;
-/** The option data of a metadata context reply, before its name. */
+/** The context id, before the name in the option data of a metadata context reply. */
 export const META_CONTEXT_ID_BYTES = 4;
 
 /** "Where this document refers to a string ... MUST be no longer than 4096 bytes." */
@@ -196,13 +196,13 @@ export const NbdErrno = {
 } as const;
 export type NbdErrno = (typeof NbdErrno)[keyof typeof NbdErrno];
 
-/** Names for logs, from the tables above: `NBD_OPT_GO`, or `NBD_OPT_ 77` for a number that is not in them. */
+/** Names for logs, from the tables above: `NBD_OPT_GO`, or `NBD_OPT_ 77` for a number that is not in a table. */
 export const optionName = namesOf('NBD_OPT_', NbdOption);
 export const optionReplyName = namesOf('NBD_REP_', OptionReply);
 export const commandName = namesOf('NBD_CMD_', NbdCommand);
 export const errnoName = namesOf('NBD_', NbdErrno);
 
-/** A request as it was received. The 64-bit fields are halves, for they are opaque or may exceed 2^53. */
+/** A request as it was received. The 64-bit fields are halves, as they are opaque or may be above 2^53. */
 export interface RequestHeader {
   magic: number;
   flags: number;
@@ -216,7 +216,7 @@ export interface RequestHeader {
   lengthLow: number;
 }
 
-/** `at`: where the greeting goes, `GREETING_BYTES` of room. */
+/** Writes the greeting, `GREETING_BYTES` long, at `at`. */
 export function encodeGreeting(view: DataView, at: number, handshakeFlags: number): void {
   view.setUint32(at, NBD_MAGIC.high);
   view.setUint32(at + 4, NBD_MAGIC.low);
@@ -283,7 +283,7 @@ export function encodeSimpleReply(
   view.setUint32(at + 12, cookieLow);
 }
 
-/** What the header of a structured or an extended chunk says. */
+/** The fields in the header of a structured or an extended chunk. */
 export interface ChunkHeader {
   readonly flags: number;
   readonly type: number;

@@ -151,13 +151,13 @@ describe.skipIf(!hasInfo)('a Unix socket', () => {
 describe('a command line that cannot be', () => {
   it.each([
     [['--tls', 'require'], /needs --tls-cert/],
-    [['--tls-cert', '/nowhere.pem'], /go together/],
+    [['--tls-cert', '/nowhere.pem'], /needs its key/],
     [['--tls-psk', '/nowhere.psk'], /cannot read the TLS psk/],
     [['--tls', 'maybe'], /tls/],
     [['--unix-mode', '0660'], /--unix, which is missing/],
     [['--unix', '/tmp/x.sock', '--unix-mode', 'rw'], /octal/],
     [['--unix', '/tmp/x.sock', '--unix-owner', 'nobody-here'], /no user nobody-here/],
-    [['--default-export', 'other'], /none of the exports/],
+    [['--default-export', 'other'], /not one of the exports/],
   ])('%j is refused in one line', async (args, words) => {
     const { status, stderr } = await iserNbd(['serve', ...args]);
     expect(status).not.toBe(0);

@@ -94,7 +94,7 @@ describe('wrong usage ends with status 2, in English, and what cannot be had wit
     [2, /in brackets/, ['serve', '--listen', '::1:10809']],
     [2, /no exports/, ['serve', '--config', '-']],
     [2, /needs a size/, ['info', 'memory:lots']],
-    [2, /none of the exports/, ['serve', '--default-export', 'x']],
+    [2, /not one of the exports/, ['serve', '--default-export', 'x']],
     [2, /--tls on needs/, ['serve', '--tls', 'on']],
     [1, /cannot read the configuration/, ['serve', '--config', '/nonexistent/serve.yaml']],
     [

@@ -95,7 +95,7 @@ describe('a fixed table of exports', () => {
   it('has the default that it is told, unless one is named ""', () => {
     expect(fixedExports([exportOf('a'), exportOf('b')], 'b').lookup('')?.name).toBe('b');
     expect(fixedExports([exportOf('a'), exportOf('')], 'a').lookup('')?.name).toBe('');
-    expect(() => fixedExports([exportOf('a')], 'b')).toThrow(/"b" is none of the exports/);
+    expect(() => fixedExports([exportOf('a')], 'b')).toThrow(/"b" is not one of the exports/);
   });
 
   it('refuses a name twice', () => {

@@ -71,7 +71,7 @@ describe('listening', () => {
     const path = join(folder, 'precious');
     await writeFile(path, 'data');
     const error = await refusal(bed.server.listen({ path }));
-    expect(error.message).toBe(`${path} exists and is no socket; choose another path`);
+    expect(error.message).toBe(`${path} exists and is not a socket; choose another path`);
     await access(path);
   });
 

@@ -21,7 +21,7 @@ describe('a key file', () => {
   });
 
   it.each([
-    ['', /has no key/],
+    ['', /contains no key/],
     ['alice', /line 1: expected identity:hexkey/],
     [`:${KEY}`, /line 1: the identity/],
     [`${'x'.repeat(129)}:${KEY}`, /line 1: the identity/],
@@ -33,7 +33,7 @@ describe('a key file', () => {
     [`alice:${KEY}0`, /line 1: the key/],
     [`alice:${'00'.repeat(65)}`, /line 1: the key/],
     [`alice:${KEY}\nbob:secret`, /line 2: the key/],
-    [`alice:${KEY}\nalice:${KEY}`, /line 2: the identity has a key/],
+    [`alice:${KEY}\nalice:${KEY}`, /line 2: the identity already has a key/],
   ])('like %j is refused by line', (text, message) => {
     expect(() => parse(text)).toThrow(message);
   });

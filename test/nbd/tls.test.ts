@@ -415,7 +415,7 @@ describe('the files of TLS', () => {
 
   it.each([
     ['nothing', none, /needs a certificate/],
-    ['a certificate without its key', { ...CERTIFICATE, key: null }, /go together/],
+    ['a certificate without its key', { ...CERTIFICATE, key: null }, /needs its key/],
     ['an authority without a certificate', { ...none, ca: tlsPath('ca-cert.pem') }, /needs a cert/],
     ['an authority beside keys alone', { ...PSK, ca: tlsPath('ca-cert.pem') }, /--tls-cert/],
     ['a key of another', { ...CERTIFICATE, key: tlsPath('alice-key.pem') }, /cannot be used/],
