@@ -1,7 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { CompletionQueue, RdmaDevice } from '../transport/verbs.js';
 
-/** `iser_comp`: a completion queue that several connections share, and how many do. */
+/** `iser_comp`: a completion queue that several connections share, and the number of their queue pairs. */
 export class CompletionContext {
   readonly completionQueue: CompletionQueue;
   activeQps = 0;
@@ -11,7 +11,7 @@ export class CompletionContext {
     this.completionQueue = device.createCompletionQueue({ depth, vector });
   }
 
-  /** Can a queue pair be added that has this many work requests posted at most? */
+  /** True when the queue has room for a queue pair with up to `completions` posted work requests. */
   hasRoomFor(completions: number): boolean {
     return this.#reservedCompletions + completions <= this.completionQueue.depth;
   }

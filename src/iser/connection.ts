@@ -86,25 +86,25 @@ const NO_LIMITS: DatamoverLimits = {
 };
 
 /**
- * `iser_conn`: one connection from its first event to its last. The states and their edges are in state.ts. The
- * data path is in transmit.ts and receive.ts; here is what happens once.
+ * `iser_conn`: one connection from its first event to its last. state.ts has the states and their edges. transmit.ts
+ * and receive.ts have the data path. This class has the steps that happen once per connection.
  *
- * It comes up by connection-manager events: address resolved (the device is known), route resolved (queue pair made,
- * connect), established. It goes down from any cause in one way, which is in teardown.ts:
- * disconnect, drain, all tasks inactive, iSCSI told, everything released in the kernel's order.
+ * Connection-manager events establish the connection: address resolved (the device is known), route resolved (the
+ * queue pair is made, and the connection is requested), established. teardown.ts ends the connection in one way for
+ * every cause: disconnect, drain, make all tasks inactive, notify iSCSI, release everything in the kernel's order.
  */
 export class IserConnection
   implements DatamoverConnection, RdmaConnectionListener, ConnectionHost, ModuleConnection
 {
   readonly peerName: string;
-  /** Send with Invalidate was agreed on (`snd_w_inv`). */
+  /** Both sides support Send with Invalidate (`snd_w_inv`). */
   sendWithInvalidate = false;
   readonly #module: IserModule;
   readonly #options: IserConnectionOptions;
   readonly #log: Logger;
   readonly #machine: IserStateMachine;
   readonly #teardown: Teardown;
-  /** `up_completion`: the attempt to connect has ended, well or not. */
+  /** `up_completion`: the attempt to connect has succeeded or failed. */
   readonly #upCompletion = new Completion();
   readonly #memory: MemoryRegion[] = [];
   #id: ConnectionId | null = null;
@@ -173,9 +173,12 @@ export class IserConnection
     return this.#receive;
   }
 
-  // ---- up ----
+  // ---- establishment ----
 
-  /** `iser_connect`. Resolves when the connection is up. @throws IserConnectionError with nothing left behind. */
+  /**
+   * `iser_connect`. Resolves when the connection is up.
+   * @throws IserConnectionError when the connection cannot be established; every resource is released then
+   */
   async connect(): Promise<void> {
     const { transport, address, clock, connectTimeoutMs } = this.#options;
     this.#module.addConnection(this);
@@ -227,7 +230,7 @@ export class IserConnection
     }
   }
 
-  /** One step of the way up. What the device cannot do ends the attempt. */
+  /** Runs one step of the connection's establishment. An error of the device ends the attempt. */
   #establish(step: () => void): void {
     if (this.state !== 'pending') return;
     try {
@@ -237,7 +240,7 @@ export class IserConnection
     }
   }
 
-  /** `iser_addr_handler`: the device is known, and with it what the connection can carry. */
+  /** `iser_addr_handler`: the device is known, so the connection's limits are known. */
   #addressHandler(): void {
     const id = this.#id;
     assert(id !== null && id.device !== null, 'resolved address without a device');
@@ -275,7 +278,7 @@ export class IserConnection
     rdma.id.connect({
       privateData: encodeCmPrivateData(flags),
       responderResources: Math.min(readDepthResponderMax, ISER_READ_DEPTH_MAX),
-      // We never read from a target; 1 is what Linux asks for, and 0 means "any" to some.
+      // We never read from a target. Linux asks for 1. Some peers take 0 for "any".
       initiatorDepth: Math.min(readDepthInitiatorMax, 1),
     });
   }
@@ -286,7 +289,9 @@ export class IserConnection
     this.sendWithInvalidate =
       this.device.remoteInvalidate && (flags & SEND_WITH_INVALIDATE_NOT_SUPPORTED) === 0;
     if (parameters.initiatorDepth === 0) {
-      this.#log.warn('the target has no RDMA Reads: writes above its immediate data will fail');
+      this.#log.warn(
+        'the target grants no RDMA Reads; writes longer than the immediate data will fail',
+      );
     }
     const { rdma } = this;
     const access = Access.localWrite;
@@ -355,15 +360,18 @@ export class IserConnection
   }
 
   /**
-   * A command was given up while its data was being sent. Its buffer will be reused at once, so nothing more of it
-   * may leave: other data in a command that the target then executes would be silent corruption.
+   * A command was aborted while its data was being sent. Its owner may reuse the buffer at once, so no further byte
+   * of the buffer may leave: the target could execute the command with wrong data, which is silent corruption.
    */
   abandonSend(): void {
     this.rdma.queuePair?.setError();
     this.fail(sendAbandoned(this.peerName));
   }
 
-  /** Takes registered memory that goes with the connection. @throws VerbsError when the device has no room. */
+  /**
+   * Registers memory of the connection; the connection frees it at its end.
+   * @throws VerbsError when the device has no room
+   */
   registerOwn(lengthBytes: number, access: number): MemoryRegion {
     const slab = new Slab(lengthBytes);
     const span = { slab, offset: 0, length: lengthBytes };
@@ -374,7 +382,7 @@ export class IserConnection
 
   onCovered(descriptor: TxDescriptor): void {
     const { transmit, receive } = this;
-    // Of control PDUs, the last login request: its response waits for it even though the ring is posted by then.
+    // Control PDUs count because of the last login request: its response waits for it even when the ring is posted.
     const mayBeAwaited = descriptor.gatherTask !== null || descriptor.type !== TxType.command;
     transmit.covered(descriptor);
     if (mayBeAwaited) receive.resume();
@@ -397,9 +405,9 @@ export class IserConnection
     return task;
   }
 
-  // ---- down ----
+  // ---- end ----
 
-  /** `iser_connect_error`: the attempt has ended. Nobody is bound to the connection yet. */
+  /** `iser_connect_error`: the attempt has failed. iSCSI does not use the connection yet. */
   #connectFailed(error: IserConnectionError): void {
     if (this.state !== 'pending') return;
     this.#cancelTimer();
@@ -411,7 +419,7 @@ export class IserConnection
 
   /** `iser_conn_terminate`. */
   #terminate(error: IserConnectionError | null): void {
-    // A peer that just closes may do so for good reason, a logout: the session knows, and says so if it was a loss.
+    // A peer that closes the connection may have a good reason, such as a logout. The session logs a loss.
     const level = error?.code === 'iser-disconnected' ? 'info' : 'warn';
     if (error !== null) this.#log[level]({ code: error.code }, error.message);
     this.#machine.enter('terminating');
@@ -419,7 +427,7 @@ export class IserConnection
     this.#teardown.begin(error);
   }
 
-  /** The peer's, or the device's, end of the connection is gone (`iser_disconnected_handler`). */
+  /** The peer has disconnected, or the device was removed (`iser_disconnected_handler`). */
   #goneHandler(event: Extract<ConnectionEvent, { type: 'disconnected' | 'deviceRemoval' }>): void {
     if (this.state === 'pending') {
       const { address, transport } = this.#options;

@@ -9,16 +9,16 @@ import {
 } from '../iscsi/iser-header.js';
 import { LOGIN_DATA_BYTES_MAX } from '../iscsi/limits.js';
 
-/** `enum iser_desc_type`: what a TX descriptor carries. */
+/** `enum iser_desc_type`: the kind of PDU in a TX descriptor. */
 export const TxType = { command: 0, control: 1 } as const;
 export type TxType = (typeof TxType)[keyof typeof TxType];
 
 const typeNames = ['command', 'control PDU'] as const;
 
-/** Descriptors start on cache lines. */
+/** Descriptors are aligned to cache lines. */
 const ALIGNMENT_BYTES = 64;
 
-/** Headers, data of the descriptor's own, and the three zero bytes that may pad data which is elsewhere. */
+/** The size of headers and own data, and of the up to three bytes that pad data outside the descriptor. */
 export function txDescriptorBytes(dataBytes: number): number {
   return roundUp(ISER_HEADERS_BYTES + Math.max(dataBytes, PAD_BYTES_MAX));
 }
@@ -34,19 +34,19 @@ function roundUp(bytes: number): number {
 const PAD_BYTES_MAX = 3;
 const SGES = 3;
 
-/** Work requests that registration can put before the Send (`ISER_MAX_WRS` less the Send). */
+/** Work requests that registration can post before the Send (`ISER_MAX_WRS` without the Send). */
 const REGISTRATION_REQUESTS_MAX = 1;
 
-/** A task of whose data a Send gathers. */
+/** A task whose data a Send gathers. */
 export interface GatherTask {
-  /** Sends on their way that gather from the data buffer. */
+  /** The number of incomplete Sends that gather from the data buffer. */
   pendingGathers: number;
 }
 
 /**
- * `iser_tx_desc`: a PDU to send. In the slab, at `offset`: iSER header (28 bytes), BHS (48), and for control PDUs
- * the data segment. From posting until a completion covers it, it is the queue pair's; then the connection takes
- * it back.
+ * `iser_tx_desc`: a PDU to send. The slab has at `offset` the iSER header (28 bytes), the BHS (48), and for a control
+ * PDU the data segment. The queue pair owns the descriptor from posting until a completion covers it. Then the
+ * connection owns it again.
  */
 export class TxDescriptor {
   readonly type: TxType;
@@ -56,20 +56,20 @@ export class TxDescriptor {
   readonly dataOffset: number;
   readonly dataCapacity: number;
   readonly sendRequest: SendWorkRequest;
-  /** Requests that are executed before the Send, in order: `wrs[0 .. wr_idx)`. */
+  /** The requests that the device executes before the Send, in order: `wrs[0 .. wr_idx)`. */
   readonly #registrationRequests: readonly SendWorkRequest[];
   #registrationCount = 0;
   readonly #region: MemoryRegion;
-  /** Posted, and not covered by a completion yet. */
+  /** The descriptor is posted, and no completion covers it yet. */
   isPosted = false;
-  /** Commands: the task whose command is, or will be, in here; null while it belongs to none. */
+  /** For commands: the task that owns the descriptor, or null. */
   owner: object | null = null;
-  /** The task whose data buffer the Send gathers from, while it may. */
+  /** The task whose data buffer the Send gathers from, until a completion covers the Send. */
   gatherTask: GatherTask | null = null;
 
   /**
-   * `region` registers the slab. `sent` is called with the Send's completion, `registered` when a request before it
-   * has failed.
+   * `region` registers the slab. `sent` receives the completion of the Send. `registered` receives the completion of
+   * a failed request before the Send.
    */
   constructor(
     type: TxType,
@@ -106,7 +106,7 @@ export class TxDescriptor {
     return first;
   }
 
-  /** Starts a new PDU: headers, and `ownDataBytes` of this descriptor's data area. */
+  /** Starts a new PDU with headers and `ownDataBytes` of this descriptor's data area. */
   start(ownDataBytes: number): void {
     assert(!this.isPosted, 'descriptor in use');
     this.#registrationCount = 0;
@@ -116,7 +116,7 @@ export class TxDescriptor {
     sendRequest.next = null;
   }
 
-  /** Appends `length` bytes of a task's data to the headers, without copying them, and pads them to 4. */
+  /** Appends `length` bytes of a task's data without a copy, and pads them to a multiple of 4. */
   gather(task: GatherTask, region: MemoryRegion, offset: number, length: number): void {
     const { sendRequest } = this;
     sendRequest.sge(1).set(region, offset, length);
@@ -130,7 +130,7 @@ export class TxDescriptor {
     sendRequest.sgeCount = 3;
   }
 
-  /** Puts one more request before the Send, behind those that are there already. */
+  /** Adds a request before the Send, after the requests that were added earlier. */
   prependWorkRequest(): SendWorkRequest {
     const request = this.#registrationRequests[this.#registrationCount];
     assert(request !== undefined, 'descriptor has no room for another work request');
@@ -145,16 +145,16 @@ export class TxDescriptor {
   }
 }
 
-/** `iser_rx_desc`: a receive, and after its completion what is known of the PDU in it. */
+/** `iser_rx_desc`: a receive, and after its completion the facts about its PDU. */
 export class RxDescriptor {
   readonly offset: number;
   readonly request: ReceiveWorkRequest;
   byteLength = 0;
   withInvalidate = false;
   invalidatedKey = 0;
-  /** The checks have passed; it may still have to wait. */
+  /** The PDU has passed its checks. It may still have to wait. */
   isChecked = false;
-  /** The task that it answers, and which of the task's commands that was. */
+  /** The task that the PDU answers, and the serial number of the task's command. */
   task: object | null = null;
   taskSerial = 0;
 
@@ -169,7 +169,7 @@ export class RxDescriptor {
     this.request.sge.set(region, offset, capacityBytes);
   }
 
-  /** Keeps what the completion says; it is borrowed. */
+  /** Copies the facts of the completion, because the completion object is borrowed. */
   arrived(completion: WorkCompletion): void {
     this.byteLength = completion.byteLength;
     this.withInvalidate = completion.withInvalidate;
@@ -179,12 +179,14 @@ export class RxDescriptor {
   }
 }
 
-/** `iser_login_desc`: the one request and the one response of the login phase, which takes turns. */
+/**
+ * `iser_login_desc`: the one request and the one response of the login phase. Login requests and responses alternate.
+ */
 export class LoginDescriptor {
   readonly request: TxDescriptor;
   readonly response: RxDescriptor;
 
-  /** Takes {@link LOGIN_DESCRIPTOR_BYTES} at the start of the region's slab, which we and the device write. */
+  /** Uses {@link LOGIN_DESCRIPTOR_BYTES} at the start of the region's slab. We and the device write there. */
   constructor(
     region: MemoryRegion,
     sent: (descriptor: TxDescriptor, completion: WorkCompletion) => void,

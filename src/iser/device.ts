@@ -8,11 +8,11 @@ import { SlabPoolRegistration } from './registration-pool.js';
 import type { RegistrationOps } from './registration.js';
 import { SlabRegions } from './slab-regions.js';
 
-/** `auto` takes fast registration where the device has it. */
+/** `auto` selects fast registration if the device supports it, else the pool. */
 export type RegistrationScheme = 'auto' | 'fast' | 'pool';
 
 export interface IserDeviceOptions {
-  /** CPUs that could handle completions at the same time. */
+  /** The CPUs that can handle completions at the same time. */
   readonly onlineCpus: number;
   readonly registration: RegistrationScheme;
 }
@@ -21,20 +21,20 @@ export interface IserDeviceOptions {
 export class IserDevice {
   readonly rdmaDevice: RdmaDevice;
   readonly protectionDomain: ProtectionDomain;
-  /** How many contexts connections are spread over: min(online CPUs, completion vectors). */
+  /** The number of contexts that share the connections: min(online CPUs, completion vectors). */
   readonly contextsUsed: number;
-  /** More than `contextsUsed` only when those are full. */
+  /** Has more than `contextsUsed` entries only when the first `contextsUsed` are full. */
   readonly contexts: CompletionContext[] = [];
   readonly registrationOps: RegistrationOps;
-  /** Connections may let the target invalidate their keys (`remote_inv_sup`). */
+  /** A connection may let the target invalidate its keys (`remote_inv_sup`). */
   readonly remoteInvalidate: boolean;
-  /** Slabs for local use only: what Sends gather from. */
+  /** Regions of slabs for local access only, from which Sends gather. */
   readonly localRegions: SlabRegions;
-  /** Dominated by open connections. */
+  /** `refcount`: the number of connections that use the device. {@link IserModule} maintains it. */
   referenceCount = 0;
   readonly #slabPool: SlabPoolRegistration | null;
 
-  /** @throws VerbsError when the device has no room, or not the scheme that was asked for. */
+  /** @throws VerbsError when the device has no room, or does not support the scheme */
   constructor(rdmaDevice: RdmaDevice, options: IserDeviceOptions) {
     this.rdmaDevice = rdmaDevice;
     const { fastRegistration, completionVectors } = rdmaDevice.attributes;
@@ -61,7 +61,7 @@ export class IserDevice {
     for (let count = 0; count < this.contextsUsed; count++) this.#addContext();
   }
 
-  /** The context that a new queue pair uses: the least used one that has room for its completions. */
+  /** The context for a new queue pair: the least used context with room for `completions`. */
   attachQueuePair(completions: number): CompletionContext {
     let chosen: CompletionContext | null = null;
     for (const context of this.contexts) {
@@ -73,7 +73,7 @@ export class IserDevice {
     return chosen;
   }
 
-  /** Frees the device's resources. No connection uses it any more. */
+  /** Frees the device's resources. The caller guarantees that no connection uses the device. */
   free(): void {
     assert(this.referenceCount === 0, 'iSER device freed while in use');
     for (const context of this.contexts) context.completionQueue.destroy();

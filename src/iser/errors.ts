@@ -2,16 +2,16 @@ import type { ErrorFacts } from '../common/errors.js';
 import { IserNbdError, messageOf } from '../common/errors.js';
 import type { ConnectionEvent, PortalAddress } from '../transport/verbs.js';
 
-/** What can go wrong with an iSER connection. The first group is for `connectIser`, the second for one that was up. */
+/** Why an iSER connection failed. The first group is for `connectIser`, the second for an established connection. */
 export type IserConnectionErrorCode =
   /** The portal's host name has no address. */
   | 'iser-address'
   | 'iser-unreachable'
   | 'iser-timed-out'
   | 'iser-rejected'
-  /** `terminate` came first. */
+  /** `terminate` was called before the connection was established. */
   | 'iser-cancelled'
-  /** Something answers that does not speak the transport's protocol. */
+  /** The peer answers, but does not speak the transport's protocol. */
   | 'iser-not-iwarp'
   /** The RDMA device refused queues or memory. */
   | 'iser-resources'
@@ -19,13 +19,13 @@ export type IserConnectionErrorCode =
   /** The target broke the iSER protocol. */
   | 'iser-protocol'
   | 'iser-work-request'
-  /** The target does not take what is sent to it. */
+  /** The target does not receive the PDUs that are sent to it. */
   | 'iser-overrun'
-  /** A command was given up whose data was still being sent. */
+  /** A command was aborted while its data was still being sent. */
   | 'iser-send-abandoned'
   | 'iser-device-removed';
 
-/** An iSER connection could not be made, or has ended. */
+/** An iSER connection could not be established, or has ended. */
 export class IserConnectionError extends IserNbdError {
   override readonly name = 'IserConnectionError';
   declare readonly code: IserConnectionErrorCode;
@@ -40,7 +40,7 @@ export class IserConnectionError extends IserNbdError {
   }
 }
 
-/** Events that end the attempt to connect. */
+/** The events that end the attempt to connect. */
 export type ConnectFailureEvent = Extract<
   ConnectionEvent,
   {
@@ -55,7 +55,7 @@ export type ConnectFailureEvent = Extract<
   }
 >;
 
-/** Why a connection did not come up, for people. `transport` is the transport's name. */
+/** The reason why a connection was not established, for people. `transport` is the transport's name. */
 export function connectFailure(
   event: ConnectFailureEvent,
   address: PortalAddress,
@@ -80,7 +80,7 @@ export function connectFailure(
     case 'rejected':
       return new IserConnectionError(
         'iser-rejected',
-        `the target at ${portal} rejected the connection (${event.reason}); check that its portal has iSER enabled and takes this initiator`,
+        `the target at ${portal} rejected the connection (${event.reason}); check that its portal has iSER enabled and accepts this initiator`,
         facts,
       );
     case 'connectError':
@@ -92,7 +92,7 @@ export function connectFailure(
     case 'disconnected':
       return new IserConnectionError(
         'iser-disconnected',
-        `the target at ${portal} closed the connection while it was set up${event.reason === null ? '' : ` (${event.reason})`}; its log says why`,
+        `the target at ${portal} closed the connection before it was established${event.reason === null ? '' : ` (${event.reason})`}; see the log of the target`,
         facts,
       );
     case 'deviceRemoval':
@@ -113,12 +113,12 @@ export function connectCancelled(address: PortalAddress): IserConnectionError {
   const portal = `${address.host}:${address.port}`;
   return new IserConnectionError(
     'iser-cancelled',
-    `the attempt to connect to ${portal} was given up before it came to an end`,
+    `the attempt to connect to ${portal} was cancelled`,
     { portal },
   );
 }
 
-/** The device refused something while a connection was made. */
+/** The device refused a resource during the establishment of a connection. */
 export function resourcesRefused(portal: string, cause: unknown): IserConnectionError {
   return new IserConnectionError(
     'iser-resources',
@@ -128,7 +128,7 @@ export function resourcesRefused(portal: string, cause: unknown): IserConnection
   );
 }
 
-/** A connection that was up has ended. */
+/** An established connection has ended. */
 export function disconnected(portal: string, reason: string | null): IserConnectionError {
   return new IserConnectionError(
     'iser-disconnected',
@@ -147,7 +147,7 @@ export function deviceRemoved(portal: string): IserConnectionError {
   );
 }
 
-/** The target sent what iSER does not allow; `problem` is a clause about it. */
+/** The target broke the iSER protocol. `problem` is a clause that says how. */
 export function protocolBroken(portal: string, problem: string): IserConnectionError {
   return new IserConnectionError(
     'iser-protocol',
@@ -156,7 +156,7 @@ export function protocolBroken(portal: string, problem: string): IserConnectionE
   );
 }
 
-/** A work request failed; `what` is the doing that it was for. */
+/** A work request failed. `what` names its purpose, such as `sending a command`. */
 export function workFailed(portal: string, what: string, status: string): IserConnectionError {
   return new IserConnectionError(
     'iser-work-request',
@@ -177,7 +177,7 @@ export function registrationRefused(portal: string, cause: unknown): IserConnect
 export function sendAbandoned(portal: string): IserConnectionError {
   return new IserConnectionError(
     'iser-send-abandoned',
-    `a command to ${portal} was given up while its data was still being sent, so its connection had to end`,
+    `a command to ${portal} was aborted while its data was still being sent, so the connection had to end`,
     { portal },
   );
 }
@@ -185,7 +185,7 @@ export function sendAbandoned(portal: string): IserConnectionError {
 export function controlOverrun(portal: string, waiting: number): IserConnectionError {
   return new IserConnectionError(
     'iser-overrun',
-    `the target at ${portal} does not take what is sent to it: ${waiting} control PDUs are on their way`,
+    `the target at ${portal} does not receive what is sent to it: ${waiting} control PDUs are incomplete`,
     { portal, waiting },
   );
 }

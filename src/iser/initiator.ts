@@ -13,25 +13,29 @@ export interface IserConnectOptions {
   readonly address: PortalAddress;
   readonly clock: Clock;
   readonly log: Logger;
-  /** With the profile, sizes the queues, and bounds `limits.tasksMax`. At most, and unless said otherwise, COMMANDS_MAX. */
+  /**
+   * The most commands. With the profile it determines the queue sizes and `limits.tasksMax`. Default and maximum:
+   * COMMANDS_MAX.
+   */
   readonly commandsMax?: number;
-  /** What the target can bear; {@link LINUX_TARGET} unless said otherwise. */
+  /** The limits of the target. Default: {@link LINUX_TARGET}. */
   readonly profile?: TargetProfile;
   readonly timeouts?: IserTimeouts;
 }
 
 export interface IserTimeouts {
-  /** Until the connection is up. */
+  /** The time limit for the establishment of the connection. */
   readonly connectMs?: number;
-  /** Until the peer's side of an ended connection is given up. */
+  /** The time that the peer has to confirm the end of the connection. */
   readonly disconnectMs?: number;
 }
 
 /**
- * Connects to an iSER target's portal. The connection can log in; see {@link DatamoverConnection} for what comes then.
- * The caller sets `handler` at once.
- * @throws IserConnectionError, with nothing left behind: iser-address, iser-unreachable, iser-timed-out,
- * iser-rejected, iser-not-iwarp, iser-resources, iser-disconnected, iser-cancelled, iser-device-removed.
+ * Connects to an iSER target's portal. The connection is ready for a login; {@link DatamoverConnection} describes the
+ * next steps. The caller sets `handler` at once.
+ * @throws IserConnectionError when the connection cannot be established; every resource is released then. Codes:
+ * iser-address, iser-unreachable, iser-timed-out, iser-rejected, iser-not-iwarp, iser-resources, iser-disconnected,
+ * iser-cancelled, iser-device-removed
  */
 export async function connectIser(
   module: IserModule,

@@ -4,14 +4,14 @@ import { Sge } from '../transport/verbs.js';
 import type { ProtectionContext } from './protection.js';
 import { RegistrationResources } from './registration-resources.js';
 
-/** `iser_data_buf`: the memory of a command's data. Our scatter list is one span of a slab, or nothing. */
+/** `iser_data_buf`: the memory of a command's data. Our scatter list is one span of a slab, or empty. */
 export class DataBuffer {
   slab: Slab | null = null;
   offset = 0;
   dataLength = 0;
   /** Entries of the scatter list: 0 or 1. */
   size = 0;
-  /** Entries as the device sees them; 0 while the buffer is not registered (`dma_nents`). */
+  /** Entries that are mapped for the device; 0 while the buffer is not registered (`dma_nents`). */
   mappedCount = 0;
 
   set(slab: Slab, offset: number, dataLength: number): void {
@@ -31,7 +31,7 @@ export class DataBuffer {
   }
 }
 
-/** `iser_mem_reg`: how the peer and the device reach a buffer. */
+/** `iser_mem_reg`: the keys and the address of a registered buffer. */
 export class MemoryRegistration {
   readonly sge = new Sge();
   rkey = 0;
@@ -41,7 +41,7 @@ export class MemoryRegistration {
   /** The descriptor that fast registration took from the connection's pool (`mem_h`). */
   context: RegistrationDescriptor | null = null;
 
-  /** The remote address of `offset` in the slab that `region` registers, wherever in it the region starts. */
+  /** Sets the remote address of `offset`, counted from the start of the slab that `region` registers. */
   setAddress(region: MemoryRegion, offset: number): void {
     const low = region.addressLow + (offset - region.offset);
     this.addressHigh = (region.addressHigh + Math.floor(low / TWO_32)) >>> 0;
@@ -51,14 +51,14 @@ export class MemoryRegistration {
 
 const TWO_32 = 0x1_0000_0000;
 
-/** `iser_fr_desc`: what one fast registration needs. */
+/** `iser_fr_desc`: the resources of one fast registration. */
 export class RegistrationDescriptor {
   readonly resources = new RegistrationResources();
-  /** Where T10-PI is supported, what it needs (`pi_ctx`). */
+  /** The resources for T10-PI, if the connection supports it (`pi_ctx`). */
   protection: ProtectionContext | null = null;
-  /** LOCAL_INV, for a peer that does not invalidate. */
+  /** The LOCAL_INV request, for a peer that does not invalidate. */
   readonly invalidateRequest: SendWorkRequest;
-  /** It is posted and not complete. */
+  /** The LOCAL_INV is posted and incomplete. */
   isInvalidating = false;
 
   constructor(invalidateRequest: SendWorkRequest) {
@@ -69,7 +69,7 @@ export class RegistrationDescriptor {
 /** `iser_fr_pool`: the registration descriptors of a connection. */
 export class RegistrationPool {
   readonly free: RegistrationDescriptor[] = [];
-  /** All there are, in use or not (`all_list`). */
+  /** All descriptors, used and unused (`all_list`). */
   readonly all = new Set<RegistrationDescriptor>();
   /** The longest buffer that one descriptor registers. */
   bytesMax = 0;

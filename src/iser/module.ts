@@ -5,16 +5,16 @@ import type { RegistrationScheme } from './device.js';
 import { IserDevice } from './device.js';
 
 export interface IserModuleOptions {
-  /** How targets reach the data; `auto` unless said otherwise. */
+  /** The registration scheme. Default: `auto`. */
   readonly registration?: RegistrationScheme;
   /** For tests. */
   readonly onlineCpus?: number;
 }
 
-/** What the module knows of a connection. */
+/** What {@link IserModule} needs from a connection. */
 export interface ModuleConnection {
   readonly device: IserDevice;
-  /** Resolves when nothing of it is left. */
+  /** Resolves when every resource of the connection is released. */
   terminate(): Promise<void>;
 }
 
@@ -40,8 +40,9 @@ export class IserModule {
   }
 
   /**
-   * The device with this one's GUID, set up if it is the first use (`iser_device_find_by_ib_device`). The caller
-   * owns a reference. @throws VerbsError when it cannot be set up.
+   * The device with the GUID of `rdmaDevice`. The first use sets it up (`iser_device_find_by_ib_device`). The caller
+   * owns a reference.
+   * @throws VerbsError when the device cannot be set up
    */
   acquireDevice(rdmaDevice: RdmaDevice): IserDevice {
     const guid = rdmaDevice.attributes.nodeGuid;
@@ -57,7 +58,7 @@ export class IserModule {
     return device;
   }
 
-  /** Gives a reference back; the last one frees the device (`iser_device_try_release`). */
+  /** Returns a reference. The last reference frees the device (`iser_device_try_release`). */
   releaseDevice(device: IserDevice): void {
     assert(device.referenceCount > 0, 'iSER device released too often');
     device.referenceCount--;
@@ -74,7 +75,7 @@ export class IserModule {
     this.#connections.delete(connection);
   }
 
-  /** Ends every connection. Resolves when nothing is left. */
+  /** Ends every connection. Resolves when all have ended. */
   async terminateAll(): Promise<void> {
     await Promise.all([...this.#connections].map((connection) => connection.terminate()));
   }

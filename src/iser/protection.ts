@@ -3,8 +3,8 @@ import { RegistrationResources } from './registration-resources.js';
 
 /**
  * `iser_pi_context`, T10 protection information: the registration of a command's protection buffer, and the signature
- * region that ties it to the data. A registration descriptor has one if its connection supports protection
- * (`piSupport`). Nothing fills it yet.
+ * region that connects protection and data. A registration descriptor has a context if its connection supports
+ * protection (`piSupport`). No code uses the context yet.
  */
 export class ProtectionContext {
   /** The protection buffer's registration. */

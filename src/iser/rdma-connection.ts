@@ -16,22 +16,22 @@ import { CONTROL_DESCRIPTORS, SIGNAL_COUNT } from './limits.js';
 import type { RegistrationPool } from './memory-registration.js';
 import type { RegistrationHost } from './registration-host.js';
 
-/** What the connection above hears. Set once. */
+/** Receives the events of an {@link RdmaConnection}. Set once. */
 export interface RdmaConnectionListener {
-  /** A completion covers this descriptor: it is the connection's again. */
+  /** A completion covers this descriptor. The connection owns the descriptor again. */
   onCovered(descriptor: TxDescriptor): void;
   /** A LOCAL_INV has been executed. */
   onInvalidated(): void;
-  /** A work request failed, of itself and not because the queue pair was already in the error state. */
+  /** A work request failed by its own fault, not because the queue pair was already in the error state. */
   onWorkFailed(what: string, completion: WorkCompletion): void;
 }
 
 /**
- * `ib_conn`: a connection's RDMA resources and the accounting of its queues. A completion of a signalled Send says
- * that everything posted before is complete too, so one Send in SIGNAL_COUNT is signalled and the descriptors that
- * are not covered yet wait in a queue, in posting order. Always signalled are control PDUs; Sends that gather from
- * a command's data, since the data may be reused only when they have gone; and the Send that uses the last place
- * in the send queue, so that there is always one to wait for.
+ * `ib_conn`: a connection's RDMA resources and the accounting of its queues. A completion of a signalled Send covers
+ * every earlier request, too. So one command Send in SIGNAL_COUNT is signalled, and uncovered descriptors wait in a
+ * queue in posting order. Always signalled are control PDUs, Sends that gather from a command's data (the data may be
+ * reused only after the Send is complete), and the Send that takes the last place in the send queue (otherwise no
+ * completion would free a place).
  */
 export class RdmaConnection implements RegistrationHost {
   readonly device: IserDevice;
@@ -40,13 +40,13 @@ export class RdmaConnection implements RegistrationHost {
   queuePair: QueuePair | null = null;
   completionContext: CompletionContext | null = null;
   registrationPool: RegistrationPool | null = null;
-  /** T10-PI can be had. */
+  /** The device supports T10-PI. */
   readonly piSupport: boolean;
-  /** Receives that are posted and have not completed. */
+  /** The number of posted, incomplete receives. */
   postedReceiveCount = 0;
-  /** Command Sends since the last signalled one. */
+  /** The number of command Sends since the last signalled Send. */
   signalCount = 0;
-  /** The connection is up: work may be posted. */
+  /** The connection is up, so work may be posted. */
   isUsable = false;
   readonly #listener: RdmaConnectionListener;
   readonly #uncovered: Ring<TxDescriptor>;
@@ -66,7 +66,10 @@ export class RdmaConnection implements RegistrationHost {
     this.#uncovered = new Ring(sizes.commandSendsMax + CONTROL_DESCRIPTORS + 1);
   }
 
-  /** `iser_create_ib_conn_res`. @throws VerbsError when the device has no room. */
+  /**
+   * `iser_create_ib_conn_res`.
+   * @throws VerbsError when the device has no room
+   */
   createQueuePair(): void {
     const { sendRequestsMax, receiveRequestsMax } = this.sizes;
     const context = this.device.attachQueuePair(sendRequestsMax + receiveRequestsMax);
@@ -79,7 +82,7 @@ export class RdmaConnection implements RegistrationHost {
     });
   }
 
-  /** `iser_free_ib_conn_res`. Nothing is posted any more. */
+  /** `iser_free_ib_conn_res`. The caller guarantees that nothing is posted. */
   destroyQueuePair(): void {
     this.queuePair?.destroy();
     this.queuePair = null;
@@ -88,7 +91,7 @@ export class RdmaConnection implements RegistrationHost {
     this.completionContext = null;
   }
 
-  /** Descriptors that no completion covers yet. */
+  /** The number of descriptors that no completion covers yet. */
   get uncoveredCount(): number {
     return this.#uncovered.length;
   }
@@ -97,7 +100,7 @@ export class RdmaConnection implements RegistrationHost {
     return this.#commandSends < this.sizes.commandSendsMax;
   }
 
-  /** `iser_post_send`: posts a descriptor's chain. For a command, {@link hasRoomForCommand} holds. */
+  /** `iser_post_send`: posts a descriptor's chain. For a command the caller has checked {@link hasRoomForCommand}. */
   postSend(descriptor: TxDescriptor): void {
     const { queuePair } = this;
     assert(queuePair !== null && this.isUsable, 'send on an iSER connection that is not up');
@@ -142,12 +145,12 @@ export class RdmaConnection implements RegistrationHost {
     else this.#failed('invalidating a memory key', completion);
   }
 
-  /** A REG_MR has completed: it is not signalled, so it failed. */
+  /** A REG_MR has completed. It is unsignalled, so a completion means a failure. */
   registrationFailed(completion: WorkCompletion): void {
     this.#failed('registering memory', completion);
   }
 
-  /** `iser_post_recvm`: posts `count` receives, from the one at `first` on, as one chain. The ring is cyclic. */
+  /** `iser_post_recvm`: posts `count` receives from index `first` on, as one chain. The ring is cyclic. */
   postReceives(ring: readonly RxDescriptor[], first: number, count: number): void {
     const { queuePair } = this;
     assert(queuePair !== null, 'receive without a queue pair');
@@ -163,7 +166,7 @@ export class RdmaConnection implements RegistrationHost {
     queuePair.postReceive(next.request);
   }
 
-  /** A receive has completed. True when it holds a message. */
+  /** A receive has completed. True when the receive holds a message. */
   received(completion: WorkCompletion): boolean {
     this.postedReceiveCount--;
     if (completion.status === WorkStatus.success) return true;
@@ -172,7 +175,7 @@ export class RdmaConnection implements RegistrationHost {
   }
 
   #failed(what: string, completion: WorkCompletion): void {
-    // What is flushed failed for another reason, which a completion or a connection event tells.
+    // A flushed request has another cause, which a completion or a connection event reports.
     if (completion.status === WorkStatus.flushed || !this.isUsable) return;
     this.#listener.onWorkFailed(what, completion);
   }

@@ -15,12 +15,12 @@ import { IserTask } from './task.js';
 import { ISER_HEADER_BYTES, ISER_HEADERS_BYTES } from '../iscsi/iser-header.js';
 
 /**
- * The receiving half of a connection: the receive for login, the ring for the full feature phase, and the checks that
- * a PDU passes before iSCSI sees it.
+ * The receiving half of a connection: the receive for login, the ring for the full feature phase, and the checks of
+ * each PDU before iSCSI receives it.
  *
- * PDUs go up in the order in which they came. A response can have to wait, and those behind it with it: until the
- * Sends that gather from its command's data are known to have gone, and until the target's key to that data is
- * revoked. After the response the command's buffer is somebody else's.
+ * iSCSI receives the PDUs in their order of arrival. A response waits, and delays later PDUs, until the Sends that
+ * gather from its command's data are complete and the target's key for that data is revoked. After the response the
+ * owner may reuse the command's buffer.
  *
  *     ring   [ posted | posted | arrived | arrived | given back | given back ]   posted again a batch at a time,
  *                                 ▲ next to go up                 ▲ head         from head on
@@ -29,7 +29,7 @@ export class ReceivePath {
   readonly #connection: ConnectionHost;
   readonly #login: LoginDescriptor;
   #ring: RxDescriptor[] = [];
-  /** Where the next batch is posted from (`rx_desc_head`). */
+  /** The index of the next receive to post (`rx_desc_head`). */
   #head = 0;
   #givenBack = 0;
   #arrived: Ring<RxDescriptor>;
@@ -43,7 +43,10 @@ export class ReceivePath {
     this.#arrived = new Ring(1);
   }
 
-  /** Makes the ring. @throws VerbsError when the device has no room. */
+  /**
+   * Makes the ring.
+   * @throws VerbsError when the device has no room
+   */
   allocate(): void {
     const connection = this.#connection;
     const { ringReceives } = connection.rdma.sizes;
@@ -64,14 +67,14 @@ export class ReceivePath {
     this.#arrived = new Ring(ringReceives + 1);
   }
 
-  /** Before each login request (`iser_post_recvl`), unless the ring is posted already. */
+  /** Call before each login request (`iser_post_recvl`), unless the ring is already posted. */
   postLogin(): void {
     if (this.#isLoginPosted || this.#isRingPosted) return;
     this.#isLoginPosted = true;
     this.#connection.rdma.postReceives([this.#login.response], 0, 1);
   }
 
-  /** Before the last login request (`iser_post_rx_bufs`); its response still comes to the receive for login. */
+  /** Call before the last login request (`iser_post_rx_bufs`). Its response still uses the receive for login. */
   postRing(): void {
     assert(this.#ring.length > 0, 'full feature phase without tasks');
     if (this.#isRingPosted) return;
@@ -93,7 +96,7 @@ export class ReceivePath {
     this.resume();
   }
 
-  /** Hands up what has arrived, until something has to wait. */
+  /** Passes arrived PDUs to iSCSI, until a PDU has to wait. */
   resume(): void {
     if (this.#isGoingUp) return;
     this.#isGoingUp = true;
@@ -121,14 +124,14 @@ export class ReceivePath {
       handler.controlNotify(view, bhsOffset, dataOffset, dataLength);
       return;
     }
-    // The handler may send the next request from inside the call, and the receive for its response has to be posted
-    // before that. So it reads a copy.
+    // The handler may send the next request inside the call. The receive for its response must be posted before that,
+    // so the handler reads a copy.
     const pdu = Uint8Array.from(bytes.subarray(bhsOffset, dataOffset + dataLength));
     this.#isLoginPosted = false;
     handler.controlNotify(new DataView(pdu.buffer), 0, dataOffset - bhsOffset, dataLength);
   }
 
-  /** False when the PDU has to wait, and when it has ended the connection. */
+  /** False when the PDU has to wait, or when the PDU has ended the connection. */
   #isReady(descriptor: RxDescriptor): boolean {
     if (!descriptor.isChecked) {
       const problem = this.#check(descriptor);
@@ -140,7 +143,7 @@ export class ReceivePath {
     }
     if (descriptor === this.#login.response) return !this.#login.request.isPosted;
     const task = taskOf(descriptor);
-    // The command may have been given up, and the task used again, while its response waited.
+    // While the response waited, the command may have been aborted and the task reused.
     if (task === null || !task.isActive || task.serial !== descriptor.taskSerial) return true;
     return this.#connection.device.registrationOps.isRevoked(task) && task.pendingGathers === 0;
   }
@@ -165,7 +168,7 @@ export class ReceivePath {
     return this.#checkInvalidatedKey(taskOf(descriptor), invalidatedKey);
   }
 
-  /** `iser_check_remote_inv`: the target may revoke only what the command that it answers advertised. */
+  /** `iser_check_remote_inv`: the target may revoke only the key that the answered command advertised. */
   #checkInvalidatedKey(task: IserTask | null, key: number): string | null {
     if (task === null || !task.isActive) {
       return 'it invalidated a memory key for a command that is not outstanding';

@@ -10,8 +10,8 @@ import {
 } from '../iscsi/iser-header.js';
 
 /**
- * Is a received message of `byteLength` bytes at `offset` an iSCSI PDU as iSER carries it? Null if so, else a clause
- * that says what is wrong. What the PDU says is iSCSI's business; that it is all there, and no more, is ours.
+ * Checks that a received message of `byteLength` bytes at `offset` is exactly one iSCSI PDU with its iSER header.
+ * Returns null, or a clause that says what is wrong. iSCSI checks the contents of the PDU.
  */
 export function problemWithReceived(
   view: DataView,
@@ -23,7 +23,7 @@ export function problemWithReceived(
   }
   const type = readIserHeaderType(view, offset);
   if (type === IserHeaderType.helloReply && isHelloReject(view, offset)) {
-    return 'it rejected a Hello that it was not sent';
+    return 'it rejected a Hello, but we sent none';
   }
   if (type !== IserHeaderType.control) {
     return `it sent an iSER header of ${iserHeaderTypeName(type)}, where only control is expected`;
@@ -36,14 +36,14 @@ export function problemWithReceived(
   if (ahsLength !== 0) return `it sent ${ahsLength} bytes of additional header segments`;
   const dataLength = dataSegmentLengthAt(view, bhsOffset);
   const dataBytes = byteLength - ISER_HEADERS_BYTES;
-  // Linux pads the sense data's segment and not that of text, so both are right.
+  // Linux pads the data segment of sense data, but not the data segment of text, so both lengths are accepted.
   if (dataBytes !== dataLength && dataBytes !== paddedLength(dataLength)) {
     return `it sent ${dataBytes} data bytes with a DataSegmentLength of ${dataLength}`;
   }
   return null;
 }
 
-/** Is a Send with Invalidate allowed for this PDU? RFC 7145 7.3.2: it is how a SCSI response ends its STag. */
+/** Checks that this PDU may be a Send with Invalidate. RFC 7145 7.3.2: only a SCSI response may invalidate an STag. */
 export function problemWithInvalidate(
   view: DataView,
   offset: number,

@@ -10,17 +10,17 @@ import type { DataIndex, IserTask } from './task.js';
 import { DATA_IN } from './task.js';
 
 /**
- * Fast registration (`iser_fast_reg_mr`). A command's chain is REG_MR, under a key that was just drawn, and the
- * Send that advertises it. The key opens the command's own bytes, in the command's direction, and nothing else. It
- * ends in one of three ways:
+ * Fast registration (`iser_fast_reg_mr`). A command's chain is a REG_MR with a fresh key, and the Send that
+ * advertises the key. The key gives access to the command's own bytes, in the command's direction, and to nothing
+ * else. The key ends in one of three ways:
  *
- * - The target's response is a Send with Invalidate: nothing is left to do.
- * - The response is a plain Send: the region still needs a local invalidation. The kernel leaves that to the next
- *   command's chain, and the buffer open to the target until then. Here LOCAL_INV is posted at once, and the
- *   response is held until it has been executed (as nvme-rdma does): whoever hears of a command's end may
- *   reuse its buffer.
- * - There was no response (the command is given up): the region is deregistered and replaced, which takes effect at
- *   once, even if its REG_MR has not been executed yet.
+ * - The target's response is a Send with Invalidate: the key is already revoked.
+ * - The response is a plain Send: the region still needs a local invalidation. The kernel delays that to the next
+ *   command's chain, and the target can reach the buffer until then. Here LOCAL_INV is posted at once, and the
+ *   response waits until LOCAL_INV has been executed (as in nvme-rdma), because the owner may reuse the buffer after
+ *   the response.
+ * - There is no response (the command is aborted): the region is deregistered and replaced. This takes effect at
+ *   once, even if the REG_MR has not been executed yet.
  */
 export class FastRegistration implements RegistrationOps {
   readonly name = 'fast';
@@ -64,7 +64,7 @@ export class FastRegistration implements RegistrationOps {
     registration.context = descriptor;
     registration.sge.set(resources.region, offset, dataLength);
     registration.rkey = resources.region.nextKey();
-    // The region's address is its own and stands before REG_MR is executed.
+    // The region has a fixed address of its own, so the address is known before the REG_MR is executed.
     registration.addressHigh = resources.region.addressHigh;
     registration.addressLow = resources.region.addressLow;
     const request = task.descriptor.prependWorkRequest();
@@ -133,12 +133,12 @@ export class FastRegistration implements RegistrationOps {
     poolOf(connection).free.push(descriptor);
   }
 
-  /** Ends a key that nobody has invalidated. The region, and a LOCAL_INV that is posted for it, are not used again. */
+  /** Ends a key without an invalidation. The region, and a LOCAL_INV that is posted for it, are not used again. */
   #replace(connection: RegistrationHost, descriptor: RegistrationDescriptor): void {
     regionOf(descriptor).deregister();
     const pool = poolOf(connection);
     pool.all.delete(descriptor);
-    // A connection that is going down registers nothing more.
+    // A connection that is ending registers nothing more.
     if (connection.isUsable) this.#addDescriptor(connection, pool);
   }
 

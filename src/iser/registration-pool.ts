@@ -7,19 +7,19 @@ import { SlabRegions } from './slab-regions.js';
 import type { DataIndex, IserTask } from './task.js';
 
 /**
- * A pool of regions registered up front, for devices on which user space has no fast registration (what the FMR pool
- * was in the kernel). The regions are those of the slabs that the data lives in: each is registered when its first
- * command comes, found again by the slab's id, and deregistered with the device. A command registers nothing; it
- * advertises its slab's key and its own address in it.
+ * A pool of long-lived regions, for devices on which user space has no fast registration (formerly the FMR pool in
+ * the kernel). Each slab with data has one region. The first command that uses the slab registers the region, later
+ * commands find it by the slab's id, and the device's end deregisters it. A command advertises the key of its slab
+ * and the address of its data in the slab.
  *
- * What this exposes: a target that has seen a key may read and write the whole slab, which holds other requests'
- * data, and may do so after its command is over, until the device is let go. Each target that shares the device
- * is trusted with all I/O data of the process. Where that is not acceptable, a device with fast registration is
- * needed. What a target has placed cannot be told from what others have, so whoever lends a buffer for a read clears it.
+ * Security: a target with a key may read and write the whole slab, which holds data of other requests, even after its
+ * own command has ended, until the device is released. So every target of the device is trusted with all I/O data of
+ * the process. If that is not acceptable, use a device with fast registration. The pool cannot tell which bytes a
+ * target has placed, so the owner of a read buffer clears the buffer first.
  */
 export class SlabPoolRegistration implements RegistrationOps {
   readonly name = 'pool';
-  /** Shared regions must not be revoked by one connection's peer, so it is told not to try. */
+  /** Connections share regions, so a peer must not revoke them. The peer is told not to invalidate. */
   readonly remoteInvalidate = false;
   readonly bytesMax = ISER_TRANSFER_BYTES_MAX;
   readonly countsPlacement = false;
@@ -33,11 +33,11 @@ export class SlabPoolRegistration implements RegistrationOps {
   }
 
   allocate(): void {
-    /* The slabs come with the commands. */
+    /* The commands bring the slabs. */
   }
 
   free(): void {
-    /* The regions are the device's, and serve its other connections. */
+    /* The regions belong to the device and serve its other connections. */
   }
 
   register(task: IserTask, index: DataIndex): void {
@@ -75,7 +75,7 @@ export class SlabPoolRegistration implements RegistrationOps {
     assert(false, 'the region pool has no registration descriptors');
   }
 
-  /** The device goes; nobody uses a region any more. */
+  /** Call at the device's end, when no connection uses a region. */
   deregisterAll(): void {
     this.#regions.deregisterAll();
   }

@@ -1,8 +1,8 @@
 import type { FastRegion } from '../transport/verbs.js';
 
-/** `iser_reg_resources`: a fast registration region, and whether a key of it is, or is about to be, valid. */
+/** `iser_reg_resources`: a fast registration region, and whether its key is valid or will be valid. */
 export class RegistrationResources {
   region: FastRegion | null = null;
-  /** From the posting of REG_MR until the key is known to be revoked, by the peer or by us. */
+  /** True from the posting of the REG_MR until the peer or we have revoked the key. */
   mrValid = false;
 }

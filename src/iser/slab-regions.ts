@@ -1,11 +1,14 @@
 import type { Slab } from '../common/slab.js';
 import type { MemoryRegion, ProtectionDomain } from '../transport/verbs.js';
 
-/** Registrations of whole slabs in one protection domain, made on first use and found again by the slab's id. */
+/**
+ * Registrations of whole slabs in one protection domain. The first use makes a registration; later uses find it by
+ * the slab's id.
+ */
 export class SlabRegions {
   readonly #protectionDomain: ProtectionDomain;
   readonly #access: number;
-  /** By slab id: small numbers that count up, so an array; a slab that was never used leaves a hole. */
+  /** By slab id. Ids are small, increasing numbers, so an array fits. An unused slab leaves a hole. */
   readonly #regions: (MemoryRegion | undefined)[] = [];
 
   constructor(protectionDomain: ProtectionDomain, access: number) {
@@ -13,10 +16,13 @@ export class SlabRegions {
     this.#access = access;
   }
 
-  /** The region of the whole slab. @throws VerbsError when the device has no room for it. */
+  /**
+   * The region of the whole slab.
+   * @throws VerbsError when the device has no room for the region
+   */
   get(slab: Slab): MemoryRegion {
     const known = this.#regions[slab.id];
-    // A device may let a peer invalidate a region that it was not meant to; then it is made anew.
+    // A device may let a peer invalidate a region against our intent. The region is then registered again.
     if (known !== undefined && known.isValid) return known;
     known?.deregister();
     const span = { slab, offset: 0, length: slab.length };

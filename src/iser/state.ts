@@ -10,8 +10,9 @@ import type { Edges } from '../common/state-machine.js';
  *         │                  └──── refused, timed out, given up ────────────────┘                  │
  *         └──── no connection id to be had ────────────────────────────────────────────────────────┘
  *
- * init: nothing is sent. pending: address, route and connection are being established. up: the connection carries
- * PDUs. terminating: the queue pair is in the error state; what was posted is flushed. down: nothing is left.
+ * init: nothing is sent. pending: address and route are being resolved, or the connection is being established. up:
+ * the connection carries PDUs. terminating: the connection is ending, and posted requests are completed or flushed.
+ * down: every resource is released.
  */
 export type IserConnectionState = 'init' | 'pending' | 'up' | 'terminating' | 'down';
 
@@ -41,7 +42,7 @@ export class IserStateMachine {
   }
 }
 
-/** `struct completion`: something that happens once. */
+/** `struct completion`: an event that happens once. */
 export class Completion {
   #isDone = false;
   #waiters: (() => void)[] = [];
@@ -50,7 +51,7 @@ export class Completion {
     return this.#isDone;
   }
 
-  /** Later calls change nothing. */
+  /** Marks the event as happened. Later calls have no effect. */
   complete(): void {
     if (this.#isDone) return;
     this.#isDone = true;
@@ -59,7 +60,7 @@ export class Completion {
     for (const waiter of waiters) waiter();
   }
 
-  /** Calls `waiter` when it has happened; at once if it has. */
+  /** Calls `waiter` when the event happens; at once if it has happened. */
   whenDone(waiter: () => void): void {
     if (this.#isDone) waiter();
     else this.#waiters.push(waiter);
@@ -67,14 +68,13 @@ export class Completion {
 }
 
 /**
- * The two completions that gate the release of a connection (the wait in `iser_release_work`). Nothing that the upper
- * layer or the transport still uses may be freed, and either can be last: the peer goes away and iSCSI hears of it,
- * or iSCSI stops and the peer takes its time.
+ * The two completions that gate the release of a connection (the wait in `iser_release_work`). A resource may be
+ * freed only when neither iSCSI nor the transport uses it. Either can finish last.
  */
 export class ReleaseGates {
-  /** `stop_completion`: iSCSI knows that the connection is over, and no task is active. */
+  /** `stop_completion`: iSCSI knows that the connection has ended, and no task is active. */
   readonly stopped = new Completion();
-  /** `ib_completion`: the queue pair is drained and the connection manager is done with the peer. */
+  /** `ib_completion`: the queue pair is drained, and the connection manager has finished with the peer. */
   readonly transportGone = new Completion();
 
   constructor(release: () => void) {

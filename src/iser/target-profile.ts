@@ -1,27 +1,28 @@
-/** What a kind of target can bear, where neither the protocol nor a login tells. */
+/** The limits of a kind of target that neither the protocol nor a login reports. */
 export interface TargetProfile {
   /** For logs. */
   readonly name: string;
-  /** Tasks outstanding at once, control PDUs included. */
+  /** The most outstanding tasks, control PDUs included. */
   readonly tasksMax: number;
-  /** Data of the read commands, and of the write commands, that are outstanding at once. */
+  /** The most data of outstanding read commands, and of outstanding write commands. */
   readonly readBytesOutstandingMax: number;
   readonly writeBytesOutstandingMax: number;
-  /** Receives that the target does not get back for a command that was aborted without a response. */
+  /** The receives that the target loses when a command is aborted without a response. */
   readonly receivesPerAbort: number;
 }
 
 /**
- * Linux's ib_isert, over soft-iWARP in the worst case. Nothing tells a target's kind before the login, and all others
- * that are known bear more, so this is what all of them get.
+ * Linux's ib_isert, in the worst case over soft-iWARP. The kind of a target is unknown before the login, and all
+ * other known targets have higher limits, so this profile is used for every target.
  *
- * - It posts 128 receives for a connection (ISERT_QP_MAX_RECV_DTOS), and its command window can be wider. When both run
- *   full, the next PDU finds no receive, and the connection ends.
- * - For reads it takes a work request per 24 KiB, has about a thousand, and drops the connection when they run out. 8 MiB
- *   are 350.
- * - For writes it fetches the data of all commands at the same time, and gives up the connection when the data of one is
- *   not there 3 seconds after the command (`dataout_timeout`). With 8 MiB, a network may be as slow as 3 MB/s.
- * - It does not post the receive again of a command that was aborted without a response.
+ * - isert posts 128 receives per connection (ISERT_QP_MAX_RECV_DTOS), but its command window can be larger. When all
+ *   receives are used, the next PDU ends the connection.
+ * - For reads isert needs one work request per 24 KiB, has about a thousand, and drops the connection when none is
+ *   left. 8 MiB need 350.
+ * - For writes isert fetches the data of all commands at the same time, and drops the connection when the data of a
+ *   command has not arrived 3 seconds after the command (`dataout_timeout`). With 8 MiB a network of 3 MB/s is fast
+ *   enough.
+ * - isert does not repost the receive of a command that was aborted without a response.
  */
 export const LINUX_TARGET: TargetProfile = {
   name: 'ib_isert',

@@ -19,17 +19,17 @@ export type DataIndex = typeof DATA_IN | typeof DATA_OUT;
  */
 export type IserTaskStatus = 'idle' | 'started' | 'sent';
 
-/** What a task needs of its connection. */
+/** What a task needs from its connection. */
 export interface TaskConnection {
   readonly rdma: RegistrationHost;
   /** See `RegistrationOps`. */
   placedBytes(task: IserTask): number;
 }
 
-/** `iscsi_iser_task`: one command's place, used again and again. */
+/** `iscsi_iser_task`: the state of one command. The object is reused for later commands. */
 export class IserTask implements DatamoverTask {
   readonly connection: TaskConnection;
-  /** Changes when a command is finished whose Send is not covered by a completion yet. */
+  /** Replaced when a command ends before a completion covers its Send. */
   descriptor: TxDescriptor;
   status: IserTaskStatus = 'idle';
   direction: DataDirection = DataDirection.none;
@@ -44,11 +44,11 @@ export class IserTask implements DatamoverTask {
     new MemoryRegistration(),
     new MemoryRegistration(),
   ];
-  /** Sends on their way that gather from the data buffer. */
+  /** The number of incomplete Sends that gather from the data buffer. */
   pendingGathers = 0;
   /** Counts the commands of this task. */
   serial = 0;
-  /** The list of commands that wait for room in the send queue. */
+  /** Membership in the list of commands that wait for room in the send queue. */
   isWaiting = false;
   waitingBefore: IserTask | null = null;
   waitingAfter: IserTask | null = null;

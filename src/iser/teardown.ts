@@ -4,11 +4,11 @@ import type { DatamoverHandler } from '../iscsi/datamover.js';
 import type { IserConnectionError } from './errors.js';
 import { Completion, ReleaseGates } from './state.js';
 
-/** What a connection does at the steps of its end. */
+/** The steps of a connection's end. */
 export interface TeardownSteps {
-  /** Starts the orderly end at the connection manager; the peer's answer is `peerGone`. */
+  /** Starts the orderly end at the connection manager. The peer's answer calls `peerGone`. */
   disconnect(): void;
-  /** Puts the queue pair into the error state. Resolves when nothing is posted any more. */
+  /** Puts the queue pair into the error state. Resolves when no request is posted any more. */
   drain(): Promise<void>;
   /** Makes every task inactive and revokes its keys. */
   deactivateTasks(): void;
@@ -17,7 +17,7 @@ export interface TeardownSteps {
 }
 
 /**
- * The end of a connection, whoever wants it, in any order of what others do:
+ * The end of a connection, for every cause and every order of events:
  *
  *     ours, in order    begin ─► disconnect ─► peerGone (or its timeout) ─► drain ─► …
  *     any failure       begin ─► disconnect, drain ─► …            peerGone (or its timeout) whenever it comes
@@ -25,7 +25,7 @@ export interface TeardownSteps {
  *     … ─► drained: tasks inactive ─┬─► with peerGone: the transport gate ─┐
  *                                   └─► iSCSI told: the stop gate ─────────┴─► release
  *
- * An orderly end lets what is queued leave, as a disconnect does; a failed connection is cut off at once.
+ * An orderly end sends the queued PDUs first, as a disconnect does. A failed connection is cut off at once.
  */
 export class Teardown {
   readonly released = new Completion();
@@ -48,7 +48,7 @@ export class Teardown {
     this.#disconnectTimeoutMs = disconnectTimeoutMs;
   }
 
-  /** Why the connection ended; null when we wanted it to. */
+  /** Why the connection ended; null for an intended end. */
   get error(): IserConnectionError | null {
     return this.#error;
   }
@@ -59,7 +59,7 @@ export class Teardown {
 
   set handler(handler: DatamoverHandler | null) {
     this.#handler = handler;
-    // The end can come before anybody listens.
+    // The connection may have ended before the handler was set.
     if (this.#isDrained && !this.#isNotified) soon(() => this.#notify());
   }
 
@@ -74,7 +74,7 @@ export class Teardown {
     if (error !== null || this.#isPeerGone) this.#drain();
   }
 
-  /** There is no peer, or none any more: it said goodbye, or never came. May precede `begin`. */
+  /** The peer has disconnected, or was never connected. May be called before `begin`. */
   peerGone(): void {
     this.#isPeerGone = true;
     this.#timer?.cancel();
@@ -93,7 +93,7 @@ export class Teardown {
     this.#isDrained = true;
     this.#steps.deactivateTasks();
     this.#openTransportGate();
-    // Without a handler nobody uses the connection.
+    // Without a handler iSCSI does not use the connection.
     if (this.#handler === null) this.#gates.stopped.complete();
     else this.#notify();
   }
@@ -102,7 +102,7 @@ export class Teardown {
     if (this.#isDrained && this.#isPeerGone) this.#gates.transportGone.complete();
   }
 
-  /** Tells iSCSI, once. What it used here, it has let go of when this returns. */
+  /** Notifies iSCSI, once. When this returns, iSCSI uses no resource of the connection. */
   #notify(): void {
     if (this.#isNotified || this.#handler === null) return;
     this.#isNotified = true;

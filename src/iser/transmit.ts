@@ -15,12 +15,12 @@ import { DATA_IN, DATA_OUT, IserTask } from './task.js';
 import { encodeControlHeader, encodePlainHeader, IserControlHeader } from '../iscsi/iser-header.js';
 
 /**
- * The sending half of a connection (iser_initiator.c): tasks and TX descriptors, and what goes into them.
+ * The sending half of a connection (iser_initiator.c): tasks, TX descriptors and their contents.
  *
- * A descriptor belongs to the queue pair until a completion covers its Send, which may be long after the command's
- * response. So there are more descriptors than tasks: when a command is finished and its descriptor is not covered,
- * the task goes on with a free one, and the old one becomes free when its completion comes. As many are spare as
- * Sends can be uncovered, so one is always free.
+ * The queue pair owns a descriptor until a completion covers its Send, which may be long after the command's
+ * response. So there are more descriptors than tasks. When a command ends before its descriptor is covered, the task
+ * takes a free descriptor, and the old one becomes free with its completion. The number of spare descriptors is the
+ * limit of uncovered Sends, so one is always free.
  */
 export class TransmitPath {
   readonly tasks: IserTask[] = [];
@@ -38,7 +38,10 @@ export class TransmitPath {
     this.#login = login;
   }
 
-  /** Makes `count` tasks and all descriptors. @throws VerbsError when the device has no room. */
+  /**
+   * Makes `count` tasks and all descriptors.
+   * @throws VerbsError when the device has no room
+   */
   allocate(count: number): void {
     const connection = this.#connection;
     const { rdma } = connection;
@@ -63,7 +66,7 @@ export class TransmitPath {
     }
   }
 
-  /** For tests: descriptors that no task has and no Send uses. */
+  /** For tests: the number of descriptors without a task and without an uncovered Send. */
   get freeDescriptorCount(): number {
     return this.#freeCommand.length;
   }
@@ -98,7 +101,7 @@ export class TransmitPath {
     );
     task.status = 'started';
     task.serial++;
-    // Whoever sends into a connection that is ending hears of it by terminateNotify.
+    // A connection that is ending reports its end with terminateNotify.
     if (!this.#connection.isUp) return;
     if (this.#firstWaiting === null && this.#connection.rdma.hasRoomForCommand) {
       this.#postCommand(task);
@@ -107,7 +110,7 @@ export class TransmitPath {
     }
   }
 
-  /** `iser_task_rdma_finalize`, and the task is free for another command. */
+  /** `iser_task_rdma_finalize`; frees the task for another command. */
   finishTask(task: IserTask): void {
     if (!task.isActive) return;
     if (task.isWaiting) this.#removeWaiting(task);
@@ -115,7 +118,7 @@ export class TransmitPath {
     this.#deactivate(task);
   }
 
-  /** The connection ends: no command is active, and no key valid, when this returns. */
+  /** Call at the connection's end. When this returns, no command is active and no key is valid. */
   deactivateAll(): void {
     for (const task of this.tasks) {
       if (task.isWaiting) this.#removeWaiting(task);
@@ -159,7 +162,10 @@ export class TransmitPath {
     this.#connection.rdma.postSend(task.descriptor);
   }
 
-  /** `iser_prepare_read_cmd` and `iser_prepare_write_cmd`. @throws VerbsError */
+  /**
+   * `iser_prepare_read_cmd` and `iser_prepare_write_cmd`.
+   * @throws VerbsError when the device has no room for the registration
+   */
   #prepareCommand(task: IserTask): void {
     const { descriptor, slab, dataLength, immediateLength } = task;
     const header = this.#header;
@@ -181,7 +187,7 @@ export class TransmitPath {
         header.writeAddressHigh = registration.addressHigh;
         header.writeAddressLow = registration.addressLow;
       } else {
-        // Nothing is left for the target to fetch, so it is given no key.
+        // Immediate data is all of the write. The target has nothing to fetch, so it gets no key.
         const region = this.#connection.device.localRegions.get(slab);
         task.data[DATA_OUT].set(slab, task.slabOffset, dataLength);
         descriptor.gather(task, region, task.slabOffset, immediateLength);
