@@ -10,7 +10,7 @@ import type {
 } from './verbs.js';
 import { VerbsError } from './verbs.js';
 
-/** The state of a connection-manager id, and the events that it gives its owner until it is destroyed. */
+/** The state of a connection-manager id, and its events to the owner. A destroyed id emits no events. */
 export class ConnectionLife<State extends string> {
   readonly #machine: StateMachine<State>;
   readonly #owner: { readonly onEvent: ConnectionEventHandler };
@@ -28,7 +28,7 @@ export class ConnectionLife<State extends string> {
     return this.#machine.state;
   }
 
-  /** @throws VerbsError when `call` is not one of the current state. */
+  /** @throws VerbsError when the current state does not allow `call` */
   require(call: string, ...allowed: readonly State[]): void {
     if (allowed.includes(this.#machine.state)) return;
     throw new VerbsError(
@@ -44,7 +44,7 @@ export class ConnectionLife<State extends string> {
     this.#machine.enter(next);
   }
 
-  /** Events never come from inside of a call, so that the caller need not be ready for them. */
+  /** Emits `event` in a later turn, never inside a call of the owner. */
   emit(event: ConnectionEvent): void {
     this.later(() => this.#owner.onEvent(event));
   }
@@ -56,16 +56,16 @@ export class ConnectionLife<State extends string> {
   }
 }
 
-/** The handler of an id that was born with a request, until its listener's owner sets one. */
+/** The handler of an id that was made for a request, until the owner sets a handler. */
 export function ignoreEvent(): void {
-  /* There is nobody to tell. */
+  /* No owner listens yet. */
 }
 
 export function isPort(port: number): boolean {
   return Number.isInteger(port) && port >= 0 && port <= PORT_MAX;
 }
 
-/** @throws VerbsError when it is longer than every transport carries. */
+/** @throws VerbsError when `privateData` is longer than every transport carries */
 export function requirePrivateData(privateData: Uint8Array): void {
   if (privateData.length <= PRIVATE_DATA_BYTES_MAX) return;
   throw new VerbsError(
@@ -75,7 +75,10 @@ export function requirePrivateData(privateData: Uint8Array): void {
   );
 }
 
-/** What goes to the peer: a copy, with read depths that the device has. @throws VerbsError */
+/**
+ * A copy of the parameters for the peer, with read depths within the device's limits.
+ * @throws VerbsError when the private data is too long
+ */
 export function parametersToSend(
   parameters: ConnectionParameters,
   device: DeviceAttributes,
@@ -88,7 +91,7 @@ export function parametersToSend(
   };
 }
 
-/** @throws VerbsError when there is none. */
+/** @throws VerbsError when `queuePair` is null */
 export function requireQueuePair<T>(queuePair: T | null, call: string): T {
   if (queuePair !== null) return queuePair;
   throw new VerbsError('connection-state', `${call} needs a queue pair; create it first.`);

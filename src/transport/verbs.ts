@@ -1,6 +1,6 @@
 /**
- * The verbs vocabulary: what an RDMA device can do, named after libibverbs and librdmacm. Every driver (memory,
- * iwarp, native) implements these interfaces, and one compliance suite checks that they mean the same by them.
+ * The verbs vocabulary: the functions of an RDMA device, with the names of libibverbs and librdmacm. Every driver
+ * implements these interfaces, and one compliance suite checks that all drivers behave the same.
  *
  * Two rules hold on every driver:
  *
@@ -17,7 +17,7 @@ import { IserNbdError } from '../common/errors.js';
 import type { ListenPlace } from '../common/listen-plan.js';
 import type { Slab } from '../common/slab.js';
 
-/** A device, connection or registration could not do what was asked. */
+/** A device, a connection or a registration refused a request. */
 export class VerbsError extends IserNbdError {
   override readonly name = 'VerbsError';
 }
@@ -34,7 +34,7 @@ export const WorkOpcode = {
 } as const;
 export type WorkOpcode = (typeof WorkOpcode)[keyof typeof WorkOpcode];
 
-/** `enum ibv_wc_status`, the ones that a reliable connection can give. */
+/** `enum ibv_wc_status`, without the values that a reliable connection never has. */
 export const WorkStatus = {
   success: 0,
   localLengthError: 1,
@@ -58,7 +58,7 @@ export function workStatusName(status: WorkStatus): string {
 /** `enum ibv_access_flags`. Local read is always allowed. */
 export const Access = { none: 0, localWrite: 1, remoteWrite: 2, remoteRead: 4 } as const;
 
-/** What `ibv_query_device` tells, as far as anybody here asks. */
+/** The attributes of `ibv_query_device` that this project uses. */
 export interface DeviceAttributes {
   readonly nodeGuid: string;
   /** Work requests per queue, each of send and receive. */
@@ -68,25 +68,25 @@ export interface DeviceAttributes {
   readonly readDepthResponderMax: number;
   /** `max_qp_init_rd_atom`: RDMA Reads that we may have outstanding (ORD). */
   readonly readDepthInitiatorMax: number;
-  /** REG_MR work requests are understood (`IB_DEVICE_MEM_MGT_EXTENSIONS`). */
+  /** The device supports REG_MR work requests (`IB_DEVICE_MEM_MGT_EXTENSIONS`). */
   readonly fastRegistration: boolean;
   /** The longest buffer that one fast registration covers, in bytes. */
   readonly fastRegistrationBytesMax: number;
   /** A received Send with Invalidate revokes a region of ours. */
   readonly remoteInvalidate: boolean;
-  /** {@link FastRegion.placedBytes} tells what a peer has placed. */
+  /** The device supports {@link FastRegion.placedBytes}. */
   readonly countsPlacement: boolean;
-  /** T10-PI can be generated and checked by the device (`IBK_INTEGRITY_HANDOVER`). */
+  /** The device can generate and check T10-PI (`IBK_INTEGRITY_HANDOVER`). */
   readonly integrityHandover: boolean;
   readonly completionVectors: number;
 }
 
-/** An RDMA device. Obtained from a connection id once its address is resolved. */
+/** An RDMA device. A connection id has its device after address resolution. */
 export interface RdmaDevice {
   readonly name: string;
   readonly attributes: DeviceAttributes;
   allocateProtectionDomain(): ProtectionDomain;
-  /** `depth` is the number of completions that may wait at once; `vector` is below `completionVectors`. */
+  /** `depth` is the number of completions that may wait at the same time. `vector` is below `completionVectors`. */
   createCompletionQueue(options: CompletionQueueOptions): CompletionQueue;
 }
 
@@ -101,7 +101,7 @@ export interface ProtectionDomain {
   registerMemory(source: MemorySpan, access: number): MemoryRegion;
   /** A region that a REG_MR work request maps later (`ib_alloc_mr`). Invalid until then. */
   allocateFastRegion(bytesMax: number): FastRegion;
-  /** Frees the domain. All its regions and queue pairs are gone by then. */
+  /** Frees the domain. The caller has freed all its regions and queue pairs. */
   deallocate(): void;
 }
 
@@ -114,7 +114,7 @@ export interface MemorySpan {
 /** A registered piece of memory. `offset` in an {@link Sge} counts from the start of the slab, not of the region. */
 export interface MemoryRegion {
   readonly slab: Slab;
-  /** Where the region starts in its slab. */
+  /** The start of the region in its slab. */
   readonly offset: number;
   readonly length: number;
   readonly access: number;
@@ -129,18 +129,18 @@ export interface MemoryRegion {
 }
 
 /**
- * A region for fast registration. After a REG_MR it covers what that named, under the key that it drew. Its remote
- * address is fixed from its allocation, so that it can be advertised together with the key.
+ * A region for fast registration. A REG_MR gives it memory and a key. The remote address is fixed from allocation, so
+ * that it can be advertised together with the key.
  */
 export interface FastRegion extends MemoryRegion {
   /**
-   * Draws the next key (`ib_update_fast_reg_key`) for the REG_MR work request that is about to be posted, and
-   * returns it, so that it can be advertised by a Send in the same chain.
+   * Draws the next key (`ib_update_fast_reg_key`) for the REG_MR work request that is about to be posted, and returns
+   * the key, so that a Send in the same chain can advertise it.
    */
   nextKey(): number;
   /**
-   * Bytes from the region's start that RDMA Writes of the peer have filled without a gap since the last REG_MR was
-   * executed, whether the key still stands or is revoked. Only where the device counts them.
+   * The bytes from the region's start to the first gap that RDMA Writes of the peer have filled since the last
+   * REG_MR. Also valid after the key is revoked. Only if the device counts them (`countsPlacement`).
    */
   readonly placedBytes: number;
 }
@@ -157,7 +157,7 @@ export class Sge {
     this.length = length;
   }
 
-  /** Names no memory any more, and so keeps none alive. */
+  /** Removes the reference to the memory, so that the memory can be freed. */
   clear(): void {
     this.region = null;
     this.offset = 0;
@@ -165,7 +165,7 @@ export class Sge {
   }
 }
 
-/** How a work request ended (`struct ibv_wc`). One object per completion queue: borrowed until the handler returns. */
+/** How a work request ended (`struct ibv_wc`). One object per completion queue, borrowed until the handler returns. */
 export class WorkCompletion {
   status: WorkStatus = WorkStatus.success;
   opcode: WorkOpcode = WorkOpcode.send;
@@ -177,26 +177,26 @@ export class WorkCompletion {
   queuePair: QueuePair | null = null;
 }
 
-/** Called with the completion of the work request it hangs on (`struct ib_cqe`). Set once, when the request is made. */
+/** Receives the completion of its work request (`struct ib_cqe`). Set once, when the request is made. */
 export type CompletionHandler = (completion: WorkCompletion) => void;
 
 /**
- * A request for a send queue (`struct ibv_send_wr`). Made once per descriptor and posted again and again; it and
- * the memory it names belong to the queue pair from the post call to the completion that covers it. `next` chains
- * requests that go in one post call.
+ * A request for a send queue (`struct ibv_send_wr`). Made once per descriptor and posted many times. The queue pair
+ * owns the request and its memory from the post call to the completion that covers it. `next` chains the requests of
+ * one post call.
  */
 export class SendWorkRequest {
   opcode: WorkOpcode = WorkOpcode.send;
   signaled = true;
   readonly sges: readonly Sge[];
   sgeCount = 0;
-  /** RDMA Write and Read: where at the peer. */
+  /** RDMA Write and Read: the peer's key and address. */
   remoteKey = 0;
   remoteAddressHigh = 0;
   remoteAddressLow = 0;
-  /** Send with Invalidate: the peer's key. Local Invalidate: ours. */
+  /** Send with Invalidate: the peer's key. Local Invalidate: our key. */
   invalidateKey = 0;
-  /** REG_MR: the region to map, what to map it to, with which rights, under which key. */
+  /** REG_MR: the region, and the memory, access rights and key that it gets. */
   fastRegion: FastRegion | null = null;
   registerSlab: Slab | null = null;
   registerOffset = 0;
@@ -218,7 +218,7 @@ export class SendWorkRequest {
     return sge;
   }
 
-  /** Bytes that the gather or scatter list covers. */
+  /** The total bytes of the gather or scatter list. */
   get sgeBytes(): number {
     let total = 0;
     for (let index = 0; index < this.sgeCount; index++) total += this.sge(index).length;
@@ -251,20 +251,23 @@ export interface QueuePairOptions {
   readonly receiveRequestsMax: number;
 }
 
-/** A reliable connection's queues. Made by {@link ConnectionId.createQueuePair}, usable once connected. */
+/**
+ * A reliable connection's queues. Made by {@link ConnectionId.createQueuePair}, usable after the connection is
+ * established.
+ */
 export interface QueuePair {
   /**
    * Posts a chain. In the error state the requests complete as flushed.
-   * @throws VerbsError when the queue has no room (a bug of the caller's flow control).
+   * @throws VerbsError when the queue has no room (a bug in the caller's flow control)
    */
   postSend(first: SendWorkRequest): void;
-  /** Posts a chain of receives; allowed before the connection is up. */
+  /** Posts a chain of receives. Allowed before the connection is established. */
   postReceive(first: ReceiveWorkRequest): void;
-  /** Moves to the error state; everything posted completes as flushed. Idempotent. */
+  /** Enters the error state. All posted requests complete as flushed. Idempotent. */
   setError(): void;
-  /** Resolves when every request posted before has completed; the queue pair is in the error state then (`ib_drain_qp`). */
+  /** Enters the error state, and resolves when every earlier request has completed (`ib_drain_qp`). */
   drain(): Promise<void>;
-  /** Requires that nothing is posted any more. */
+  /** Frees the queue pair. No request may be posted. */
   destroy(): void;
 }
 
@@ -274,7 +277,7 @@ export type ConnectionEvent =
   | { readonly type: 'addressError'; readonly reason: string }
   | { readonly type: 'routeResolved' }
   | { readonly type: 'routeError'; readonly reason: string }
-  /** A listener has a caller: `id` is to be accepted or rejected by the event's receiver. */
+  /** A listener has a caller. The receiver of the event accepts or rejects `id`. */
   | {
       readonly type: 'connectRequest';
       readonly id: ConnectionId;
@@ -282,23 +285,23 @@ export type ConnectionEvent =
     }
   | { readonly type: 'established'; readonly parameters: ConnectionParameters }
   | { readonly type: 'rejected'; readonly reason: string; readonly privateData: Uint8Array }
-  /** Nobody there: refused, no route, timed out. */
+  /** The peer cannot be reached: refused, no route, or timed out. */
   | { readonly type: 'unreachable'; readonly reason: string }
-  /** Somebody there who does not speak the transport's protocol, or broke it during set-up. */
+  /** The peer does not speak the transport's protocol, or broke it during set-up. */
   | { readonly type: 'connectError'; readonly reason: string }
-  /** Once after `established`, whoever ended it. `reason` is null for an orderly end. */
+  /** Once after `established`, whichever side ended the connection. `reason` is null for an orderly end. */
   | { readonly type: 'disconnected'; readonly reason: string | null }
   | { readonly type: 'deviceRemoval' };
 
 export type ConnectionEventHandler = (event: ConnectionEvent) => void;
 
-/** `struct rdma_conn_param`, and what of it the peer's side said. */
+/** `struct rdma_conn_param`, of either side. */
 export interface ConnectionParameters {
-  /** The consumer's own bytes, without what the transport adds to them. */
+  /** The consumer's bytes, without the transport's additions. */
   readonly privateData: Uint8Array;
-  /** RDMA Reads that the sender of these parameters lets the other side have outstanding (its IRD). */
+  /** Outstanding RDMA Reads that the sender of these parameters grants the other side (its IRD). */
   readonly responderResources: number;
-  /** RDMA Reads that the sender wants to have outstanding itself (its ORD). */
+  /** Outstanding RDMA Reads that the sender wants (its ORD). */
   readonly initiatorDepth: number;
 }
 
@@ -313,23 +316,28 @@ export interface PortalAddress {
  * from a later turn, never inside a call on the id.
  */
 export interface ConnectionId {
-  /** Known from `addressResolved`, or from birth on an id that came with a `connectRequest`. */
+  /** Null before `addressResolved`. Always set on the id of a `connectRequest`. */
   readonly device: RdmaDevice | null;
   readonly queuePair: QueuePair | null;
   /** For logs: `host:port` of the peer, or of the listener. */
   readonly peerName: string;
-  /** On an id that came with a `connectRequest`: the caller's address without its port, empty where it has none. */
+  /** On the id of a `connectRequest`: the caller's address without its port, or empty. */
   readonly peerHost: string;
   onEvent: ConnectionEventHandler;
   resolveAddress(address: PortalAddress, timeoutMs: number): void;
   resolveRoute(timeoutMs: number): void;
   createQueuePair(options: QueuePairOptions): QueuePair;
   connect(parameters: ConnectionParameters): void;
-  /** Resolves with the bound address (`port: 0` asks for a free one). @throws VerbsError when it cannot be bound. */
+  /**
+   * Resolves with the bound address. `port: 0` selects a free port.
+   * @throws VerbsError when the address cannot be bound
+   */
   listen(address: ListenPlace, backlog: number): Promise<PortalAddress>;
   accept(parameters: ConnectionParameters): void;
   reject(privateData: Uint8Array): void;
-  /** Orderly end: what is queued leaves first. The queue pair goes to the error state, `disconnected` follows. */
+  /**
+   * Orderly end: queued requests leave first. Then the queue pair enters the error state, and `disconnected` follows.
+   */
   disconnect(): void;
   /** Frees the id and its socket. No event follows. */
   destroy(): void;

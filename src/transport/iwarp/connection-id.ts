@@ -84,7 +84,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   #listener: IwarpListener | null = null;
   #setup: InitiatorSetup | null = null;
   #caller: Caller | null = null;
-  /** The listener in whose backlog the caller counts. */
+  /** The listener whose backlog includes the caller. */
   #callersListener: IwarpListener | null = null;
   #connection: IwarpConnection | null = null;
 
@@ -137,7 +137,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   resolveRoute(): void {
     this.#life.require('resolveRoute', 'addressResolved');
     this.#life.enter('resolvingRoute');
-    // Which way TCP takes is the system's matter; there is nothing to ask.
+    // The operating system routes TCP, so no route is resolved here.
     this.#life.later(() => {
       if (this.#life.state !== 'resolvingRoute') return;
       this.#life.enter('routeResolved');
@@ -201,7 +201,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     const acceptance = caller?.prepareReply(ours) ?? null;
     this.#leaveBacklog();
     if (caller === null || acceptance === null) {
-      // The peer left while its request was being looked at, and connectError is on its way or there.
+      // The peer has left since its request. The connectError event is emitted or pending.
       queuePair.fail(Fault.none);
       return;
     }
@@ -228,7 +228,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
   }
 
   disconnect(): void {
-    // Without a connection there is nothing to end in order: a queue pair that was waiting for one waits no more.
+    // Without a connection there is no orderly end. The queue pair goes to the error state.
     if (this.#life.state === 'established') this.#connection?.close();
     else this.#queuePair?.setError();
   }
@@ -245,10 +245,10 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     this.#queuePair?.fail(Fault.none);
   }
 
-  // ---- what the phases of a connection call ----
+  // ---- calls from the phases of a connection ----
 
   onRequest(): void {
-    assert(false, 'a caller that is known already called again');
+    assert(false, 'a second request on the id of a caller');
   }
 
   onGone(_caller: Caller, reason: string): void {
@@ -257,7 +257,10 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     this.#caller = null;
     this.#life.enter('closed');
     this.#queuePair?.fail(Fault.none);
-    this.#life.emit({ type: 'connectError', reason: `${this.#peerName} gave up: ${reason}` });
+    this.#life.emit({
+      type: 'connectError',
+      reason: `${this.#peerName} ended the attempt: ${reason}`,
+    });
   }
 
   #addressResolved(addresses: readonly string[], failure: string): void {
@@ -274,7 +277,7 @@ export class IwarpConnectionId implements ConnectionId, CallerOwner {
     this.onEvent({ type: 'addressResolved' });
   }
 
-  /** A listener has a caller. */
+  /** `listener` has a complete request from `caller`. */
   #called(listener: IwarpListener, caller: Caller, parameters: ConnectionParameters): void {
     const id = new IwarpConnectionId(this.#settings, this.device, ignoreEvent, 'requested');
     id.#caller = caller;

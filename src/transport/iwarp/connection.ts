@@ -21,13 +21,13 @@ export interface IwarpConnectionOptions {
   readonly agreement: MpaAgreement;
   readonly isResponder: boolean;
   readonly expectsSendRtr: boolean;
-  /** The socket has closed, once. `reason` is null for an orderly end. */
+  /** Called once, when the socket has closed. `reason` is null for an orderly end. */
   readonly onDown: (reason: string | null) => void;
 }
 
 /**
- * A connection whose MPA set-up is done: its socket, and the stream on it. Once the stream is over, what it wrote
- * last (a Terminate, say) has a little time to leave.
+ * A connection after its MPA set-up: the socket and its stream. After the end of the stream, its last bytes (such as
+ * a Terminate) have a limited time to leave.
  */
 export class IwarpConnection implements DataSocketHandler {
   readonly #options: IwarpConnectionOptions;
@@ -57,26 +57,26 @@ export class IwarpConnection implements DataSocketHandler {
     });
   }
 
-  /** Takes the socket over. False when the queue pair is in the error state already: then nothing has happened. */
+  /** Takes over the socket. False, without any effect, when the queue pair is already in the error state. */
   start(): boolean {
     if (!this.#stream.start()) return false;
     this.#socket.handler = this;
     return true;
   }
 
-  /** For bytes that came together with the last of the set-up. */
+  /** Takes bytes that arrived together with the end of the set-up. */
   receive(buffer: Buffer, start: number, end: number): void {
     this.#stream.receive(buffer, start, end);
   }
 
-  /** Orderly end. */
+  /** Starts the orderly end. */
   close(): void {
     this.#stream.close();
   }
 
   /**
-   * Its owner is done with it. What was ended in order before finishes by itself within the close timeout; anything
-   * else is cut off.
+   * The owner releases the connection. An orderly end that has started finishes within the close timeout. Otherwise
+   * the connection is cut off.
    */
   destroy(): void {
     if (this.#isOver) return;
@@ -90,7 +90,7 @@ export class IwarpConnection implements DataSocketHandler {
 
   onEnd(): void {
     this.#stream.peerFinished();
-    // Linux soft-iWARP knows no half-open connection, and neither do we: the peer does not read any more.
+    // Like Linux soft-iWARP, we support no half-open connection: a peer that has ended does not read either.
     this.#socket.destroy();
   }
 
@@ -107,7 +107,7 @@ export class IwarpConnection implements DataSocketHandler {
     this.#isOver = true;
     this.#reason = reason;
     if (this.#isClosed) return;
-    // Reading on until the peer ends, too, keeps TCP from resetting what the peer should still get to see.
+    // We read until the peer ends, too. Otherwise TCP could send a reset before the peer has read our last bytes.
     this.#socket.endWriting();
     this.#closeTimer = this.#options.settings.clock.after(STREAM_CLOSE_TIMEOUT_MS, () =>
       this.#socket.destroy(),

@@ -2,7 +2,7 @@ import { Fault } from '../rnic/fault.js';
 import { Terminate } from './terminate.js';
 import type { TerminateCode } from './terminate.js';
 
-/** What a refused RDMA Write or Read Response segment is in the words of RFC 5041 section 7.1. */
+/** The Terminate code for a refused RDMA Write or Read Response segment (RFC 5041 section 7.1). */
 export function taggedFaultCode(fault: Fault): TerminateCode {
   switch (fault) {
     case Fault.invalidStag:
@@ -21,7 +21,10 @@ export function taggedFaultCode(fault: Fault): TerminateCode {
   }
 }
 
-/** A refused segment of a Send: RFC 5041 section 7.1; the invalidation is RDMAP's (RFC 5040 section 7.1). */
+/**
+ * The Terminate code for a refused segment of a Send: RFC 5041 section 7.1, or RFC 5040 section 7.1 for its
+ * invalidation.
+ */
 export function sendFaultCode(fault: Fault): TerminateCode {
   switch (fault) {
     case Fault.noReceive:
@@ -39,7 +42,7 @@ export function sendFaultCode(fault: Fault): TerminateCode {
   }
 }
 
-/** A refused Read Request: RFC 5040 section 7.1. */
+/** The Terminate code for a refused Read Request (RFC 5040 section 7.1). */
 export function readFaultCode(fault: Fault): TerminateCode {
   switch (fault) {
     case Fault.invalidStag:

@@ -11,32 +11,35 @@ import {
   payloadOffsetOf,
 } from './wire.js';
 
-/** Takes the DDP segments out of a stream. Every method returns null, or why the stream must end. */
+/** Receives the DDP segments of a stream. Every method returns null, or the code with which the stream must end. */
 export interface SegmentHandler {
-  /** A segment's header is here. Checks it, and prepares the place for its payload. */
+  /** A segment's header has arrived. Checks the header and prepares the destination of the payload. */
   onHeader(header: FpduHeader): TerminateCode | null;
-  /** The next part of the payload, `bytes[start .. end)`, and a view of `bytes`; borrowed until the call returns. */
+  /**
+   * The next part of the payload, `bytes[start .. end)`, with a view of `bytes`. Both are borrowed until the call
+   * returns.
+   */
   onPayload(bytes: Buffer, start: number, end: number, view: DataView): TerminateCode | null;
-  /** The segment is complete, and so is its CRC: only now may anybody act on it. */
+  /** The segment is complete and its CRC is right. Only now may the handler act on the segment. */
   onSegment(header: FpduHeader): TerminateCode | null;
 }
 
-/** Bytes that tell the kind of header, and with it its length. */
+/** The first bytes of a header. They determine its kind and its length. */
 const CONTROL_END = 4;
 
 type Phase = 'header' | 'payload' | 'trailer';
 
 /**
- * Cuts a TCP stream into FPDUs (RFC 5044 section 4), whatever the pieces that it arrives in. A header is read in
- * place when all of it is there; payload goes from the receive buffer straight to its destination, as it arrives.
- * A CRC can be checked only when the FPDU has ended, so a bad one may find payload in place already: the consumer
- * has not been told of it, and the stream ends.
+ * Splits a TCP stream into FPDUs (RFC 5044 section 4). The stream may arrive in pieces of any size. A complete header
+ * is read in place. Payload is copied once, from the receive buffer to its destination. The CRC comes last, so
+ * payload with a wrong CRC may already be in place: the stream then ends, and the consumer does not learn of the
+ * payload.
  */
 // `?? 0` below is for the compiler: each index was compared with the length of what is there.
 export class FpduReceiver {
-  /** Whether a CRC is expected. Without, the field is there and ignored. */
+  /** True when the CRC is checked. Otherwise the CRC field exists, but is ignored. */
   usesCrc = false;
-  /** Why the stream ended; nothing is taken after that. */
+  /** Why the stream ended. The receiver then takes no more bytes. */
   failure: TerminateCode | null = null;
   /** The current FPDU's header as it was received, for a Terminate. Its length is {@link headerLength}. */
   readonly headerBytes = Buffer.alloc(UNTAGGED_PAYLOAD_OFFSET);
@@ -51,7 +54,7 @@ export class FpduReceiver {
   #trailerLeft = 0;
   #crc = 0;
   #isStopped = false;
-  /** The view of the buffer that came last; a socket has one buffer for life. */
+  /** The last buffer, for which the view is valid. A socket uses one buffer for its whole life. */
   #buffer: Buffer = this.headerBytes;
   #view = this.#headerView;
 
@@ -59,12 +62,12 @@ export class FpduReceiver {
     this.#handler = handler;
   }
 
-  /** Whether the stream stands between two FPDUs, where alone it may end. */
+  /** True between two FPDUs. A stream may end only there. */
   get isAtBoundary(): boolean {
     return this.#phase === 'header' && this.headerLength === 0;
   }
 
-  /** Nothing more is taken, not even of what {@link receive} was given, if it is called from inside of it. */
+  /** Takes no more bytes. A call inside {@link receive} also drops the rest of its bytes. */
   stop(): void {
     this.#isStopped = true;
   }
@@ -104,7 +107,7 @@ export class FpduReceiver {
       : payloadOffsetOf(this.headerBytes[2] ?? 0);
   }
 
-  /** The usual case: the header is all there, and often the whole FPDU. */
+  /** The usual case: the bytes have the complete header, and often the complete FPDU. */
   #takeHeaderInPlace(bytes: Buffer, start: number, end: number): number {
     const header = this.#header;
     decodeFpduHeader(this.#view, start, header);
@@ -144,7 +147,7 @@ export class FpduReceiver {
     this.headerLength = end - start;
   }
 
-  /** Goes on with an FPDU whose header is in {@link headerBytes} and whose rest has not arrived yet. */
+  /** Opens the segment of an FPDU whose header is in {@link headerBytes} and whose rest has not arrived yet. */
   #openSegment(): void {
     const header = this.#header;
     if (header.payloadBytes < 0) {

@@ -4,27 +4,27 @@ import type { Flushable } from '../../socket/data-socket.js';
 import { FPDU_CRC_BYTES, FPDU_PAD_BYTES_MAX, encodeFpduHeader, padBytesFor } from './wire.js';
 import type { FpduHeader } from './wire.js';
 
-/** Where the bytes go; a data socket. */
+/** The destination of the bytes: a data socket. */
 export interface ByteSink {
   write(bytes: Uint8Array, owner: Flushable | null): void;
 }
 
-/** Ring space that an FPDU takes besides its header and what is copied of its payload. */
+/** The ring space of an FPDU in addition to its header and its copied payload. */
 const TRAILER_BYTES_MAX = FPDU_PAD_BYTES_MAX + FPDU_CRC_BYTES;
 
 /**
- * Builds FPDUs and hands them down in batches. Headers, trailers and short payload are put into a ring that is
- * allocated once; long payload stays where it is and is referred to. What lies side by side in the ring leaves as
- * one buffer, so a batch of short FPDUs is one buffer whatever their number:
+ * Builds FPDUs and writes them to the sink in batches. Headers, trailers and short payload are copied into a ring
+ * that is allocated once. Long payload is written from its own place. Adjacent parts of the ring are written as one
+ * buffer, so a batch of short FPDUs is one buffer:
  *
  *     ring      [ H payload T H T H payload T . . . ]         H header, T pad and CRC
  *     buffers    <-------------> <-> ...
  *                               ^ a long payload of another slab goes between
  *
- * A part of the ring is used again when its batch has left, never before.
+ * A part of the ring is reused only after its batch has left.
  */
 export class FpduWriter {
-  /** Whether the CRC field is computed; it is zero otherwise. */
+  /** True when the CRC is computed. Otherwise the CRC field is zero. */
   usesCrc = false;
   /** Bytes since the last {@link flush}. */
   batchBytes = 0;
@@ -38,15 +38,15 @@ export class FpduWriter {
   #usedBytes = 0;
   #inFlightBytes = 0;
   #batchRingBytes = 0;
-  /** Where the part of the ring starts that is not handed down yet. */
+  /** The start of the ring part that is not written to the sink yet. */
   #runStart = 0;
-  /** Where the part of the ring starts that the current FPDU's CRC does not cover yet. */
+  /** The start of the ring part that the current FPDU's CRC does not cover yet. */
   #crcStart = 0;
   #crc = 0;
   #ulpduLength = 0;
   #payloadLeft = 0;
 
-  /** `onLeft` is called once per batch when its bytes have left, with the count that {@link flush} was given. */
+  /** `onLeft` is called once per batch after its bytes have left, with the `count` of its {@link flush}. */
   constructor(sink: ByteSink, ringBytes: number, onLeft: (count: number) => void) {
     this.#sink = sink;
     this.#onLeft = onLeft;
@@ -54,12 +54,12 @@ export class FpduWriter {
     this.#view = new DataView(this.#ring.buffer, this.#ring.byteOffset, ringBytes);
   }
 
-  /** Bytes that were produced and have not left. */
+  /** The bytes that were built and have not left. */
   get pendingBytes(): number {
     return this.#inFlightBytes + this.batchBytes;
   }
 
-  /** Whether an FPDU with this header and so much copied payload can be built now. */
+  /** True when the ring has room for an FPDU with this header and this copied payload. */
   hasRoomFor(headerBytes: number, copiedBytes: number): boolean {
     const needed = headerBytes + copiedBytes + TRAILER_BYTES_MAX;
     if (this.#usedBytes === 0) return needed <= this.#ring.length;
@@ -69,7 +69,7 @@ export class FpduWriter {
     return needed <= this.#tail - this.#head;
   }
 
-  /** Begins an FPDU, of whose payload `copiedBytes` will come by {@link copy}. There is room for it. */
+  /** Begins an FPDU. {@link copy} will add `copiedBytes` of its payload. The caller has checked {@link hasRoomFor}. */
   begin(header: FpduHeader, headerBytes: number, copiedBytes: number): void {
     this.#makeContiguous(headerBytes + copiedBytes + TRAILER_BYTES_MAX);
     encodeFpduHeader(this.#view, this.#head, header);
@@ -80,14 +80,14 @@ export class FpduWriter {
     this.#advance(headerBytes);
   }
 
-  /** Appends payload that may change as soon as this returns. */
+  /** Appends a copy of payload. The source may change after this call. */
   copy(bytes: Buffer, start: number, end: number): void {
     bytes.copy(this.#ring, this.#head, start, end);
     this.#payloadLeft -= end - start;
     this.#advance(end - start);
   }
 
-  /** Appends payload that stays as it is until its batch has left. */
+  /** Appends payload without a copy. The source must not change until the batch has left. */
   refer(bytes: Buffer, start: number, end: number): void {
     this.#emitRun();
     if (this.usesCrc) {
@@ -111,7 +111,7 @@ export class FpduWriter {
     this.#advance(FPDU_CRC_BYTES);
   }
 
-  /** Hands the batch down; `count` comes back by `onLeft` once it has left. Only between two FPDUs. */
+  /** Writes the batch to the sink. `onLeft` receives `count` after the batch has left. Call only between two FPDUs. */
   flush(count: number): void {
     if (this.batchBytes === 0) return;
     const batch = this.#freeBatches.pop() ?? new Batch(this);
@@ -121,7 +121,7 @@ export class FpduWriter {
     this.#inFlightBytes += this.batchBytes;
     this.batchBytes = 0;
     this.#batchRingBytes = 0;
-    // A batch ends with a CRC, so there is always a part of the ring to hang the notification on.
+    // A batch ends with a CRC in the ring, so its last buffer is a ring part that can carry the notification.
     this.#sink.write(this.#ring.subarray(this.#runStart, this.#head), batch);
     this.#runStart = this.#head;
   }
@@ -141,10 +141,10 @@ export class FpduWriter {
     this.batchBytes += bytes;
   }
 
-  /** Gives the bytes that follow `head` room in one piece, at the start of the ring if need be. */
+  /** Ensures `needed` contiguous bytes after `head`. Moves `head` to the start of the ring if necessary. */
   #makeContiguous(needed: number): void {
     if (this.#usedBytes === 0) {
-      // The start of the ring is the part that is likeliest to be in the processor's cache.
+      // The start of the ring is most likely to be in the processor's cache.
       this.#head = 0;
       this.#tail = 0;
       this.#runStart = 0;
@@ -166,7 +166,7 @@ export class FpduWriter {
   }
 }
 
-/** What a batch gives back when it has left. Pooled. */
+/** Reports the end of one batch. Pooled. */
 class Batch implements Flushable {
   ringBytes = 0;
   bytes = 0;

@@ -19,7 +19,7 @@ import {
 } from './wire.js';
 import type { FpduHeader } from './wire.js';
 
-/** An RDMA Read of the peer that was admitted and waits for its response, or is being answered. Pooled. */
+/** An admitted RDMA Read of the peer whose response is not complete. Pooled. */
 export class InboundRead {
   readonly span = new RegionSpan();
   lengthBytes = 0;
@@ -28,32 +28,35 @@ export class InboundRead {
   sinkOffsetLow = 0;
 }
 
-/** What the connection hears of, besides what goes to the queue pair. */
+/** Events for the connection that do not concern the queue pair. */
 export interface InboundEvents {
-  /** The peer has begun to send FPDUs: a responder may do so, too. */
+  /** The peer has sent its first FPDU, so a responder may send, too. */
   onFirstSegment(): void;
   /** A read was queued. */
   onReadRequest(): void;
   onReadResponse(): void;
-  /** `bytes[0 .. length)` is a Terminate's payload; `length` may have been longer than what is kept. */
+  /** `bytes[0 .. length)` is the payload of a Terminate, truncated to the longest valid Terminate. */
   onTerminate(bytes: Buffer, length: number): void;
 }
 
 /**
- * The receiving half of DDP and RDMAP (RFC 5041 section 5 and 7, RFC 5040 section 5 and 7): checks each segment by
- * its header, hands its payload to the queue pair, and keeps the sequence numbers of the untagged queues. Segments
- * of an RDMA Write stand each for itself, so nothing is kept of a tagged message but what the queue pair keeps.
+ * The receiving half of DDP and RDMAP (RFC 5041 section 5 and 7, RFC 5040 section 5 and 7): checks the header of each
+ * segment, passes the payload to the queue pair, and counts the sequence numbers of the untagged queues. The segments
+ * of an RDMA Write are independent, so this class keeps no state of a tagged message.
  */
 export class Inbound implements SegmentHandler {
-  /** Why the queue pair refused, when it was the queue pair. */
+  /** The fault for which the queue pair refused a segment, if the queue pair refused. */
   fault: Fault = Fault.none;
-  /** A zero-length Send is expected that MPA asked for, and no consumer (RFC 6581 section 9.2). */
+  /**
+   * The next Send is the zero-length ready-to-receive message of MPA, not a consumer's message (RFC 6581 section
+   * 9.2).
+   */
   expectsSendRtr = false;
   readonly #queuePair: SoftQueuePair;
   readonly #events: InboundEvents;
-  /** The sequence number of the next message, per queue. */
+  /** The sequence number of the next message of each queue. */
   readonly #sequence = new Uint32Array(QUEUE_COUNT).fill(1);
-  /** The payload of the Read Request or Terminate that is being received. */
+  /** The payload of the current Read Request or Terminate. */
   readonly #control = Buffer.alloc(TERMINATE_BYTES_MAX);
   readonly #controlView = new DataView(
     this.#control.buffer,
@@ -64,15 +67,15 @@ export class Inbound implements SegmentHandler {
   readonly #reads: Ring<InboundRead>;
   readonly #freeReads: InboundRead[] = [];
   #controlLength = 0;
-  /** Bytes of the current Send message so far, and its opcode; -1 between messages. */
+  /** The received bytes of the current Send message, and its opcode; -1 between messages. */
   #sendBytes = 0;
   #sendOpcode = -1;
   #isFirst = true;
   #skipsSend = false;
-  /** Payload of the current segment goes to {@link #control}. */
+  /** The payload of the current segment goes to {@link #control}. */
   #takesControl = false;
 
-  /** `readDepth` is the number of reads that the queue pair admits at once. */
+  /** `readDepth` is the number of concurrent reads that the queue pair admits. */
   constructor(queuePair: SoftQueuePair, readDepth: number, events: InboundEvents) {
     this.#queuePair = queuePair;
     this.#events = events;
@@ -84,7 +87,7 @@ export class Inbound implements SegmentHandler {
     return this.#reads.peek();
   }
 
-  /** The response to {@link nextRead} is built. */
+  /** Call when the response to {@link nextRead} is completely built. */
   finishRead(): void {
     const read = this.#reads.shift();
     assert(read !== undefined, 'the end of an RDMA Read that did not begin');
@@ -92,7 +95,9 @@ export class Inbound implements SegmentHandler {
     this.#freeReads.push(read);
   }
 
-  /** The Read Request that the last refused segment was, for the Terminate; null for any other. */
+  /**
+   * The payload of the last refused segment if it was a Read Request, for the Terminate; null for any other segment.
+   */
   refusedReadRequest(header: Uint8Array): Uint8Array | null {
     const isReadRequest = ((header[3] ?? 0) & 0x0f) === RdmapOpcode.readRequest;
     return isReadRequest && this.#controlLength === READ_REQUEST_BYTES
@@ -255,8 +260,8 @@ export class Inbound implements SegmentHandler {
   }
 
   #nextSequence(queueNumber: number): void {
-    // A Uint32Array wraps at 2^32, as RFC 5041 section 5.1 has it.
-    // `?? 0` is for the compiler: there is a sequence for each queue that a header was admitted for.
+    // A Uint32Array wraps at 2^32, as RFC 5041 section 5.1 requires. `?? 0` is for the compiler: there is a sequence
+    // for each queue that a header was admitted for.
     this.#sequence[queueNumber] = (this.#sequence[queueNumber] ?? 0) + 1;
   }
 
@@ -265,7 +270,7 @@ export class Inbound implements SegmentHandler {
     return code;
   }
 
-  /** A sentence fragment that says more than the code, when the queue pair refused. */
+  /** A sentence fragment with the queue pair's reason, or null if the queue pair did not refuse. */
   get faultReason(): string | null {
     return this.fault === Fault.none ? null : faultReason(this.fault);
   }

@@ -25,21 +25,25 @@ export interface FollowingBytes {
 }
 
 export interface MpaInitiatorOptions {
-  /** In the order in which they are tried. Not empty. */
+  /** The addresses, in the order of the attempts. Not empty. */
   readonly addresses: readonly string[];
   readonly port: number;
   readonly peerName: string;
   readonly wanted: ConnectionParameters;
   readonly settings: IwarpSettings;
-  /** The connection is agreed on, and its socket is the receiver's. Null when it is not wanted any more. */
+  /**
+   * Both sides have agreed. The callee owns the socket from now on. Returns null when the connection is not wanted
+   * any more.
+   */
   readonly onAgreed: (socket: DataSocket, agreement: MpaAgreement) => FollowingBytes | null;
-  /** There will be no connection. */
+  /** The attempt has failed. */
   readonly onFailed: (event: ConnectionEvent) => void;
 }
 
 /**
- * The active side's way to a connection: TCP, to one address after the other, then MPA's request and reply. Either
- * `onAgreed` or `onFailed` is called, once, unless {@link InitiatorSetup.cancel} comes first.
+ * The set-up of a connection on the active side: a TCP connection to one address after the other, then the MPA
+ * request and reply. Calls either `onAgreed` or `onFailed`, once, unless {@link InitiatorSetup.cancel} is called
+ * before.
  */
 export class InitiatorSetup implements DataSocketHandler {
   readonly #options: MpaInitiatorOptions;
@@ -144,7 +148,7 @@ export class InitiatorSetup implements DataSocketHandler {
     else if (used < length) next.receive(buffer, used, length);
   }
 
-  /** RFC 6581 section 9.1: the responder is told why its reply cannot be lived with. */
+  /** RFC 6581 section 9.1: a Terminate tells the responder why its reply is unacceptable. */
   #sendTerminate(code: TerminateCode): void {
     const socket = this.#socket;
     if (socket === null) return;
@@ -179,7 +183,7 @@ export class InitiatorSetup implements DataSocketHandler {
     this.#finish();
     const socket = this.#socket;
     if (socket !== null && this.#isUp) {
-      // What was written may leave, but a peer that does not read cannot hold us.
+      // The written bytes may leave, but a peer that does not read cannot delay the end.
       socket.endWriting();
       const { clock } = this.#options.settings;
       this.#timer = clock.after(STREAM_CLOSE_TIMEOUT_MS, () => socket.destroy());
@@ -196,5 +200,5 @@ export class InitiatorSetup implements DataSocketHandler {
 }
 
 function ignore(): void {
-  /* Nothing waits for a Terminate to have left but the end of the socket itself. */
+  /* Only the end of the socket waits for the Terminate. */
 }

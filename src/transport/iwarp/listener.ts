@@ -13,13 +13,13 @@ import { Caller } from './responder.js';
 import type { CallerOwner } from './responder.js';
 import type { IwarpSettings } from './settings.js';
 
-/** A caller with a whole request; the receiver is its owner from here on. */
+/** Receives a caller with a complete request. The handler owns the caller from now on. */
 export type RequestHandler = (caller: Caller, parameters: ConnectionParameters) => void;
 
 /**
- * A listening TCP socket. Callers that have not sent a whole request are bounded in time and number, and when all
- * places are taken the one goes that has been silent longest. Those that wait for their answer are bounded in number:
- * they count against the backlog until {@link answered}.
+ * A listening TCP socket. Callers without a complete request are limited in time and number; at the limit, a new
+ * caller displaces the one that has been silent longest. Callers that wait for an answer are limited in number: each
+ * counts against the backlog until {@link answered}.
  */
 export class IwarpListener implements CallerOwner {
   readonly #settings: IwarpSettings;
@@ -38,9 +38,12 @@ export class IwarpListener implements CallerOwner {
     this.#onRequest = onRequest;
   }
 
-  /** @throws VerbsError when the address cannot be bound. */
+  /**
+   * Starts to listen.
+   * @throws VerbsError when the address cannot be bound
+   */
   open(address: ListenPlace): Promise<PortalAddress> {
-    // Both are what DataSocket.adopt needs.
+    // DataSocket.adopt needs both options.
     const server = createServer({ pauseOnConnect: true, allowHalfOpen: true });
     this.#server = server;
     server.on('connection', (socket) => this.#admit(socket));
@@ -58,7 +61,7 @@ export class IwarpListener implements CallerOwner {
     });
   }
 
-  /** Stops listening, and closes what has no whole request yet. */
+  /** Stops listening, and closes the callers without a complete request. */
   close(): void {
     this.#server?.close();
     this.#server = null;
@@ -68,7 +71,7 @@ export class IwarpListener implements CallerOwner {
     }
   }
 
-  /** A caller that was handed out has its answer. */
+  /** Call when a caller that the handler received has its answer. */
   answered(): void {
     this.#waiting--;
   }

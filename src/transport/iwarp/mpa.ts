@@ -1,6 +1,6 @@
 /**
- * MPA connection set-up (RFC 5044 section 7, RFC 6581) without the socket: reads a frame from bytes in any pieces,
- * and decides what a request asks for, what a reply grants, and what to answer.
+ * MPA connection set-up (RFC 5044 section 7, RFC 6581) without the socket: reads a frame from pieces of any size,
+ * interprets requests and replies, and builds the answers.
  */
 import { READ_DEPTH_MAX } from '../limits.js';
 import type { ConnectionParameters } from '../verbs.js';
@@ -24,24 +24,27 @@ import {
   encodeMpaFrame,
 } from './wire.js';
 
-/** Whether FPDUs carry a CRC: `on` asks for it, `off` leaves it to the peer. One side's wish decides (RFC 5044 7.1). */
+/**
+ * The CRC of FPDUs: `on` requests a CRC, `off` leaves the choice to the peer. One side's request is enough (RFC 5044
+ * 7.1).
+ */
 export type CrcMode = 'off' | 'on';
 
-/** What both sides have agreed on when FPDUs may flow. */
+/** The result of the set-up. */
 export interface MpaAgreement {
   readonly crc: boolean;
   /** Inbound reads that the peer may have outstanding (our IRD). */
   readonly readDepthInbound: number;
   /** Reads that we may have outstanding (our ORD). */
   readonly readDepthOutbound: number;
-  /** What the peer said about itself. */
+  /** The peer's own parameters. */
   readonly peer: ConnectionParameters;
 }
 
 /** Collects one request or reply frame. Memory is one buffer of the largest frame that the RFC allows. */
 export class MpaFrameReader {
   readonly frame = new MpaFrame();
-  /** Set when the bytes are no such frame; a sentence fragment. Nothing more is taken then. */
+  /** Why the bytes are not a valid frame, as a sentence fragment. The reader then takes no more bytes. */
   failure: string | null = null;
   isComplete = false;
   readonly #key: string;
@@ -59,7 +62,7 @@ export class MpaFrameReader {
     return this.#length;
   }
 
-  /** Takes what belongs to the frame from `bytes[start .. end)` and returns how many bytes that were. */
+  /** Takes the frame's bytes from `bytes[start .. end)`. Returns the number of bytes taken. */
   receive(bytes: Uint8Array, start: number, end: number): number {
     let at = start;
     while (at < end && !this.isComplete && this.failure === null) {
@@ -73,7 +76,7 @@ export class MpaFrameReader {
     return at - start;
   }
 
-  /** The consumer's part of the private data; a copy. */
+  /** A copy of the consumer's part of the private data. */
   get privateData(): Uint8Array {
     const hasEnhanced = (this.frame.flags & MpaFlag.enhanced) !== 0;
     const skipped = hasEnhanced ? Math.min(MPA_ENHANCED_BYTES, this.frame.privateDataBytes) : 0;
@@ -81,7 +84,7 @@ export class MpaFrameReader {
     return new Uint8Array(this.#bytes.subarray(MPA_HEADER_BYTES + skipped, end));
   }
 
-  /** The key is checked as it arrives, so that a peer of another protocol is told apart from a slow one. */
+  /** Checks each part of the key as it arrives, to distinguish a peer with another protocol from a slow peer. */
   #checkKey(from: number, to: number): void {
     for (let index = from; index < Math.min(to, MPA_KEY_BYTES); index++) {
       if (this.#bytes[index] === this.#key.charCodeAt(index)) continue;
@@ -117,7 +120,10 @@ export function encodeMpaRequest(wanted: ConnectionParameters, crc: CrcMode): Ui
   return frameWithData(frame, wanted.privateData);
 }
 
-/** How an initiator reads a reply. `terminate` is what the responder is to be told before the connection is closed. */
+/**
+ * The initiator's interpretation of a reply. `terminate` is the code for the responder before the connection is
+ * closed.
+ */
 export type MpaReplyOutcome =
   | { readonly type: 'accepted'; readonly agreement: MpaAgreement }
   | { readonly type: 'rejected'; readonly privateData: Uint8Array }
@@ -155,7 +161,7 @@ export function readMpaReply(
   }
   const peerIrd = frame.ird & MPA_READ_DEPTH_MASK;
   const peerOrd = frame.ord & MPA_READ_DEPTH_MASK;
-  // 0x3fff says that the peer leaves its read depth to the consumer; it then keeps to what we granted.
+  // 0x3fff means that the peer leaves its read depth to the consumer. The peer then respects our limit.
   if (peerOrd !== MPA_READ_DEPTH_MASK && peerOrd > READ_DEPTH_MAX) {
     return unusable(
       `the peer wants ${peerOrd} reads outstanding, at most ${READ_DEPTH_MAX} are possible`,
@@ -178,12 +184,18 @@ export function readMpaReply(
   };
 }
 
-/** How a responder reads a request. `reply` is the rejection to send before the connection is closed, if any. */
+/**
+ * The responder's interpretation of a request. `reply` is the rejection to send before the connection is closed, or
+ * null.
+ */
 export type MpaRequestOutcome =
   | { readonly type: 'acceptable'; readonly peer: ConnectionParameters }
   | { readonly type: 'refused'; readonly reason: string; readonly reply: Uint8Array | null };
 
-/** Revisions 0, 1 and 2 are served; without enhanced data the peer's read depths are unknown, and a safe one is taken. */
+/**
+ * Interprets a request of revision 0, 1 or 2. Without enhanced data the peer's read depths are unknown, so a safe
+ * depth is used.
+ */
 export function readMpaRequest(reader: MpaFrameReader): MpaRequestOutcome {
   const { frame } = reader;
   const isEnhanced = (frame.flags & MpaFlag.enhanced) !== 0;
@@ -191,7 +203,7 @@ export function readMpaRequest(reader: MpaFrameReader): MpaRequestOutcome {
     return refused(`MPA revision ${frame.revision} is above ${MPA_REVISION}`, null);
   }
   if (isEnhanced && frame.privateDataBytes < MPA_ENHANCED_BYTES) {
-    return refused('the enhanced data is announced and missing', null);
+    return refused('the enhanced data is announced, but missing', null);
   }
   if ((frame.flags & MpaFlag.markers) !== 0) {
     return refused(
@@ -209,13 +221,13 @@ export function readMpaRequest(reader: MpaFrameReader): MpaRequestOutcome {
   };
 }
 
-/** A reply, and what holds once it is sent. */
+/** A reply, and the agreement that is valid after the reply is sent. */
 export interface MpaAcceptance {
   readonly bytes: Uint8Array;
   readonly agreement: MpaAgreement;
   /**
-   * The initiator will send a zero-length message of its own before its consumer's first: a Send of that kind is
-   * not the consumer's, and takes no receive buffer.
+   * The initiator will send a zero-length Send of MPA before its consumer's first message. That Send is not for the
+   * consumer and uses no receive buffer.
    */
   readonly expectsSendRtr: boolean;
 }
@@ -230,7 +242,8 @@ export function encodeMpaReply(
   const isEnhanced = (request.flags & MpaFlag.enhanced) !== 0;
   const isPeerToPeer = isEnhanced && (request.ird & MpaIrdFlag.peerToPeer) !== 0;
   const usesCrc = crc === 'on' || (request.flags & MpaFlag.crc) !== 0;
-  // The automatic depth 0x3fff is above what anyone has; taking less than the peer wants is its to accept (RFC 6581 9.1).
+  // The automatic depth 0x3fff exceeds every device. We may grant less than the peer wants; the peer decides whether
+  // to accept that (RFC 6581 9.1).
   const ird = clampDepth(ours.responderResources);
   const ord = Math.min(clampDepth(ours.initiatorDepth), peer.responderResources);
   const rtr = isPeerToPeer ? chooseRtr(request) : noRtr;
@@ -247,7 +260,7 @@ export function encodeMpaReply(
   };
 }
 
-/** A rejection: the request's revision, zero depths, and the consumer's bytes. */
+/** Encodes a rejection with the request's revision, zero depths, and the consumer's private data. */
 export function encodeMpaReject(reader: MpaFrameReader, privateData: Uint8Array): Uint8Array {
   const frame = new MpaFrame();
   frame.isReply = true;
@@ -264,8 +277,8 @@ interface RtrChoice {
 const noRtr: RtrChoice = { irdFlags: 0, ordFlags: 0 };
 
 /**
- * One of the ready-to-receive messages that a peer-to-peer initiator offers (RFC 6581 section 9.2): a zero-length
- * Write costs least, then a Read, then a Send. One that offers none is told Write, as Linux siw does.
+ * Chooses one of the ready-to-receive messages that a peer-to-peer initiator offers (RFC 6581 section 9.2). A
+ * zero-length Write is cheapest, then a Read, then a Send. Without an offer the choice is Write, as in Linux siw.
  */
 function chooseRtr(request: MpaFrame): RtrChoice {
   const write = { irdFlags: MpaIrdFlag.peerToPeer, ordFlags: MpaOrdFlag.writeRtr };

@@ -36,41 +36,40 @@ import {
 const TWO_32 = 0x1_0000_0000;
 const READ_REQUEST_FPDU_BYTES = fpduBytesFor(UNTAGGED_HEADER_BYTES + READ_REQUEST_BYTES);
 
-/** Where the reads of the peer wait. */
+/** The queue of the peer's reads. */
 export interface InboundReadQueue {
   readonly nextRead: InboundRead | undefined;
   finishRead(): void;
 }
 
-/** Where {@link Outbound.produce} stopped. */
+/** Why {@link Outbound.produce} stopped. */
 export type Production =
   /** Nothing is left to build. */
   | 'idle'
-  /** Enough is on its way; go on when some of it has left. */
+  /** The limit of pending bytes is reached. Continue when bytes have left. */
   | 'full'
-  /** The batch is at its limit; go on after other sockets had their turn. */
+  /** The batch is at its limit. Continue after the other sockets have had their turn. */
   | 'more'
-  /** The next FPDU must start a write of its own; go on once this one is handed down. */
+  /** The next FPDU must start a new write. Continue after this write is passed to the system. */
   | 'newWrite';
 
 /** Called when bytes have left. */
 export interface OutboundEvents {
   onLeft(): void;
-  /** A response can not be completed: its memory was revoked while the peer was reading it. */
+  /** A response cannot be completed: its memory was revoked during the peer's read. */
   onReadRevoked(): void;
 }
 
 /**
- * The sending half of DDP and RDMAP: takes work from the queue pair and answers the peer's reads, one message at a
- * time and the two kinds in turn, cut into segments that fill an FPDU each. It builds no more than what may wait
- * for the socket at once; the rest stays in its queues, which are bounded.
+ * The sending half of DDP and RDMAP. Takes work from the queue pair and answers the peer's reads, one message at a
+ * time, alternating between the two. Splits each message into segments that fill an FPDU each. Builds only as much as
+ * may wait for the socket; the rest stays in its queues, which are bounded.
  *
- * Response payload is copied, always: the consumer may revoke its key while the socket is still full, and what
- * leaves after that must not be what the memory holds by then. Payload of work requests stays where it is, as its
- * owner waits for the completion.
+ * Response payload is always copied: the consumer may revoke its key while the socket is full, and the memory's later
+ * contents must not leave. Payload of work requests is not copied, because its owner waits for the completion.
  */
 export class Outbound {
-  /** False until a responder has heard from its initiator. */
+  /** False for a responder that has received nothing from its initiator yet. */
   mayTransmit = true;
   readonly #queuePair: SoftQueuePair;
   readonly #reads: InboundReadQueue;
@@ -85,11 +84,11 @@ export class Outbound {
     this.#control.byteOffset,
     this.#control.length,
   );
-  /** What waits for its bytes to have left, in order: a taken send slot, or the end of a read response (null). */
+  /** The messages whose bytes have not left, in order: a taken send slot, or null for the end of a read response. */
   readonly #leaving: Ring<SendSlot | null>;
-  /** How much of {@link #leaving} belongs to the current batch. */
+  /** The number of {@link #leaving} entries in the current batch. */
   #leavingInBatch = 0;
-  /** The message that is being cut, and how far. */
+  /** The message that is being split, and the position in it. */
   #current: SendSlot | null = null;
   #isAnswering = false;
   #currentBytes = 0;
@@ -100,7 +99,7 @@ export class Outbound {
   #sendSequence = 0;
   #readSequence = 0;
   #isStopped = false;
-  /** Whether the last {@link #produceSegment} built something. */
+  /** True when the last {@link #produceSegment} built a segment. */
   #progressed = false;
 
   constructor(options: {
@@ -109,7 +108,7 @@ export class Outbound {
     readonly sink: ByteSink;
     readonly fpduBytes: number;
     readonly crc: boolean;
-    /** The most messages that can be on their way: the send queue's length, and the peer's reads. */
+    /** The most messages on their way: the length of the send queue plus the peer's reads. */
     readonly messagesMax: number;
     readonly events: OutboundEvents;
   }) {
@@ -122,7 +121,7 @@ export class Outbound {
     this.#writer.usesCrc = options.crc;
   }
 
-  /** Nothing is being built or on its way, and no read waits. What the queue pair still has is not counted. */
+  /** True when no message is being built or on its way, and no read waits. Ignores the queue pair's own work. */
   get isIdle(): boolean {
     return (
       this.#current === null &&
@@ -133,7 +132,7 @@ export class Outbound {
     );
   }
 
-  /** Builds what there is to build, hands it down, and says why it stopped. */
+  /** Builds as many FPDUs as possible, writes them to the sink, and returns why it stopped. */
   produce(): Production {
     let production: Production = 'idle';
     if (!this.#isStopped && this.mayTransmit) {
@@ -144,18 +143,20 @@ export class Outbound {
     return production;
   }
 
-  /** Builds nothing more, except for a Terminate. What was built leaves, and then gives its work requests back. */
+  /** Builds nothing more, except a Terminate. The built FPDUs leave, and then their work requests complete. */
   stop(): void {
     if (this.#isStopped) return;
     this.#isStopped = true;
     this.#flush();
-    // A Read that was not sent is the queue pair's to flush; a message that was cut short waits like a whole one.
+    // The queue pair flushes an unsent Read. A partly built message waits like a complete one.
     if (this.#current !== null && !this.#current.isRead) this.#leaving.push(this.#current);
     this.#current = null;
     if (this.#writer.pendingBytes === 0) this.#giveBackAll();
   }
 
-  /** Sends an RDMA Write of no bytes, which changes nothing at the peer (RFC 5040 section 5.1), if nothing is under way. */
+  /**
+   * Sends an RDMA Write without data if no message is under way. It has no effect at the peer (RFC 5040 section 5.1).
+   */
   nudge(): void {
     if (this.#isStopped || !this.mayTransmit || !this.isIdle) return;
     if (!this.#writer.hasRoomFor(TAGGED_PAYLOAD_OFFSET, 0)) return;
@@ -165,7 +166,7 @@ export class Outbound {
     this.#flush();
   }
 
-  /** The last message of the stream (RFC 5040 section 4.8). */
+  /** Sends the last message of the stream (RFC 5040 section 4.8). */
   terminate(reason: TerminateCode, segment: TerminatedSegment | null): void {
     const length = encodeTerminate(this.#control, 0, reason, segment);
     if (!this.#writer.hasRoomFor(UNTAGGED_PAYLOAD_OFFSET, length)) return;
@@ -272,7 +273,7 @@ export class Outbound {
     this.#beginFpdu(READ_REQUEST_BYTES, READ_REQUEST_BYTES, true);
     this.#writer.copy(this.#control, 0, READ_REQUEST_BYTES);
     this.#writer.finish();
-    // The response completes the slot: nothing of it waits for the bytes to leave.
+    // The response completes the slot, so the slot does not wait until the request's bytes have left.
     this.#current = null;
     this.#progressed = true;
     return null;
@@ -312,7 +313,7 @@ export class Outbound {
     return null;
   }
 
-  /** Of the next `bytes` of the gather list, those in pieces short enough to be copied. */
+  /** How many of the next `bytes` of the gather list are in pieces that are short enough to copy. */
   #copiedBytes(request: SendWorkRequest, bytes: number): number {
     let copied = 0;
     let left = bytes;
@@ -351,7 +352,8 @@ export class Outbound {
     header.isTagged = true;
     header.opcode = opcode;
     header.stag = stag;
-    // The sum of the lower half and a position in the message may carry; past 2^64 it wraps, and the peer refuses it.
+    // The sum of the lower half and the position in the message may carry. A sum beyond 2^64 wraps, and the peer
+    // refuses the segment.
     header.offsetHigh = (offsetHigh + Math.floor(offsetLow / TWO_32)) >>> 0;
     header.offsetLow = offsetLow >>> 0;
   }

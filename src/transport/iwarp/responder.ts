@@ -8,11 +8,14 @@ import { MpaFrameReader, encodeMpaReject, encodeMpaReply, readMpaRequest } from 
 import type { MpaAcceptance } from './mpa.js';
 import type { IwarpSettings } from './settings.js';
 
-/** Who waits for a caller: its listener at first, and later the connection id that stands for it. */
+/** The owner of a caller: first its listener, later its connection id. */
 export interface CallerOwner {
-  /** The request is complete and can be accepted or rejected. */
+  /** The request is complete. The owner accepts or rejects it. */
   onRequest(caller: Caller, parameters: ConnectionParameters): void;
-  /** There will be no connection: before the request for a reason of the peer's, after it because the peer left. */
+  /**
+   * The attempt has failed: before the request because of the peer's behaviour, after the request because the peer
+   * left.
+   */
   onGone(caller: Caller, reason: string): void;
 }
 
@@ -23,7 +26,7 @@ const EDGES: Edges<'reading' | 'requested' | 'over'> = {
 };
 
 /**
- * The passive side's way to a connection: a TCP connection that came in, and MPA's request and reply on it.
+ * The set-up of a connection on the passive side: an incoming TCP connection, and its MPA request and reply.
  *
  *     reading -- whole request --> requested -- accept --> (the connection's)
  *        |                            |
@@ -43,7 +46,7 @@ export class Caller implements DataSocketHandler {
   #parameters: ConnectionParameters | null = null;
   #timer: Timer;
 
-  /** `open` makes the data socket, whose handler is the caller. */
+  /** `open` makes the data socket with this caller as its handler. */
   constructor(
     open: (handler: DataSocketHandler) => DataSocket,
     peerHost: string,
@@ -61,7 +64,7 @@ export class Caller implements DataSocketHandler {
     this.peerName = this.#socket.remoteName;
   }
 
-  /** What the peer said, once the request is complete. */
+  /** The peer's parameters; null before the request is complete. */
   get parameters(): ConnectionParameters | null {
     return this.#parameters;
   }
@@ -70,14 +73,14 @@ export class Caller implements DataSocketHandler {
     this.#owner = owner;
   }
 
-  /** The reply that {@link reply} would send. Null when the peer has left meanwhile. */
+  /** Makes the reply for {@link reply}. Null when the peer has left. */
   prepareReply(ours: ConnectionParameters): MpaAcceptance | null {
     const peer = this.#parameters;
     if (this.#machine.state !== 'requested' || peer === null) return null;
     return encodeMpaReply(this.#reader, peer, ours, this.#settings.crc);
   }
 
-  /** Sends the reply; the socket is the connection's from here on. */
+  /** Sends the reply. The connection owns the socket from now on. */
   reply(acceptance: MpaAcceptance): void {
     this.#finish();
     this.#socket.write(acceptance.bytes);
@@ -94,7 +97,7 @@ export class Caller implements DataSocketHandler {
     this.#endSocket();
   }
 
-  /** Closes without an answer, and tells the owner why. */
+  /** Closes without an answer, and reports `reason` to the owner. */
   turnAway(reason: string): void {
     this.#drop(reason);
   }

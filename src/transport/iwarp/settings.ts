@@ -2,16 +2,16 @@ import type { Clock } from '../../common/clock.js';
 import type { Logger } from '../../observe/log.js';
 import type { CrcMode } from './mpa.js';
 
-/** What all connections of one transport share. */
+/** The settings of all connections of one transport. */
 export interface IwarpSettings {
   readonly log: Logger;
   readonly clock: Clock;
   readonly crc: CrcMode;
   readonly fpduBytes: number;
-  /** For a peer's whole MPA request. */
+  /** The time for a peer's complete MPA request. */
   readonly requestTimeoutMs: number;
-  /** For a peer's whole MPA reply. */
+  /** The time for a peer's complete MPA reply. */
   readonly replyTimeoutMs: number;
-  /** For TCP to come up. */
+  /** The time for the TCP connection. */
   readonly tcpTimeoutMs: number;
 }

@@ -18,11 +18,11 @@ import { Terminate, decodeTerminate, describeTerminate } from './terminate.js';
 import type { TerminateCode, TerminatedSegment } from './terminate.js';
 import { rdmapOpcodeName } from './wire.js';
 
-/** How a stream gets its next turn to send. */
+/** Schedules a stream's next turn to send. */
 export interface Scheduler {
-  /** In this turn of the event loop still, after what was written so far has been handed to the system. */
+  /** Runs `action` in the same turn of the event loop, after the written bytes have been passed to the system. */
   afterFlush(action: () => void): void;
-  /** In the next turn, after other sockets had theirs. */
+  /** Runs `action` in the next turn, after the other sockets have had their turn. */
   nextTurn(action: () => void): void;
 }
 
@@ -40,8 +40,8 @@ export interface StreamOptions {
   readonly clock: Clock;
   readonly log: Logger;
   /**
-   * The stream has ended, once: nothing more will be written, and what was written is to leave before the socket
-   * closes. `reason` is null for an orderly end.
+   * Called once, when the stream has ended. The stream writes nothing more, and the written bytes should leave before
+   * the socket closes. `reason` is null for an orderly end.
    */
   readonly onOver: (reason: string | null) => void;
 }
@@ -53,13 +53,13 @@ const EDGES: Edges<'open' | 'closing' | 'over'> = {
 };
 
 /**
- * An established iWARP stream: the wire under a queue pair. Bytes go in by {@link receive}, bytes come out at the
- * sink; it knows nothing of sockets.
+ * An established iWARP stream: the wire driver of a queue pair. {@link receive} takes bytes, the sink receives bytes.
+ * The stream knows nothing of sockets.
  *
  *     open -- close() --> closing -- all sent and answered, or too late --> over
  *      +------ violation, Terminate, end of the peer, error of the queue pair ----^
  *
- * Whatever is wrong with what the peer sent ends the stream with the Terminate that the RFCs have for it.
+ * Every protocol violation of the peer ends the stream with the Terminate code of the RFCs.
  */
 export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   readonly #options: StreamOptions;
@@ -68,12 +68,12 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
   readonly #inbound: Inbound;
   readonly #outbound: Outbound;
   readonly #machine = new StateMachine('an iWARP stream', EDGES, 'open');
-  /** The last {@link Outbound.produce} waits for bytes to leave. */
+  /** The last {@link Outbound.produce} returned `full`. */
   #isFull = false;
   #pumpScheduled = false;
   #wantsPump = false;
   #closeTimer: Timer | null = null;
-  /** An initiator that has heard nothing yet: see NUDGE_FIRST_MS. */
+  /** True for an initiator that has received nothing yet; see NUDGE_FIRST_MS. */
   #awaitsFirst: boolean;
   #nudgeTimer: Timer | null = null;
   readonly #scheduledPump = (): void => {
@@ -102,7 +102,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     this.#outbound.mayTransmit = !options.isResponder;
   }
 
-  /** Connects the queue pair. False when its owner has put it into the error state meanwhile. */
+  /** Connects the queue pair. False when its owner has already put it into the error state. */
   start(): boolean {
     const { readDepthInbound, readDepthOutbound } = this.#options.agreement;
     return this.#queuePair.activate(this, {
@@ -132,12 +132,12 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     );
   }
 
-  /** The socket is gone. */
+  /** The socket has closed. */
   lost(reason: string | null): void {
     this.#end(reason);
   }
 
-  /** Orderly end: what is posted leaves, and the peer's reads are answered, before the stream is over. */
+  /** Starts the orderly end: before the stream ends, posted work leaves and the peer's reads are answered. */
   close(): void {
     if (this.#machine.state !== 'open') return;
     this.#machine.enter('closing');
@@ -146,12 +146,12 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     this.#pump();
   }
 
-  /** Ends the stream at once, telling the peer that it is through no fault of its own. */
+  /** Ends the stream at once, with `code` in a Terminate to the peer. */
   abort(reason: string, code: TerminateCode): void {
     this.#end(reason, code);
   }
 
-  // ---- what the queue pair calls ----
+  // ---- calls from the queue pair ----
 
   onSendWork(): void {
     if (!this.#isFull && !this.#pumpScheduled) this.#pump();
@@ -163,7 +163,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     this.#end(reason, reason === null ? null : Terminate.localCatastrophic, null, fault);
   }
 
-  // ---- what the two halves call ----
+  // ---- calls from the sending and the receiving half ----
 
   onFirstSegment(): void {
     this.#outbound.mayTransmit = true;
@@ -183,7 +183,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     const readings = decodeTerminate(bytes, 0, length);
     const reason = `the peer sent Terminate: ${describeTerminate(readings)}`;
     this.#options.log.warn({ terminate: bytes.toString('hex', 0, length) }, reason);
-    // What the peer does not let us read fails with that; everything else only never happened.
+    // A read that the peer refuses fails with the peer's reason. Every other request is flushed.
     const read = this.#queuePair.oldestRead;
     const isProtection = readings.some(
       (reading) => reading.known?.layer === 0 && reading.type === 1,
@@ -213,7 +213,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
 
   #nudgeAfter(delayMs: number, left: number): void {
     this.#nudgeTimer = this.#options.clock.after(delayMs, () => {
-      // Armed before anything is sent, so that whatever ends the stream meanwhile finds the timer.
+      // The timer is armed before the nudge is sent, so that an end of the stream during the send cancels it.
       if (left > 1) this.#nudgeAfter(delayMs * 2, left - 1);
       this.#outbound.nudge();
     });
@@ -251,7 +251,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
 
   #finishClose(): void {
     const isDone = this.#queuePair.isSendIdle && this.#outbound.isIdle;
-    // A responder that never heard from its initiator has nothing that it may send.
+    // A responder may send nothing before the initiator's first FPDU.
     if (isDone || !this.#outbound.mayTransmit) this.#end(null);
   }
 
@@ -261,7 +261,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     const reason = `protocol violation by the peer: ${code.meaning}${detail === null ? '' : ` (${detail})`}`;
     const opcode = rdmapOpcodeName((receiver.headerBytes[3] ?? 0) & 0x0f);
     if (this.#machine.state !== 'over') this.#options.log.warn({ opcode }, reason);
-    // An error of MPA's own is about the bytes, which then are no segment to be quoted.
+    // An MPA error means that the bytes are not a valid segment, so the Terminate quotes none.
     const segment: TerminatedSegment | null =
       code.layer === Terminate.llpCrc.layer
         ? null
@@ -293,7 +293,7 @@ export class IwarpStream implements WireDriver, InboundEvents, OutboundEvents {
     this.#closeTimer?.cancel();
     this.#stopNudging();
     this.#receiver.stop();
-    // The queue pair first: what is given back after this is flushed, and never taken for done.
+    // The queue pair fails first, so that every request that is returned later is flushed and never counts as done.
     this.#queuePair.fail(fault);
     this.#outbound.stop();
     if (code !== null) this.#outbound.terminate(code, segment);

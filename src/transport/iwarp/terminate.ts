@@ -6,8 +6,8 @@
  *        4  DDP segment length (16), with M | the terminated segment's DDP header (14 or 18 bytes), with D
  *        .  the terminated Read Request's RDMAP header (28 bytes), with R
  *
- * Linux soft-iWARP declares the first and third byte as bit fields, which little-endian hosts lay out the other way
- * round: its Layer is in the low nibble, and M, D, R are the lowest bits. Received messages are read either way.
+ * Linux soft-iWARP declares the first and third byte as bit fields, which little-endian hosts store in the opposite
+ * order: its Layer is in the low nibble, and M, D, R are the lowest bits. We accept both orders.
  */
 import { READ_REQUEST_BYTES } from './wire.js';
 
@@ -94,13 +94,13 @@ const codesByKey = new Map<number, TerminateCode>(
   Object.values(Terminate).map((entry) => [keyOf(entry.layer, entry.type, entry.code), entry]),
 );
 
-/** What a Terminate says about the segment that caused it. */
+/** The segment that caused a Terminate. */
 export interface TerminatedSegment {
   /** The FPDU's header: ULPDU length, then the DDP header. */
   readonly header: Uint8Array;
-  /** The whole header's length, MPA's two bytes included; 0 when no segment is to blame. */
+  /** The length of the header with MPA's two bytes; 0 when no segment is the cause. */
   readonly headerBytes: number;
-  /** The payload of a Read Request, when that was the segment, else null. */
+  /** The payload if the segment was a Read Request, else null. */
   readonly readRequest: Uint8Array | null;
 }
 
@@ -120,7 +120,7 @@ export function encodeTerminate(
     (readRequest !== null ? HeaderControl.rdmapHeader : 0);
   out[offset + 3] = 0;
   let at = offset + TERMINATE_CONTROL_BYTES;
-  // MPA's ULPDU length is the DDP segment length, and stands just before the DDP header on the wire, too.
+  // MPA's ULPDU length is the DDP segment length, and it precedes the DDP header on the wire, too.
   if (hasHeader) {
     out.set(segment.header.subarray(0, segment.headerBytes), at);
     at += segment.headerBytes;
@@ -132,7 +132,7 @@ export function encodeTerminate(
   return at - offset;
 }
 
-/** A received Terminate's control field: one reading, or two where the sender's byte order cannot be told. */
+/** One interpretation of a received Terminate's control field. There are two when the sender's bit order is unknown. */
 export interface TerminateReading {
   readonly order: 'rfc' | 'swapped';
   readonly layer: number;
@@ -143,9 +143,9 @@ export interface TerminateReading {
 }
 
 /**
- * Reads the control field at `offset` of a payload of `length` bytes. The header control bits tell the byte order.
- * Without any, readings that no RFC defines are dropped as long as one remains, and the RFC's comes first. Empty
- * for a payload that is too short.
+ * Reads the control field at `offset` of a payload of `length` bytes. The header control bits show the bit order. If
+ * no such bit is set, readings that no RFC defines are dropped as long as one reading remains, and the reading in the
+ * RFC's order comes first. Empty for a payload that is too short.
  */
 export function decodeTerminate(
   bytes: Uint8Array,

@@ -20,15 +20,15 @@ import type { IwarpSettings } from './settings.js';
 export interface IwarpOptions {
   readonly log?: Logger;
   readonly clock?: Clock;
-  /** `on` asks the peer for CRCs and, as a responder, insists on them. Default `off`: the peer decides. */
+  /** `on` requests CRCs from the peer, and enforces them as a responder. Default `off`: the peer decides. */
   readonly crc?: CrcMode;
-  /** The longest FPDU to send, from its length field to its CRC. What is received may have any size. */
+  /** The longest FPDU to send, from its length field to its CRC. Received FPDUs may have any size. */
   readonly fpduBytes?: number;
-  /** How long a peer has for its MPA request, and for its reply. Default: what Linux soft-iWARP gives. */
+  /** The time for a peer's MPA request, and for its MPA reply. Default: the times of Linux soft-iWARP. */
   readonly mpaTimeoutMs?: number;
-  /** How long TCP has to come up. */
+  /** The time for the TCP connection. */
   readonly tcpTimeoutMs?: number;
-  /** The device, where several transports share one; a device of its own unless said otherwise. */
+  /** The device, if several transports share one. Default: a new device. */
   readonly device?: SoftDevice;
 }
 
@@ -40,7 +40,7 @@ export class IwarpTransport implements RdmaTransport {
   readonly #device: SoftDevice;
   readonly #settings: IwarpSettings;
 
-  /** @throws ConfigError for an FPDU size that cannot be. */
+  /** @throws ConfigError for an FPDU size outside the limits */
   constructor(options: IwarpOptions = {}) {
     const fpduBytes = options.fpduBytes ?? FPDU_BYTES_DEFAULT;
     if (!Number.isInteger(fpduBytes) || fpduBytes < FPDU_BYTES_MIN || fpduBytes > FPDU_BYTES_MAX) {

@@ -1,6 +1,6 @@
 /**
- * Byte layouts of iWARP: MPA (RFC 5044, RFC 6581), DDP (RFC 5041) and RDMAP (RFC 5040). Big-endian throughout,
- * except for the CRC.
+ * Byte layouts of iWARP: MPA (RFC 5044, RFC 6581), DDP (RFC 5041) and RDMAP (RFC 5040). Big-endian throughout, except
+ * for the CRC.
  *
  * MPA request and reply frame (RFC 5044 section 7.1, RFC 6581 section 9):
  *
@@ -34,7 +34,7 @@
  *       16  data source STag
  *       20  data source tagged offset (64)
  *
- * The Terminate payload is in terminate.ts, because its reading needs more than a layout.
+ * terminate.ts has the Terminate payload, because its decoding needs more than a layout.
  */
 
 export const MPA_KEY_BYTES = 16;
@@ -52,7 +52,7 @@ export const MpaIrdFlag = { peerToPeer: 0x8000, sendRtr: 0x4000 } as const;
 export const MpaOrdFlag = { writeRtr: 0x8000, readRtr: 0x4000 } as const;
 export const MPA_READ_DEPTH_MASK = 0x3fff;
 
-/** What a request or reply frame says, apart from the consumer's private data. */
+/** The fields of a request or reply frame, without the consumer's private data. */
 export class MpaFrame {
   isReply = false;
   flags = 0;
@@ -64,7 +64,7 @@ export class MpaFrame {
   ord = 0;
 }
 
-/** Reads the 20 bytes of a frame header whose key was checked. */
+/** Reads the 20 bytes of a frame header. The caller has checked the key. */
 export function decodeMpaHeader(view: DataView, offset: number, out: MpaFrame): void {
   out.flags = view.getUint8(offset + 16);
   out.revision = view.getUint8(offset + 17);
@@ -98,7 +98,7 @@ export const FPDU_LENGTH_BYTES = 2;
 export const FPDU_CRC_BYTES = 4;
 export const FPDU_PAD_BYTES_MAX = 3;
 
-/** DDP and RDMAP header, without MPA's length field: what the ULPDU length counts besides the payload. */
+/** The DDP and RDMAP header without MPA's length field. The ULPDU length is this header plus the payload. */
 export const TAGGED_HEADER_BYTES = 14;
 export const UNTAGGED_HEADER_BYTES = 18;
 
@@ -144,7 +144,7 @@ export function rdmapOpcodeName(opcode: number): string {
 export const QueueNumber = { send: 0, readRequest: 1, terminate: 2 } as const;
 export const QUEUE_COUNT = 3;
 
-/** The header of an FPDU. The fields of the kind that it is not are left as they were. */
+/** The header of an FPDU, tagged or untagged. Decoding leaves the fields of the other kind unchanged. */
 export class FpduHeader {
   ulpduLength = 0;
   isTagged = false;
@@ -166,7 +166,7 @@ export class FpduHeader {
   }
 }
 
-/** Bytes from the FPDU's start to its payload, told by the control byte at `offset + 2`. */
+/** Bytes from the FPDU's start to its payload. `ddpControl` is the FPDU's byte 2. */
 export function payloadOffsetOf(ddpControl: number): number {
   return (ddpControl & DDP_TAGGED) === 0 ? UNTAGGED_PAYLOAD_OFFSET : TAGGED_PAYLOAD_OFFSET;
 }
@@ -181,12 +181,12 @@ export function fpduBytesFor(ulpduLength: number): number {
   return FPDU_LENGTH_BYTES + ulpduLength + padBytesFor(ulpduLength) + FPDU_CRC_BYTES;
 }
 
-/** The longest ULPDU whose FPDU is not above `fpduBytes`. */
+/** The longest ULPDU whose FPDU is at most `fpduBytes` long. */
 export function ulpduBytesWithin(fpduBytes: number): number {
   return (fpduBytes & ~3) - FPDU_LENGTH_BYTES - FPDU_CRC_BYTES;
 }
 
-/** Reads length, control and the rest of the header, as long as {@link payloadOffsetOf} says it is. */
+/** Reads the header, whose length is {@link payloadOffsetOf}. */
 export function decodeFpduHeader(view: DataView, offset: number, out: FpduHeader): void {
   const ddpControl = view.getUint8(offset + 2);
   const rdmapControl = view.getUint8(offset + 3);
@@ -208,7 +208,7 @@ export function decodeFpduHeader(view: DataView, offset: number, out: FpduHeader
   }
 }
 
-/** Writes the header and returns its length, which is where the payload goes. */
+/** Writes the header and returns its length, which is the offset of the payload. */
 export function encodeFpduHeader(view: DataView, offset: number, header: FpduHeader): number {
   const ddpControl =
     (header.isTagged ? DDP_TAGGED : 0) | (header.isLast ? DDP_LAST : 0) | DDP_VERSION;

@@ -63,7 +63,7 @@ const EDGES: Edges<IdState> = {
   destroyed: [],
 };
 
-const GIVEN_UP = 'the connection was given up while the peer accepted it';
+const GIVEN_UP = 'the attempt was cancelled while the peer accepted it';
 
 /** A connection-manager id of the memory transport. */
 export class MemoryConnectionId implements ConnectionId {
@@ -73,14 +73,14 @@ export class MemoryConnectionId implements ConnectionId {
   readonly #life: ConnectionLife<IdState>;
   #peerName = 'memory';
   #peerHost = '';
-  /** Where calls of this id appear to come from. */
+  /** The host that peers see as the source of this id's calls. */
   readonly #host: string;
   #address: PortalAddress | null = null;
   #listener: MemoryListener<MemoryConnectionId> | null = null;
   #queuePair: SoftQueuePair | null = null;
-  /** Active side: what connect() said. */
+  /** Active side: the parameters of connect(). */
   #offered: ConnectionParameters | null = null;
-  /** Active side while connecting: the id that the listener got. Passive side while requested: the caller. */
+  /** Active side while connecting: the id that the listener received. Passive side while requested: the caller. */
   #counterpart: MemoryConnectionId | null = null;
   #link: LinkEnd | null = null;
   #timer: Timer | null = null;
@@ -182,7 +182,7 @@ export class MemoryConnectionId implements ConnectionId {
       this.#life.enter('closed');
       queuePair.fail(Fault.none);
       if (caller !== null) caller.#refused(this, GIVEN_UP, new Uint8Array());
-      this.#life.emit({ type: 'connectError', reason: 'the caller has gone' });
+      this.#life.emit({ type: 'connectError', reason: 'the caller has left' });
       return;
     }
     this.#establish(caller, queuePair, answer);
@@ -198,7 +198,7 @@ export class MemoryConnectionId implements ConnectionId {
 
   disconnect(): void {
     if (this.#life.state !== 'established') {
-      // Nothing to end in order: a queue pair that was waiting to be connected does not wait any more.
+      // Without a link there is no orderly end. The queue pair goes to the error state.
       this.#queuePair?.setError();
       return;
     }
@@ -221,9 +221,9 @@ export class MemoryConnectionId implements ConnectionId {
     this.#counterpart = null;
   }
 
-  // ---- between the two ids of a connection ----
+  // ---- calls between the two ids of a connection ----
 
-  /** Made for a listener that has a caller. */
+  /** Makes the id of a listener for a caller. */
   static requestedBy(
     caller: MemoryConnectionId,
     listener: MemoryListener<MemoryConnectionId>,
@@ -286,7 +286,7 @@ export class MemoryConnectionId implements ConnectionId {
     LinkEnd.join(own, other);
     this.#link = own;
     caller.#link = other;
-    // Neither side may have more reads out than it wants, nor than the other answers.
+    // Each side may have as many outstanding reads as it wants, but no more than the other side grants.
     queuePair.activate(own, {
       initiator: Math.min(answer.initiatorDepth, offered.responderResources),
       responder: answer.responderResources,

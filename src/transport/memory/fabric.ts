@@ -11,8 +11,8 @@ import { MemoryNetwork } from './network.js';
 import { MemoryConnectionId } from './connection-id.js';
 
 /**
- * A network inside of this process: listeners by `host:port`. Transports of the same fabric reach each other, and
- * nobody else does. Host names are not resolved, just compared.
+ * A network inside of this process: listeners by `host:port`. Only transports of the same fabric reach each other.
+ * Host names are not resolved, only compared.
  */
 export class MemoryFabric {
   readonly #network: MemoryNetwork<MemoryConnectionId>;
@@ -23,8 +23,8 @@ export class MemoryFabric {
   }
 
   /**
-   * A transport with a device of its own. `overrides` make that device poorer, or name it; `host` is where its callers
-   * appear to come from.
+   * A transport with its own device. `overrides` lower the device's limits or name it. `host` is the source host that
+   * peers see.
    */
   createTransport(overrides: Partial<DeviceAttributes> = {}, host = ''): RdmaTransport {
     return new MemoryTransport(

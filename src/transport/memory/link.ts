@@ -11,16 +11,16 @@ import type { SendWorkRequest } from '../verbs.js';
 import { WorkOpcode } from '../verbs.js';
 import { DOORBELLS_PER_TURN } from './limits.js';
 
-/** Doorbells answered since the event loop last had its turn on our account; of all links in the process. */
+/** Doorbells of all links in the process since a link last waited for the event loop's next turn. */
 let doorbellsAnswered = 0;
 
-/** Hears once that its end is down; `reason` is null for an orderly end. */
+/** Called once, when the end is down. `reason` is null for an orderly end. */
 export type LinkDownHandler = (reason: string | null) => void;
 
 /**
- * One end of a connection in memory: the wire under its queue pair. What the queue pair hands out is carried out at
- * once against the peer's queue pair: each Send, Write and Read is one copy from slab to slab, and its completion
- * is filed on both sides before the next starts.
+ * One end of a connection in memory: the wire driver of its queue pair. Each request is executed at once on the
+ * peer's queue pair: a Send, Write or Read is one copy from slab to slab. Both sides receive its completion before
+ * the next request starts.
  */
 export class LinkEnd implements WireDriver {
   readonly queuePair: SoftQueuePair;
@@ -58,7 +58,7 @@ export class LinkEnd implements WireDriver {
     this.#goDown(reason, reason ?? 'the peer put its queue pair into the error state', fault);
   }
 
-  /** Orderly end: carries out what is queued, then takes both ends down. */
+  /** Orderly end: executes the queued requests, then takes both ends down. */
   close(): void {
     this.#carryOut();
     this.#goDown(null, null, FaultCode.none);

@@ -15,7 +15,7 @@ export interface MemoryListener<Owner> {
 /** Addresses that stand for every host name. */
 const WILDCARD_HOSTS = ['0.0.0.0', '::'];
 
-/** Who listens where, by `host:port`. Host names are not resolved, just compared. */
+/** The listeners of a fabric, by `host:port`. Host names are not resolved, only compared. */
 export class MemoryNetwork<Owner> {
   readonly clock: Clock;
   readonly #listeners = new Map<string, MemoryListener<Owner>>();
@@ -25,7 +25,7 @@ export class MemoryNetwork<Owner> {
     this.clock = clock;
   }
 
-  /** @throws VerbsError when the address is taken, or no port is free. */
+  /** @throws VerbsError when the address is in use, or no port is free */
   bind(address: PortalAddress, backlog: number, owner: Owner): MemoryListener<Owner> {
     const { host } = address;
     const port = address.port === 0 ? this.#freePort(host) : address.port;
@@ -58,7 +58,7 @@ export class MemoryNetwork<Owner> {
     return null;
   }
 
-  /** How a caller appears to whom it calls; there is no address to show. */
+  /** A name for a caller in the peer's logs, because a caller has no address. */
   nextCallerName(): string {
     return `memory:${++this.#callers}`;
   }

@@ -3,14 +3,14 @@ import type { Slab } from '../../common/slab.js';
 
 /**
  * The remote addresses (tagged offsets) of registered memory. JavaScript has no addresses, so each slab, and each
- * window of a fast region, gets a range of its own:
+ * window of a fast region, gets its own range:
  *
  *     base(slab)   = (0x8000_0000 + 2 * slab.id) << 32 | 0xffff_f000
  *     base(window) = (0xc000_0000 + 2 * number)  << 32 | 0xffff_f000
  *
- * The top bit is set as in a kernel's virtual addresses, every slab larger than 4 KiB crosses a 32-bit boundary,
- * and two ranges never touch: code that treats an address as a Number, as signed, or forgets a carry fails at once
- * and not in production.
+ * The top bit is set, as in a kernel's virtual addresses. Every slab larger than 4 KiB crosses a 32-bit boundary. Two
+ * ranges never touch. So code that treats an address as a Number or as signed, or forgets a carry, fails in tests and
+ * not in production.
  */
 const BASE_HIGH = 0x8000_0000;
 const BASE_LOW = 0xffff_f000;
@@ -25,7 +25,7 @@ export const WINDOW_LOW = BASE_LOW;
 
 let windowCount = 0;
 
-/** A slab's range must not reach the next one's. */
+/** The longest slab: its range must not reach the next range. */
 export const SLAB_BYTES_MAX = TWO_32;
 
 /** The upper half of the address of `offset` in `slab`. */
@@ -39,24 +39,24 @@ export function addressLowOf(offset: number): number {
   return (BASE_LOW + offset) % TWO_32;
 }
 
-/** The upper half of the base of a new window. Numbers come round after 2^29; keys tell such windows apart. */
+/** The upper half of the base of a new window. Numbers repeat after 2^29; the keys of such windows differ. */
 export function nextWindowHigh(): number {
   return WINDOW_HIGH + RANGE_HIGH_STEP * (windowCount++ % WINDOWS_MAX);
 }
 
-/** Where something with a remote address lies, and what slab offset that address stands for. */
+/** A region's remote address, and the slab offset of that address. */
 interface Addressed {
   readonly offset: number;
   readonly addressHigh: number;
   readonly addressLow: number;
 }
 
-/** The upper half of the remote address of slab offset `offset`, which is inside of `region`. */
+/** The upper half of the remote address of slab offset `offset`, which is inside `region`. */
 export function regionAddressHigh(region: Addressed, offset: number): number {
   return region.addressHigh + (region.addressLow + (offset - region.offset) >= TWO_32 ? 1 : 0);
 }
 
-/** The lower half. */
+/** The lower half of the same address. */
 export function regionAddressLow(region: Addressed, offset: number): number {
   return (region.addressLow + (offset - region.offset)) % TWO_32;
 }

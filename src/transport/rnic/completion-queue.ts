@@ -10,17 +10,17 @@ import type {
 import { VerbsError, WorkCompletion } from '../verbs.js';
 import { COMPLETION_QUEUE_DEPTH_MAX } from '../limits.js';
 
-/** Entries that the queue starts with; it doubles up to its depth as they are used. */
+/** The initial number of entries. The queue doubles on demand, up to its depth. */
 const ENTRIES_INITIAL = 64;
 
-/** The queue pair that a completion is of. */
+/** The queue pair of a completion. */
 export interface CompletionSource extends QueuePair {
-  /** The slots up to this position may be used again. */
+  /** Allows the reuse of the slots up to `position`. */
   releaseSlots(isReceive: boolean, position: number): void;
   afterDelivery(): void;
 }
 
-/** A completion that waits for its handler's turn. Pooled. */
+/** A completion whose handler has not run yet. Pooled. */
 class CompletionEntry {
   status: WorkStatus = 0;
   opcode: WorkOpcode = 0;
@@ -35,12 +35,12 @@ class CompletionEntry {
 }
 
 function ignore(): void {
-  /* Stands where no handler is set yet. */
+  /* The handler of an unused entry. */
 }
 
 /**
- * Completions in the order in which they happened. Handlers run in a microtask of the queue's own, as one batch
- * with everything that is there when it starts; what they cause waits for the next.
+ * Completions in their order of occurrence. Handlers run in a microtask of the queue. One batch has the completions
+ * that exist at its start. Later completions wait for the next batch.
  */
 export class SoftCompletionQueue implements CompletionQueue {
   readonly depth: number;
@@ -66,7 +66,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     this.#entries = makeEntries(Math.min(depth, ENTRIES_INITIAL));
   }
 
-  /** Files a completion. Its queue's slots are freed, and `done` is called, in a later turn. */
+  /** Adds a completion. A later turn frees the slots and calls `done`. */
   push(
     queuePair: CompletionSource,
     isReceive: boolean,
@@ -88,7 +88,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     entry.done = done;
   }
 
-  /** Marks the completion that was pushed last: the message was a Send with Invalidate. */
+  /** Marks the last pushed completion: its message was a Send with Invalidate. */
   noteInvalidated(key: number): void {
     const entry = this.#entries[(this.#head + this.#count - 1) % this.#entries.length];
     assert(entry !== undefined && this.#count > 0, 'no completion to mark as invalidating');
@@ -104,7 +104,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     this.#queuePairs--;
   }
 
-  /** @throws VerbsError while a queue pair uses it. */
+  /** @throws VerbsError while a queue pair uses the completion queue */
   destroy(): void {
     if (this.#destroyed) return;
     if (this.#queuePairs > 0) {

@@ -24,7 +24,7 @@ import { SoftQueuePair } from './queue-pair.js';
 import { SoftFastRegion, SoftMemoryRegion } from './region.js';
 import { RegionTable } from './region-table.js';
 
-/** What a soft RNIC can do unless told otherwise. A driver may lower each, or name the device. */
+/** The default attributes of a soft RNIC. A driver may lower each limit, or name the device. */
 export const softDeviceAttributes: Omit<DeviceAttributes, 'nodeGuid'> = {
   workRequestsMax: WORK_REQUESTS_MAX,
   sgesMax: SGES_MAX,
@@ -65,7 +65,10 @@ export class SoftDevice implements RdmaDevice {
     return new SoftCompletionQueue(depth);
   }
 
-  /** For the connection ids of a driver. @throws VerbsError for queues above the device's limits. */
+  /**
+   * For the connection ids of a driver.
+   * @throws VerbsError for queues above the device's limits
+   */
   createQueuePair(options: QueuePairOptions): SoftQueuePair {
     const { protectionDomain, sendRequestsMax, receiveRequestsMax } = options;
     assert(
@@ -124,7 +127,7 @@ class SoftProtectionDomain implements ProtectionDomain {
     return region;
   }
 
-  /** @throws VerbsError while regions or queue pairs use it. */
+  /** @throws VerbsError while regions or queue pairs use the domain */
   deallocate(): void {
     if (this.#users > 0) {
       throw new VerbsError(

@@ -7,7 +7,7 @@ interface DrainWaiter {
   readonly resolve: () => void;
 }
 
-/** Those who wait until everything that is posted now has been delivered, on both queues. */
+/** The promises that wait until all posted requests of both queues have been delivered. */
 export class DrainWaiters {
   readonly #sendQueue: SendQueue;
   readonly #receiveQueue: ReceiveQueue;
@@ -18,7 +18,7 @@ export class DrainWaiters {
     this.#receiveQueue = receiveQueue;
   }
 
-  /** Resolves when what is posted now, and not what is posted later, has had its handlers called. */
+  /** Resolves when the handlers of all present requests have run. Does not wait for later requests. */
   wait(): Promise<void> {
     return new Promise((resolve) => {
       this.#waiters.push({
@@ -30,7 +30,7 @@ export class DrainWaiters {
     });
   }
 
-  /** After each delivery: resolves whoever has nothing left to wait for. */
+  /** Call after each delivery. Resolves the promises whose requests have all been delivered. */
   settle(): void {
     if (this.#waiters.length === 0) return;
     const waiting: DrainWaiter[] = [];

@@ -1,29 +1,31 @@
 import { WorkStatus } from '../verbs.js';
 
-/** Why an inbound operation was refused. A refusal ends the connection; a driver turns it into its protocol's words. */
+/**
+ * Why an inbound operation was refused. A refusal ends the connection. A driver translates the fault to its protocol.
+ */
 export const Fault = {
   none: 0,
-  /** No such key, or a revoked one. */
+  /** The key does not exist or is revoked. */
   invalidStag: 1,
-  /** The key belongs to another protection domain or, if a queue pair registered it, to another queue pair. */
+  /** The key belongs to another protection domain, or to the queue pair that registered it and not to this one. */
   notAssociated: 2,
   /** The region does not grant this access. */
   access: 3,
-  /** Outside of the region. */
+  /** The range is outside the region. */
   bounds: 4,
   /** The address range passes 2^64. */
   wrap: 5,
-  /** The key is that of a region that a peer may not revoke. */
+  /** A peer may not revoke the region of this key. */
   cannotInvalidate: 6,
-  /** A Send came and no receive was posted. */
+  /** A Send arrived without a posted receive. */
   noReceive: 7,
   /** A Send is longer than the posted receive. */
   messageTooLong: 8,
   /** More RDMA Reads are outstanding than the connection granted (IRD). */
   readDepth: 9,
-  /** A Read Response that nobody asked for, or not for this place. */
+  /** A Read Response without a matching Read, or for another place. */
   readResponse: 10,
-  /** The posted receive or read sink names memory that is not registered any more: our own consumer's mistake. */
+  /** A posted receive or read sink names memory that is no longer registered: an error of our own consumer. */
   localBuffer: 11,
   /** The queue pair is not connected, or in the error state. */
   notConnected: 12,
@@ -54,7 +56,7 @@ export function faultReason(fault: Fault): string {
   return faultSentences[fault];
 }
 
-/** What the requester's work request completes with when the responder refused it for `fault`. */
+/** The status of the requester's work request when the responder refused it with `fault`. */
 export function requesterStatus(fault: Fault): WorkStatus {
   switch (fault) {
     case Fault.none:

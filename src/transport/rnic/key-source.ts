@@ -1,6 +1,6 @@
 import { randomFillSync } from 'node:crypto';
 
-/** Keys drawn from the system's generator at once; a system call per key would cost more than the I/O. */
+/** Keys per call of the system's generator. A system call per key would cost more than the I/O. */
 const KEYS_PER_BLOCK = 1024;
 
 /** Fills the array with random numbers. */
@@ -24,7 +24,7 @@ export class KeySource {
       }
       const index = this.#next++;
       const key = this.#block[index] ?? 0;
-      // A used key must not linger where a later memory dump or bug could find it.
+      // Clears a used key, so that a memory dump or a bug cannot reveal it.
       this.#block[index] = 0;
       if (key !== 0) return key;
     }

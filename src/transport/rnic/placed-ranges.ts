@@ -1,16 +1,15 @@
 import { PLACED_ISLANDS_MAX } from '../limits.js';
 
 /**
- * Which bytes of a registration a peer has placed, exactly: bytes that are placed twice count once, and nothing hides a
- * gap. What matters is how far the bytes reach from the start without one, so that is kept as a number, and what lies
- * beyond a gap as islands.
+ * The exact set of bytes that a peer has placed in a registration: bytes that are placed twice count once, and no gap
+ * is hidden. `front` is the length of the first part without a gap. Ranges after a gap are islands.
  *
  *     0        front                      start   end    start end
  *     |xxxxxxxxx|. . . . . . . . . . . . . |xxxxxxx|. . . |xxx|
  *
- * A peer that writes in order, as all known targets do, costs two comparisons per segment. Islands exist only while it
- * does not; the memory for them is taken when a region first needs it. An island too many is not counted, and the bytes
- * in it count as missing: an error for a peer that does what none does, and never a gap that is overlooked.
+ * All known targets write in order, which costs two comparisons per segment. Islands exist only for other targets,
+ * and their memory is allocated when a region first needs it. An island beyond the limit is not counted, so its bytes
+ * count as missing. That causes an error for an unusual peer, but never hides a gap.
  */
 // `?? 0` below is for the compiler: the indexes are below the island count, and so within the arrays.
 export class PlacedRanges {
@@ -19,7 +18,7 @@ export class PlacedRanges {
   #starts: Int32Array | null = null;
   #ends: Int32Array | null = null;
 
-  /** Bytes from the start on that are all placed. */
+  /** The number of placed bytes from the start to the first gap. */
   get front(): number {
     return this.#front;
   }
@@ -40,7 +39,7 @@ export class PlacedRanges {
     if (this.#islandCount > 0) this.#reachIslands();
   }
 
-  /** Lets the front go on over the islands that it has come to. */
+  /** Extends the front over the islands that it touches. */
   #reachIslands(): void {
     const starts = this.#starts;
     const ends = this.#ends;
@@ -52,12 +51,12 @@ export class PlacedRanges {
       }
       this.#front = Math.max(this.#front, ends[index] ?? 0);
       this.#drop(starts, ends, index);
-      // The front has moved, so one that was passed over may be in reach now.
+      // The front has moved, so it may touch an earlier island now.
       index = 0;
     }
   }
 
-  /** Joins the range with all islands that it touches, and keeps what comes of it. */
+  /** Joins the range with all islands that it touches, and stores the result. */
   #addIsland(start: number, end: number): void {
     const starts = (this.#starts ??= new Int32Array(PLACED_ISLANDS_MAX));
     const ends = (this.#ends ??= new Int32Array(PLACED_ISLANDS_MAX));

@@ -3,13 +3,13 @@ import { Fault } from './fault.js';
 import type { SoftRegion } from './region.js';
 
 /**
- * Bytes of a registered region that a check has granted, and the key it was granted under. The grant ends when the
- * key is revoked, so whoever comes back to it later asks {@link isLive} first. Reused; never keep a copy of its
- * fields across turns.
+ * Bytes of a registered region that a check has granted, and the key of the grant. The grant ends when the key is
+ * revoked, so check {@link isLive} before every later use. The object is reused: never keep a copy of its fields
+ * across turns.
  */
 export class RegionSpan {
   slab: Slab | null = null;
-  /** Where the bytes start, from the start of the slab. */
+  /** The start of the bytes, counted from the start of the slab. */
   offset = 0;
   length = 0;
   protected region: SoftRegion | null = null;
@@ -30,13 +30,13 @@ export class RegionSpan {
     this.length = 0;
   }
 
-  /** The memory is still registered under the key that the grant was made for. */
+  /** True while the memory is registered with the key of the grant. */
   get isLive(): boolean {
     return this.region !== null && this.region.activeKey === this.#key;
   }
 }
 
-/** Where the payload of one inbound segment goes. It is filled from the front, in pieces of any size. */
+/** The destination of one inbound segment's payload. Pieces of any size fill it from the start. */
 export class Placement extends RegionSpan {
   /** Bytes placed so far. */
   placed = 0;
@@ -52,8 +52,8 @@ export class Placement extends RegionSpan {
   }
 
   /**
-   * Copies `source[start .. end)` behind what is placed already. Refused once the key is revoked. A `view` of all of
-   * `source` makes short copies cheaper.
+   * Copies `source[start .. end)` after the bytes that are already placed. Refuses after the key is revoked. A `view`
+   * of the whole `source` makes short copies cheaper.
    */
   write(source: Uint8Array, start: number, end: number, view: DataView | null = null): Fault {
     const length = end - start;
@@ -73,7 +73,7 @@ export class Placement extends RegionSpan {
     return Fault.none;
   }
 
-  /** Tells the region what was placed by a segment that has ended. */
+  /** Reports the placed bytes to the region, at the end of a segment. */
   note(): void {
     const { region } = this;
     if (region === null || this.placed === 0 || !this.isLive) return;
@@ -83,8 +83,8 @@ export class Placement extends RegionSpan {
 }
 
 /**
- * Up to here a loop beats the call into native code, and leaves no garbage: Node 20's `Buffer.copy` makes a view of
- * its source. iSER's control messages (76 to 176 bytes) are below.
+ * Up to this length a loop is faster than a native call, and creates no garbage: Node 20's `Buffer.copy` makes a view
+ * of its source. iSER's control messages (76 to 176 bytes) are shorter.
  */
 const COPY_LOOP_BYTES_MAX = 192;
 

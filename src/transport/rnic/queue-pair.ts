@@ -29,7 +29,7 @@ import { localRegion, readSinkKey, requireQueueSize, requireWellFormed } from '.
 
 type QueuePairState = 'init' | 'ready' | 'closing' | 'error' | 'destroyed';
 
-/** As in InfiniBand, where `closing` is SQD: what is posted is still sent, what comes later is not. */
+/** The states are those of InfiniBand. `closing` is SQD: posted requests are still sent, later requests are not. */
 const EDGES: Edges<QueuePairState> = {
   init: ['ready', 'error'],
   ready: ['closing', 'error'],
@@ -38,7 +38,7 @@ const EDGES: Edges<QueuePairState> = {
   destroyed: [],
 };
 
-/** The queue pair of the soft RNIC; wire-driver.ts says how a driver uses it. */
+/** The queue pair of the soft RNIC. wire-driver.ts describes its use by a driver. */
 export class SoftQueuePair implements QueuePair, AccessScope {
   readonly protectionDomain: QueuePairOptions['protectionDomain'];
   readonly #table: RegionTable;
@@ -76,7 +76,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     completionQueue.attachQueuePair();
   }
 
-  // ---- what the consumer calls ----
+  // ---- calls from the consumer ----
 
   postSend(first: SendWorkRequest): void {
     if (this.#machine.state === 'init' || this.#machine.state === 'destroyed') {
@@ -108,7 +108,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return this.#drain.wait();
   }
 
-  /** @throws VerbsError while work requests are posted. */
+  /** @throws VerbsError while work requests are posted */
   destroy(): void {
     if (this.#machine.state === 'destroyed') return;
     const posted = this.#sendQueue.postedCount + this.#receiveQueue.postedCount;
@@ -125,7 +125,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     this.#released();
   }
 
-  // ---- what the driver calls: life ----
+  // ---- calls from the driver: life ----
 
   /** Connects the queue pair to its wire. False when its owner has already put it into the error state. */
   activate(driver: WireDriver, depths: ReadDepths): boolean {
@@ -147,27 +147,30 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return this.#machine.state === 'error' || this.#machine.state === 'destroyed';
   }
 
-  /** Orderly end: what is posted by now may still be taken; what comes later is flushed. The driver calls fail(). */
+  /**
+   * Starts an orderly end: the driver may still take the posted requests, and later requests are flushed. The driver
+   * then calls fail().
+   */
   beginClose(): void {
     if (this.#machine.state !== 'ready') return;
     this.#machine.enter('closing');
     this.#closeAt = this.#sendQueue.tail;
   }
 
-  /** Nothing is left to take (outside of what a close holds back), and the driver holds no slot. */
+  /** True when the driver can take no request (apart from those after a close) and holds no slot. */
   get isSendIdle(): boolean {
     const held = this.#machine.state === 'closing' ? (this.#sendQueue.tail - this.#closeAt) | 0 : 0;
     return this.#sendQueue.waitingCount - held <= 0 && this.#sendQueue.unreportedCount === 0;
   }
 
-  /** Enters the error state for a fault that the driver found; without one, for the orderly end of a connection. */
+  /** Enters the error state because of the driver's fault, or with `Fault.none` at the orderly end of a connection. */
   fail(fault: Fault): void {
     this.#enterError(fault === Fault.none ? null : faultReason(fault), fault);
   }
 
-  // ---- what the driver calls: sending ----
+  // ---- calls from the driver: sending ----
 
-  /** The next request for the wire, or null when there is none, or none that may go now. */
+  /** The next request for the wire, or null when no request may be sent now. */
   takeSend(): SendSlot | null {
     while (this.isConnected) {
       if (this.#machine.state === 'closing' && this.#sendQueue.hasTaken(this.#closeAt)) return null;
@@ -187,14 +190,14 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return null;
   }
 
-  /** The wire does not need the memory of a taken Send, Send with Invalidate or Write any more. */
+  /** Call when the wire no longer needs the memory of a taken Send, Send with Invalidate or Write. */
   completeSend(slot: SendSlot): void {
     assert(slot.state === 'taken' && !slot.isRead, 'completion of a send slot that is not taken');
     slot.state = 'executed';
     this.#reportSends();
   }
 
-  /** A taken request failed in a way that is known to be its own. The queue pair goes to the error state. */
+  /** A taken request failed by its own fault. The queue pair enters the error state. */
   failSend(slot: SendSlot, status: WorkStatus, fault: Fault): void {
     assert(slot.state === 'taken', 'failure of a send slot that is not taken');
     slot.state = 'executed';
@@ -203,14 +206,14 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     else this.fail(fault);
   }
 
-  /** The oldest RDMA Read whose response is due, for a driver that can blame a refusal on it. */
+  /** The oldest RDMA Read without a response, for a driver that assigns a refusal to it. */
   get oldestRead(): SendSlot | null {
     return this.#reads.peek() ?? null;
   }
 
-  // ---- what the driver calls: receiving ----
+  // ---- calls from the driver: receiving ----
 
-  /** Admits a segment of a Send: there is a posted receive, and the segment fits in it. */
+  /** Admits a segment of a Send, if a receive is posted and the segment fits into it. */
   beginSend(messageOffset: number, length: number): Fault {
     if (!this.isConnected) return Fault.notConnected;
     const receive = this.#receiveQueue.peek();
@@ -238,7 +241,10 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     );
   }
 
-  /** Admits a segment of the response to the oldest outstanding RDMA Read: right place, and not more than asked. */
+  /**
+   * Admits a segment of the response to the oldest outstanding RDMA Read, if its place is right and its length is
+   * within the request.
+   */
   beginReadResponse(stag: number, addressHigh: number, addressLow: number, length: number): Fault {
     if (!this.isConnected) return Fault.notConnected;
     const slot = this.#reads.peek();
@@ -259,8 +265,8 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   }
 
   /**
-   * Copies a piece of the open segment's payload to where it belongs. A `view` of all of `source` makes short copies
-   * cheaper.
+   * Copies a piece of the open segment's payload to its destination. A `view` of the whole `source` makes short
+   * copies cheaper.
    */
   place(source: Uint8Array, start: number, end: number, view: DataView | null = null): Fault {
     return this.#inbound.write(source, start, end, view);
@@ -273,12 +279,14 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     inbound.clear();
   }
 
-  /** May the peer revoke this key? For the header of a Send with Invalidate, before its payload is taken. */
+  /**
+   * Checks that the peer may revoke this key. For the header of a Send with Invalidate, before its payload is taken.
+   */
   checkInvalidate(key: number): Fault {
     return this.#table.checkInvalidate(key, this);
   }
 
-  /** The message is complete: revokes the key, if it has one, and completes the receive. */
+  /** Call when the message is complete. Revokes the key, if the message has one, and completes the receive. */
   endSend(messageBytes: number, withInvalidate: boolean, invalidateKey: number): Fault {
     if (!this.isConnected) return Fault.notConnected;
     if (this.#receiveQueue.peek() === null) return Fault.noReceive;
@@ -291,7 +299,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return Fault.none;
   }
 
-  /** A segment of a Read Response is placed. The last one completes the RDMA Read, if nothing is missing. */
+  /** A segment of a Read Response is placed. The last segment completes the RDMA Read, if no byte is missing. */
   endReadResponse(isLast: boolean): Fault {
     const slot = this.#reads.peek();
     if (slot === undefined || !this.isConnected) return Fault.notConnected;
@@ -303,12 +311,12 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     slot.byteLength = slot.readPlaced;
     slot.state = 'executed';
     this.#reportSends();
-    // The next Read may have been waiting for this one.
+    // The next Read may have waited for this Read.
     if (this.#sendQueue.waitingCount > 0) this.#ringDoorbell();
     return Fault.none;
   }
 
-  /** Admits an RDMA Read of the peer; `span` then names the bytes to answer with. */
+  /** Admits an RDMA Read of the peer. `span` then names the bytes of the response. */
   beginRead(
     stag: number,
     addressHigh: number,
@@ -329,20 +337,20 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return Fault.none;
   }
 
-  /** The response to a read that {@link beginRead} admitted has left. */
+  /** Call when the response to a read that {@link beginRead} admitted has left. */
   endRead(): void {
     assert(this.#inboundReads > 0, 'end of an RDMA Read that was not admitted');
     this.#inboundReads--;
   }
 
-  // ---- what the completion queue calls ----
+  // ---- calls from the completion queue ----
 
   releaseSlots(isReceive: boolean, position: number): void {
     if (isReceive) this.#receiveQueue.release(position);
     else this.#sendQueue.release(position);
   }
 
-  /** The handler of a completion of ours has run. */
+  /** Call after the handler of a completion of this queue pair has run. */
   afterDelivery(): void {
     this.#drain.settle();
   }
@@ -402,7 +410,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return true;
   }
 
-  /** Opens a segment for local memory; with a `key`, only while the memory is registered under that. */
+  /** Opens a segment for local memory. With a `key`, only while the memory is registered with that key. */
   #openLocal(sge: Sge, offset: number, length: number, key: number): Fault {
     if (length === 0) {
       this.#inbound.clear();

@@ -3,8 +3,8 @@ import type { ReceiveWorkRequest } from '../verbs.js';
 import { VerbsError } from '../verbs.js';
 
 /**
- * The ring of posted receives. Messages take them from `next`; what lies before it has its completion in the
- * completion queue and is freed when that is delivered.
+ * The ring of posted receives. A message takes the receive at `next`. The receives before `next` have their
+ * completion in the completion queue, and are freed when it is delivered.
  */
 export class ReceiveQueue {
   readonly requestsMax: number;
@@ -29,7 +29,7 @@ export class ReceiveQueue {
     return this.#tail;
   }
 
-  /** The position after the last receive that {@link consume} gave out. */
+  /** The position after the last receive that {@link consume} returned. */
   get position(): number {
     return this.#next;
   }
@@ -38,7 +38,10 @@ export class ReceiveQueue {
     return ((position - this.#head) | 0) <= 0;
   }
 
-  /** Appends a chain, whole or not at all. @throws VerbsError when there is no room. */
+  /**
+   * Appends a complete chain, or nothing.
+   * @throws VerbsError when the queue has no room
+   */
   post(first: ReceiveWorkRequest): void {
     let count = 0;
     for (let request: ReceiveWorkRequest | null = first; request !== null; request = request.next) {
@@ -57,7 +60,7 @@ export class ReceiveQueue {
     }
   }
 
-  /** The receive that the current message goes into; null when none is posted. */
+  /** The receive of the current message; null when no receive is posted. */
   peek(): ReceiveWorkRequest | null {
     if (this.#next === this.#tail) return null;
     const request = this.#requests[this.#next & this.#mask];

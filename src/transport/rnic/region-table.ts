@@ -10,9 +10,9 @@ const SLOTS_INITIAL = 256;
 const TWO_32 = 0x1_0000_0000;
 
 /**
- * A device's memory keys: every key that is in use or was drawn for a registration to come, and the region it
- * stands for. Open addressing with linear probing; keys are random, so the low bits of a key are its hash, and a
- * removal moves later entries up instead of leaving tombstones. Nothing is allocated once it has grown.
+ * A device's memory keys and their regions: every key that is in use, or drawn for a later registration. The table
+ * uses open addressing with linear probing. Keys are random, so the low bits of a key are its hash. A removal moves
+ * later entries up, without tombstones. Only growth allocates memory.
  */
 // `?? 0` and `?? null` below are for the compiler: a slot is masked, or counted up to the length of the arrays.
 export class RegionTable implements RegionKeys {
@@ -30,7 +30,10 @@ export class RegionTable implements RegionKeys {
     return this.#count;
   }
 
-  /** Draws a key that is not in use and files `region` under it. @throws VerbsError when the table is full. */
+  /**
+   * Draws an unused key and adds `region` with it.
+   * @throws VerbsError when the table is full
+   */
   draw(region: SoftRegion): number {
     if (this.#count >= REGION_KEYS_MAX) {
       throw new VerbsError(
@@ -57,7 +60,7 @@ export class RegionTable implements RegionKeys {
     }
   }
 
-  /** Forgets a key that {@link draw} returned. */
+  /** Removes a key that {@link draw} returned. */
   remove(key: number): void {
     const keys = this.#keys;
     const mask = this.#mask;
@@ -68,7 +71,7 @@ export class RegionTable implements RegionKeys {
     }
     for (let slot = (hole + 1) & mask; keys[slot] !== 0; slot = (slot + 1) & mask) {
       const home = (keys[slot] ?? 0) & mask;
-      // An entry may move up only if the hole lies on its way from its home slot to where it is.
+      // An entry may move up only if the hole is between its home slot and its present slot.
       if (((slot - home) & mask) < ((slot - hole) & mask)) continue;
       keys[hole] = keys[slot] ?? 0;
       this.#regions[hole] = this.#regions[slot] ?? null;
@@ -80,8 +83,8 @@ export class RegionTable implements RegionKeys {
   }
 
   /**
-   * Checks a remote access of `length` bytes at a 64-bit address, before any byte of it moves. All number
-   * arguments are unsigned 32-bit. On `Fault.none`, `out` names the bytes in the slab.
+   * Checks a remote access of `length` bytes at a 64-bit address, before any byte is copied. All numbers are unsigned
+   * 32-bit. With `Fault.none`, `out` names the bytes in the slab.
    */
   check(
     stag: number,
@@ -96,11 +99,12 @@ export class RegionTable implements RegionKeys {
     if (region === null || region.activeKey !== stag) return Fault.invalidStag;
     if (!region.isOpenTo(scope)) return Fault.notAssociated;
     if ((region.access & access) !== access) return Fault.access;
-    // The end may be exactly 2^64, so it is compared as "bytes left in the address space".
+    // The end may be exactly 2^64, so the code compares the bytes left in the address space.
     const lowEnd = addressLow + length;
     const highEnd = addressHigh + (lowEnd >= TWO_32 ? 1 : 0);
     if (highEnd > 0xffff_ffff && lowEnd > TWO_32) return Fault.wrap;
-    // A region is at most 2^32 bytes long, so the halves differ by 0 or 1 inside it, and the sum below is exact.
+    // A region is at most 2^32 bytes long, so inside it the upper halves differ by 0 or 1, and the sum below is
+    // exact.
     const highDelta = addressHigh - region.addressHigh;
     if (highDelta < 0 || highDelta > 1) return Fault.bounds;
     const delta = highDelta * TWO_32 + addressLow - region.addressLow;
@@ -109,7 +113,7 @@ export class RegionTable implements RegionKeys {
     return Fault.none;
   }
 
-  /** Revokes the key that a peer named in a Send with Invalidate, if it may. */
+  /** Revokes the key that a peer named in a Send with Invalidate, if the peer may revoke it. */
   invalidateRemotely(stag: number, scope: AccessScope): Fault {
     const fault = this.checkInvalidate(stag, scope);
     if (fault === Fault.none) this.find(stag)?.revoke();

@@ -18,15 +18,18 @@ import { PlacedRanges } from './placed-ranges.js';
 
 const nothing = new Slab(0);
 
-/** The keys of a device, and the regions that they stand for. */
+/** The keys of a device and their regions. */
 export interface RegionKeys {
-  /** Draws a key that is not in use and files `region` under it. @throws VerbsError when the table is full. */
+  /**
+   * Draws an unused key and adds `region` with it.
+   * @throws VerbsError when the table is full
+   */
   draw(region: SoftRegion): number;
-  /** Forgets a key that {@link draw} returned. */
+  /** Removes a key that {@link draw} returned. */
   remove(key: number): void;
 }
 
-/** What plain and fast regions share. Local and remote key are the same number. */
+/** The common part of plain and fast regions. Local and remote key are the same number. */
 export abstract class SoftRegion implements MemoryRegion {
   slab: Slab = nothing;
   offset = 0;
@@ -34,7 +37,7 @@ export abstract class SoftRegion implements MemoryRegion {
   access: number = Access.none;
   addressHigh = 0;
   addressLow = 0;
-  /** The key under which the region is valid; 0 while it is not. */
+  /** The valid key of the region; 0 while the region is invalid. */
   activeKey = 0;
   abstract readonly isFast: boolean;
   abstract readonly rkey: number;
@@ -54,10 +57,10 @@ export abstract class SoftRegion implements MemoryRegion {
     return this.activeKey !== 0;
   }
 
-  /** May this queue pair use the key? */
+  /** True when this queue pair may use the key. */
   abstract isOpenTo(scope: AccessScope): boolean;
 
-  /** Ends the registration: from now on nobody gets at the memory under the key it had. */
+  /** Ends the registration. From now on the old key gives no access to the memory. */
   revoke(): void {
     if (this.activeKey === 0) return;
     this.table.remove(this.activeKey);
@@ -77,13 +80,13 @@ export abstract class SoftRegion implements MemoryRegion {
   }
 }
 
-/** A region that is valid from its registration to its deregistration. A peer cannot revoke it. */
+/** A region that is valid from registration to deregistration. A peer cannot revoke it. */
 export class SoftMemoryRegion extends SoftRegion {
   readonly isFast = false;
   readonly #deregistered: () => void;
   readonly rkey: number;
 
-  /** @throws VerbsError when `source` is not inside of its slab. */
+  /** @throws VerbsError when `source` is not inside its slab */
   constructor(
     protectionDomain: ProtectionDomain,
     table: RegionKeys,
@@ -105,9 +108,9 @@ export class SoftMemoryRegion extends SoftRegion {
     return scope.protectionDomain === this.protectionDomain;
   }
 
-  /** Not counted: the region belongs to many requests at once. */
+  /** Placed bytes are not counted, because many requests share the region. */
   override notePlaced(): void {
-    // Nobody asks.
+    // No counter to update.
   }
 
   override deregister(): void {
@@ -118,16 +121,16 @@ export class SoftMemoryRegion extends SoftRegion {
 }
 
 /**
- * A region that REG_MR maps. Its life is a ring:
+ * A region that REG_MR maps. Its states form a cycle:
  *
  *     free --nextKey()--> key drawn --REG_MR executes--> valid --LOCAL_INV, remote invalidate--> free
  *
- * Every registration has a key of its own; a key that was revoked is never taken up again by a REG_MR. A valid
- * region is bound to the queue pair that executed its REG_MR: the key opens nothing on another connection, even of
- * the same protection domain (RFC 5042 section 8.1.1, stream-associated STags).
+ * Every registration has a new key. A REG_MR never uses a revoked key again. A valid region is bound to the queue
+ * pair that executed its REG_MR: the key gives no access on another connection, even in the same protection domain
+ * (RFC 5042 section 8.1.1, stream-associated STags).
  *
- * Its remote address is its own from the start and does not depend on what it maps, so that it can be advertised
- * by the Send that follows the REG_MR in the same chain.
+ * The remote address is fixed from the start and does not depend on the mapped memory, so that the Send after the
+ * REG_MR in the same chain can advertise it.
  */
 export class SoftFastRegion extends SoftRegion implements FastRegion {
   readonly isFast = true;
@@ -152,7 +155,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
     this.addressLow = WINDOW_LOW;
   }
 
-  /** The key that was drawn last; valid once its REG_MR has executed. */
+  /** The key that was drawn last. It is valid after its REG_MR has been executed. */
   get rkey(): number {
     return this.#latestKey;
   }
@@ -180,8 +183,8 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   }
 
   /**
-   * Executes a REG_MR. False when the request is not right: the region is still valid under an earlier key, the key
-   * is not the one that was drawn, or the memory is not inside of the slab or too long.
+   * Executes a REG_MR. False for an invalid request: the region is still valid with an earlier key, the key is not
+   * the drawn key, or the memory is outside the slab or too long.
    */
   register(scope: AccessScope, request: SendWorkRequest): boolean {
     const slab = request.registerSlab;
@@ -234,7 +237,7 @@ function requireInside(slab: Slab, offset: number, length: number): void {
   );
 }
 
-/** Who asks for access: a queue pair. Its identity is the stream that a fast-registered key is bound to. */
+/** The queue pair that requests access. Its identity is the stream that a fast-registered key is bound to. */
 export interface AccessScope {
   readonly protectionDomain: ProtectionDomain;
 }

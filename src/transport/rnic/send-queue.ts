@@ -2,33 +2,33 @@ import { assert } from '../../common/assert.js';
 import type { SendWorkRequest } from '../verbs.js';
 import { VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
 
-/** Where a posted send request is. `executed`: nothing refers to its memory any more, and its status is known. */
+/** The state of a send slot. `executed`: nothing uses the request's memory any more, and its status is known. */
 type SendState = 'free' | 'posted' | 'taken' | 'executed';
 
-/** One place of a send queue, made once. A driver holds it from `takeSend` to `completeSend`. */
+/** One slot of a send queue, made once. A driver holds the slot from `takeSend` to `completeSend`. */
 export class SendSlot {
   request: SendWorkRequest | null = null;
   state: SendState = 'free';
   status: WorkStatus = WorkStatus.success;
   byteLength = 0;
-  /** RDMA Read: the key of the memory that the response goes to. */
+  /** RDMA Read: the key of the memory for the response. */
   sinkKey = 0;
-  /** RDMA Read: bytes that its responses have placed so far. */
+  /** RDMA Read: the bytes that the response has placed. */
   readPlaced = 0;
 
-  /** The request, which is there from posting to completion. */
+  /** The request. It is set from posting to completion. */
   get posted(): SendWorkRequest {
     assert(this.request !== null, 'send slot without a request');
     return this.request;
   }
 
-  /** An RDMA Read waits for its response; no wire holds its memory. */
+  /** True for an RDMA Read. It waits for its response, and the wire holds none of its memory. */
   get isRead(): boolean {
     return this.request?.opcode === WorkOpcode.rdmaRead;
   }
 }
 
-/** Hands a finished request to the completion queue; `position` is what {@link SendQueue.release} wants later. */
+/** Passes a finished request to the completion queue. `position` is for a later {@link SendQueue.release}. */
 export type SendReport = (
   request: SendWorkRequest,
   position: number,
@@ -37,15 +37,15 @@ export type SendReport = (
 ) => void;
 
 /**
- * The ring of posted send requests. Four counters walk it, each never past the one to its right:
+ * The ring of posted send requests. Its counters never pass the counter to their right:
  *
  *     head        covered          reported        next          tail
  *      |  delivered  |  unsignalled   | with the wire  |  waiting  |
  *      |  soon       |  successes     |                |           |
  *
- * Slots before `covered` have a completion in the completion queue, their own or a later one that implies theirs,
- * and are freed when that is delivered. Successes between `covered` and `reported` are unsignalled and wait for a
- * signalled one; if the queue pair fails first, they are flushed like the rest.
+ * Slots before `covered` have a completion in the completion queue: their own, or a later one that implies theirs.
+ * They are freed when that completion is delivered. Successes between `covered` and `reported` are unsignalled and
+ * wait for a signalled one. If the queue pair fails first, they are flushed like the rest.
  */
 export class SendQueue {
   readonly requestsMax: number;
@@ -74,7 +74,7 @@ export class SendQueue {
     return (this.#tail - this.#next) | 0;
   }
 
-  /** Taken, or executed behind one that is taken. */
+  /** The number of requests that are taken, or executed after a taken one. */
   get unreportedCount(): number {
     return (this.#next - this.#reported) | 0;
   }
@@ -83,17 +83,20 @@ export class SendQueue {
     return this.#tail;
   }
 
-  /** Everything before `position` has been taken. */
+  /** True when every request before `position` has been taken. */
   hasTaken(position: number): boolean {
     return ((position - this.#next) | 0) <= 0;
   }
 
-  /** Everything up to `position` has been delivered or freed. */
+  /** True when every request up to `position` has been delivered or freed. */
   isReleased(position: number): boolean {
     return ((position - this.#head) | 0) <= 0;
   }
 
-  /** Appends a chain, whole or not at all. @throws VerbsError when there is no room. */
+  /**
+   * Appends a complete chain, or nothing.
+   * @throws VerbsError when the queue has no room
+   */
   post(first: SendWorkRequest): void {
     let count = 0;
     for (let request: SendWorkRequest | null = first; request !== null; request = request.next) {
@@ -117,7 +120,7 @@ export class SendQueue {
     }
   }
 
-  /** The request to execute next; null when there is none. */
+  /** The next request to execute, or null. */
   peek(): SendSlot | null {
     return this.#next === this.#tail ? null : this.#slot(this.#next);
   }
@@ -128,7 +131,7 @@ export class SendQueue {
     this.#next = (this.#next + 1) | 0;
   }
 
-  /** Reports what is executed, in order, up to the first request that is not. Everything reported succeeded. */
+  /** Reports the executed requests in order, up to the first unexecuted request. All of them succeeded. */
   reportExecuted(): void {
     while (this.#reported !== this.#next) {
       const slot = this.#slot(this.#reported);
@@ -142,8 +145,8 @@ export class SendQueue {
   }
 
   /**
-   * In the error state: reports everything that has no completion yet, in posting order, until a request whose
-   * memory the wire still holds. Each is flushed, but the one that failed keeps its own status.
+   * Call in the error state. Reports every request without a completion, in posting order, up to a request whose
+   * memory the wire still holds. Each is flushed, but the failed request keeps its own status.
    */
   flush(): void {
     while (this.#covered !== this.#tail) {
@@ -151,7 +154,7 @@ export class SendQueue {
       if (slot.state === 'taken' && !slot.isRead) return;
       const status = slot.status === WorkStatus.success ? WorkStatus.flushed : slot.status;
       this.#covered = (this.#covered + 1) | 0;
-      // A counter that was overtaken moves along, so that they stay in order.
+      // A counter that was passed moves too, so that the counters stay in order.
       if (((this.#covered - this.#reported) | 0) > 0) this.#reported = this.#covered;
       if (((this.#covered - this.#next) | 0) > 0) this.#next = this.#covered;
       slot.state = 'executed';
@@ -159,7 +162,7 @@ export class SendQueue {
     }
   }
 
-  /** Frees the slots before `position`: their completion is being delivered. */
+  /** Frees the slots before `position`, because their completion is being delivered. */
   release(position: number): void {
     while (((position - this.#head) | 0) > 0) {
       const slot = this.#slot(this.#head);

@@ -1,29 +1,28 @@
 import type { Fault } from './fault.js';
 
 /**
- * The interface between the soft RNIC's queue pair and a driver (the "wire"): the code that carries
- * work to the other end, in memory or over iWARP. The queue pair owns queues, keys, checks and completions; the
- * driver owns bytes in flight and the connection. Nothing here waits or schedules but for the doorbell.
+ * The interface between the soft RNIC's queue pair and a driver (the "wire"): the code that carries work to the other
+ * end, in memory or over iWARP. The queue pair owns queues, keys, checks and completions. The driver owns bytes in
+ * flight and the connection. Only the doorbell schedules a callback.
  *
- * **Life.** `init` (receives may be posted) -- `activate` --> `ready` -- beginClose --> `closing`
- * -- any failure, setError, drain --> `error`. `ready` can go to `error` directly. When the error state is entered,
- * by whomever, the driver hears {@link WireDriver.onQueuePairError} once, from inside the call that caused it; it
- * may have to tell the peer and closes the connection. A driver that found the fault itself calls
- * `fail` and gets the same call.
+ * **Life.** `init` (receives may be posted) -- `activate` --> `ready` -- beginClose --> `closing` -- any failure,
+ * setError, drain --> `error`. `ready` can go to `error` directly. When the queue pair enters the error state, it
+ * calls {@link WireDriver.onQueuePairError} once, inside the call that caused the error. The driver tells the peer if
+ * necessary, and closes the connection. A driver that finds a fault itself calls `fail` and receives the same call.
  *
  * **Sending.** A post rings the doorbell: {@link WireDriver.onSendWork}, once per turn however much was posted. The
- * driver then calls `takeSend` until it returns null. REG_MR and LOCAL_INV are executed inside
- * it, in their place; what comes out is a Send, Send with Invalidate, RDMA Write or RDMA Read whose local memory
- * has been checked, in posting order, and is to go out in that order.
- *  - Send, Send with Invalidate, Write: the driver gathers `request.sges[0 .. sgeCount)` and calls
- *    `completeSend` when no byte of that memory will be read any more (socket flushed). Exactly
- *    once for each taken slot, also, and above all, after an error: its flush completion, and what is posted behind
- *    it, waits for that. The order of these calls does not matter.
- *  - Read: the driver sends the request with `slot.sinkKey` and the sink address that `readSinkHigh` and
- *    `readSinkLow` of work-request.ts give, and is done with the slot. The response completes it. Never more than
- *    the agreed ORD are out: takeSend returns null while the next request is a Read that must wait, and the doorbell
- *    rings again.
- *  - A driver that cannot take work now (socket full) just does not call takeSend, and does so itself later.
+ * driver then calls `takeSend` until it returns null. `takeSend` itself executes REG_MR and LOCAL_INV in their order.
+ * It returns a Send, Send with Invalidate, RDMA Write or RDMA Read whose local memory has been checked. The driver
+ * sends them in this order, which is the posting order.
+ * - Send, Send with Invalidate, Write: the driver gathers `request.sges[0 .. sgeCount)` and calls `completeSend` when
+ *   it will read no byte of that memory any more (socket flushed). It calls `completeSend` exactly once for each
+ *   taken slot, even after an error: the flush completion of the slot, and of later requests, waits for the call. The
+ *   order of these calls does not matter.
+ * - Read: the driver sends the request with `slot.sinkKey` and the sink address from `readSinkHigh` and `readSinkLow`
+ *   of work-request.ts, and then releases the slot. The response completes the slot. At most the agreed ORD of Reads
+ *   are outstanding: takeSend returns null while the next request is a Read that must wait, and the doorbell rings
+ *   again later.
+ * - A driver that cannot take work now (socket full) does not call takeSend, and calls it later on its own.
  *
  * **Receiving.** A segment is admitted by its header alone, before its payload has arrived:
  *
@@ -35,20 +34,23 @@ import type { Fault } from './fault.js';
  *           | endReadResponse(isLast)                             after every segment
  *           | endWrite()                                          after every segment; it counts what was placed
  *
- * One segment is open at a time; segments of different messages may follow each other as the protocol allows. A
- * result other than `Fault.none` means: nothing was placed by this call, tell the peer, call `fail(fault)`. The
- * queue pair does not know about sequence numbers and message offsets that jump: the driver checks MSN and MO.
+ * One segment is open at a time. Segments of different messages may alternate as the protocol allows. After a result
+ * other than `Fault.none` the call has placed nothing; the driver tells the peer and calls `fail(fault)`. The driver
+ * checks MSN and MO, because the queue pair knows nothing of sequence numbers and message offsets.
  *
  * An RDMA Read of the peer: `beginRead(..., span)` checks key, range and the depth that we granted (IRD) and fills
- * the driver's own RegionSpan. The driver asks `span.isLive` before each piece that it sends, since the key may be
- * revoked meanwhile, and calls `endRead` when the last byte of the response has left.
+ * the driver's own RegionSpan. The driver checks `span.isLive` before each piece that it sends, because the key may
+ * have been revoked. The driver calls `endRead` when the last byte of the response has left.
  *
  * Lengths of zero are allowed everywhere and check no key (RFC 5040 section 5.2, RFC 5041 section 5.4).
  */
 export interface WireDriver {
-  /** The doorbell: there is something to take. Called from a microtask, at most once per turn. */
+  /** The doorbell: the send queue has work. Called from a microtask, at most once per turn. */
   onSendWork(): void;
-  /** The queue pair is in the error state now; nothing may be placed any more. `reason` is null if its owner asked. */
+  /**
+   * The queue pair is in the error state, and nothing may be placed any more. `reason` is null if the owner requested
+   * the error state.
+   */
   onQueuePairError(reason: string | null, fault: Fault): void;
 }
 

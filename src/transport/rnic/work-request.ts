@@ -5,19 +5,19 @@ import { VerbsError, WorkOpcode } from '../verbs.js';
 import { regionAddressHigh, regionAddressLow } from './address.js';
 import { SoftRegion } from './region.js';
 
-/** The tagged offset, upper half, of an RDMA Read's sink. Zero for a read of nothing. */
+/** The upper half of the tagged offset of an RDMA Read's sink. Zero for a read of zero bytes. */
 export function readSinkHigh(request: SendWorkRequest): number {
   const region = sinkRegion(request);
   return region === null ? 0 : regionAddressHigh(region, request.sge(0).offset);
 }
 
-/** The lower half. */
+/** The lower half of the same offset. */
 export function readSinkLow(request: SendWorkRequest): number {
   const region = sinkRegion(request);
   return region === null ? 0 : regionAddressLow(region, request.sge(0).offset);
 }
 
-/** The key of an RDMA Read's sink. 0 for a read of nothing. */
+/** The key of an RDMA Read's sink. Zero for a read of zero bytes. */
 export function readSinkKey(request: SendWorkRequest): number {
   const region = sinkRegion(request);
   return region === null ? 0 : region.activeKey;
@@ -31,7 +31,7 @@ function sinkRegion(request: SendWorkRequest): SoftRegion | null {
   return region;
 }
 
-/** The region of an SGE if a queue pair of this domain may use it for what it says, else null. */
+/** The region of an SGE if a queue pair of `domain` may use it with `access`, else null. */
 export function localRegion(sge: Sge, domain: ProtectionDomain, access: number): SoftRegion | null {
   const region = sge.region;
   if (!(region instanceof SoftRegion) || !region.isValid) return null;
@@ -40,7 +40,10 @@ export function localRegion(sge: Sge, domain: ProtectionDomain, access: number):
   return sge.offset + sge.length <= region.offset + region.length ? region : null;
 }
 
-/** An RDMA Read has one sink on the wire (RFC 5040 section 4.4), so it has one SGE here. */
+/**
+ * Checks the SGE count of each request in a chain. An RDMA Read has one sink on the wire (RFC 5040 section 4.4), so
+ * it has one SGE.
+ */
 export function requireWellFormed(first: SendWorkRequest): void {
   for (let request: SendWorkRequest | null = first; request !== null; request = request.next) {
     const sgesMax = request.opcode === WorkOpcode.rdmaRead ? 1 : SGES_MAX;
