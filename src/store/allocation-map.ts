@@ -1,9 +1,9 @@
 import { ALLOCATION_PAGES_MAX, ALLOCATION_PAGE_BYTES_MIN } from './limits.js';
 
 /**
- * Which pages of a store have storage: one bit per page. A page is 4 KiB, or larger where that would take more than
- * 2^24 bits, so the map's size is bounded whatever the store's. A set bit promises nothing; a clear one promises that
- * the page reads as zeroes.
+ * The pages of a store that have storage: one bit per page. A page is 4 KiB, or larger if 4 KiB pages would need more
+ * than 2^24 bits, so the size of the map is bounded. A set bit promises nothing. A clear bit promises that the page
+ * reads as zeroes.
  */
 export class AllocationMap {
   /** A power of two. */
@@ -23,13 +23,13 @@ export class AllocationMap {
     return this.#bit(Math.floor(offset / this.pageBytes));
   }
 
-  /** True when any page that the range touches has storage. */
+  /** True when a page that the range touches has storage. */
   isAnyAllocated(offset: number, lengthBytes: number): boolean {
     const end = offset + lengthBytes;
     return this.isAllocated(offset) || offset + this.runBytes(offset, lengthBytes) < end;
   }
 
-  /** How far the state at `offset` reaches, at most `lengthMaxBytes`. */
+  /** The number of bytes from `offset` on with the same state, at most `lengthMaxBytes`. */
   runBytes(offset: number, lengthMaxBytes: number): number {
     const end = Math.min(offset + lengthMaxBytes, this.#sizeBytes);
     let page = Math.floor(offset / this.pageBytes);
@@ -60,7 +60,7 @@ export class AllocationMap {
     this.#set(first, last + 1, true);
   }
 
-  /** Clears the pages that lie in the range as a whole; the store's last page ends with the store. */
+  /** Clears the pages that are completely in the range. The store's last page ends at the end of the store. */
   free(offset: number, lengthBytes: number): void {
     const first = Math.ceil(offset / this.pageBytes);
     const end = this.wholePagesEnd(offset + lengthBytes);

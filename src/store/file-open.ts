@@ -10,29 +10,38 @@ import { FILE_STORE_BYTES_MAX } from './limits.js';
 /** What to open. */
 export interface FileChoice {
   readonly path: string;
-  /** Creates the file, or makes a shorter one this long; null: the file must exist and tells its size. */
+  /**
+   * The size of the store. A new file gets this size, and a shorter file is extended. Null: the file must exist, and
+   * its size is used.
+   */
   readonly sizeBytes: number | null;
   readonly blockBytes: number;
   readonly readOnly: boolean;
 }
 
-/** A file that is fit to be a store. */
+/** An open file that can be a store. */
 export interface OpenedFile {
   readonly fd: number;
   readonly sizeBytes: number;
-  /** What the file had before it was made `sizeBytes` long: all behind it reads as zeroes. */
+  /** The size of the file before it was extended to `sizeBytes`. The extension reads as zeroes. */
   readonly oldBytes: number;
-  /** Storage that the file had then: less than `oldBytes` for one with holes, or compressed, or on some file systems. */
+  /**
+   * The storage of the file before the extension. Less than `oldBytes` for a file with holes, a compressed file, and
+   * on some file systems.
+   */
   readonly allocatedBytes: number;
-  /** Where it is, whatever links led there. */
+  /** The path of the file without symbolic links. */
   readonly realPath: string;
-  /** Device and inode, which tell the file from all others that are open under whatever name. */
+  /** Device and inode. They identify the file among all open files, whatever its name. */
   readonly claim: string;
-  /** Path and inode: see Store.identity. Device numbers may change with a restart of the machine. */
+  /**
+   * Path and inode; see Store.identity. The device number is not used, because it may change when the machine
+   * restarts.
+   */
   readonly identity: string;
 }
 
-/** `st_blocks` counts in these, whatever the file system's block is. */
+/** The unit of `st_blocks`, independent of the file system's block size. */
 const STAT_BLOCK_BYTES = 512;
 
 const openFile = promisify(open);
@@ -40,12 +49,13 @@ const statFile = promisify(fstat);
 const truncateFile = promisify(ftruncate);
 const closeFile = promisify(close);
 
-/** The files of this process's stores: two stores of one file would contradict each other about its holes. */
+/** The files of this process's stores. Two stores of one file would have contradictory maps of its holes. */
 const claims = new Set<string>();
 
 /**
- * Opens, locks, and creates or extends, the file of a store. Until it is closed no other process can do the same, but for
- * those that only read it. @throws ConfigError with one sentence for people
+ * Opens and locks the file of a store, and creates or extends it. Until the file is closed, no other process can open
+ * it as a store, except that readers share it with readers.
+ * @throws ConfigError when the file cannot be a store; the message is one sentence for people
  */
 export async function openStoreFile(choice: FileChoice, log: Logger): Promise<OpenedFile> {
   const fd = await openDescriptor(choice);
@@ -68,7 +78,7 @@ export async function openStoreFile(choice: FileChoice, log: Logger): Promise<Op
   }
 }
 
-/** Closes the file; a store of it may be opened again. */
+/** Closes the file. A store may then open the file again. */
 export async function closeStoreFile({ fd, claim }: OpenedFile): Promise<void> {
   try {
     await closeFile(fd);
@@ -80,13 +90,13 @@ export async function closeStoreFile({ fd, claim }: OpenedFile): Promise<void> {
 function claimFile({ dev, ino }: BigIntStats, path: string): string {
   const claim = `${dev}:${ino}`;
   if (claims.has(claim)) {
-    throw fileError(path, 'is open already as another LUN; give each LUN a file of its own');
+    throw fileError(path, 'is open already as another LUN; give each LUN its own file');
   }
   claims.add(claim);
   return claim;
 }
 
-/** @throws ConfigError when another process has the file. */
+/** @throws ConfigError when another process has locked the file */
 async function lockOrRefuse(
   fd: number,
   { path, readOnly }: FileChoice,
@@ -96,12 +106,15 @@ async function lockOrRefuse(
   if (outcome.type === 'taken') {
     throw fileError(
       path,
-      'is in use by another program, which has locked it; stop that one, or give each a file of its own',
+      'is in use by another program, which has locked it; stop that one, or use another file',
     );
   }
   if (outcome.type === 'unknown') {
     const { reason } = outcome;
-    log.warn({ path, reason }, 'the file cannot be locked: see that no other program serves it');
+    log.warn(
+      { path, reason },
+      'the file cannot be locked; make sure that no other program serves it',
+    );
   }
 }
 
@@ -121,14 +134,14 @@ async function openDescriptor({ path, sizeBytes, readOnly }: FileChoice): Promis
   }
 }
 
-/** Makes the file as long as it was chosen to be. Resolves with its size. */
+/** Extends the file to the chosen size if necessary. Resolves with its size. */
 async function sizeFile(fd: number, oldBytes: number, choice: FileChoice): Promise<number> {
   const { path, blockBytes, readOnly } = choice;
   const sizeBytes = choice.sizeBytes ?? oldBytes;
   if (oldBytes > sizeBytes) {
     throw fileError(
       path,
-      `has ${oldBytes} bytes, more than the ${sizeBytes} asked for; leave the size off to serve all of it`,
+      `has ${oldBytes} bytes, more than the requested ${sizeBytes}; omit the size to serve the whole file`,
     );
   }
   if (sizeBytes === 0) throw fileError(path, 'is empty; give a size (file:PATH:SIZE)');
@@ -158,7 +171,7 @@ const OPEN_ERRORS: Readonly<Record<string, string>> = {
   EISDIR: 'is a directory',
   ENOTDIR: 'is below something that is not a directory',
   ENOENT: 'cannot be created, because its directory does not exist',
-  ELOOP: 'is a chain of links without an end',
+  ELOOP: 'is a loop of symbolic links',
   ETXTBSY: 'is being executed',
 };
 

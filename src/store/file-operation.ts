@@ -5,15 +5,16 @@ import { STORE_ZERO_BUFFER_BYTES } from './limits.js';
 import { StoreStatus } from './store.js';
 import type { StoreRequest } from './store.js';
 
-/** What a {@link FileOperation} does with its range. */
+/** The action of a {@link FileOperation} on its range. */
 export const FileAction = { read: 0, write: 1, zero: 2, sync: 3 } as const;
 export type FileAction = (typeof FileAction)[keyof typeof FileAction];
 
 const ZEROES = Buffer.alloc(STORE_ZERO_BUFFER_BYTES);
 
 /**
- * One read, write, zeroing or sync of a file, carried through short transfers. Pooled by the store: its callbacks are
- * made once, so that an I/O allocates nothing of ours. (Callbacks, because `FileHandle` promises cost three times.)
+ * One read, write, zeroing or sync of a file. It continues after a short transfer. Pooled by the store: its callbacks
+ * are made once, so that our code allocates nothing per I/O. It uses callbacks because `FileHandle` promises take
+ * three times as long.
  */
 export class FileOperation implements SyncWaiter {
   action: FileAction = FileAction.read;
@@ -21,14 +22,14 @@ export class FileOperation implements SyncWaiter {
   length = 0;
   bytes: Buffer = ZEROES;
   bytesOffset = 0;
-  /** A sync follows what was written. */
+  /** A sync follows the write. */
   syncs = false;
   isActive = false;
-  /** Whose operation this is, where it is all of the request. */
+  /** The request, if this operation is the whole request; else null. */
   request: StoreRequest | null = null;
-  /** What follows, where it is a part of one. */
+  /** The continuation, if this operation is a part of a request; else null. */
   followUp: ((status: StoreStatus) => void) | null = null;
-  /** The system's words for what went wrong, for the log; null for a failed sync, which {@link FileSync} tells of. */
+  /** The system's error message, for the log. Null for a failed sync, because {@link FileSync} reports it. */
   error: string | null = null;
   readonly #fd: number;
   readonly #sync: FileSync;
@@ -37,7 +38,7 @@ export class FileOperation implements SyncWaiter {
   readonly #transferred = (error: NodeJS.ErrnoException | null, count: number): void =>
     this.#continue(error, count);
 
-  /** `finished` is called once per start, from a later turn. */
+  /** `finished` is called once per start, in a later turn. */
   constructor(
     fd: number,
     sync: FileSync,
@@ -80,8 +81,8 @@ export class FileOperation implements SyncWaiter {
       return;
     }
     if (count === 0) {
-      // Somebody cut the file off below its size: what was there is unknown, and zeroes would be a lie.
-      this.error = 'the file ends before the store does';
+      // Another program has truncated the file. The old data is unknown, and zeroes would be wrong.
+      this.error = 'the file is shorter than the store';
       this.#finish(StoreStatus.ioError);
       return;
     }

@@ -17,7 +17,7 @@ import { StoreOp, StoreStatus } from './store.js';
 import type { Store, StoreRequest } from './store.js';
 import type { ReservationKeeper } from './reservation-keeper.js';
 
-/** What a store is made of. */
+/** The parts of a file store. */
 interface StoreParts {
   readonly file: OpenedFile;
   readonly canPunch: boolean;
@@ -25,7 +25,7 @@ interface StoreParts {
   readonly reservationKeeper: ReservationKeeper | null;
 }
 
-/** A punch that runs. A write that meets it keeps the range marked as allocated. */
+/** A running punch. A write that overlaps it keeps the range marked as allocated. */
 interface RunningPunch {
   readonly offset: number;
   readonly end: number;
@@ -33,18 +33,18 @@ interface RunningPunch {
 }
 
 /**
- * A store in a regular file: sparse, and durable from a flush or a forced write on (fdatasync).
+ * A store in a regular file. The file is sparse. A flush or a forced write makes data durable (fdatasync).
  *
- * What it says about allocation: Node cannot ask the file system (SEEK_HOLE), so the store remembers. What it created or
- * added to a file starts as a hole; what was there before is looked for once, with a process of its own, and counts as
- * allocated where that cannot be told. A range is called a hole later only after the file system confirmed the punch and
- * no write met it.
+ * Allocation: Node cannot ask the file system (SEEK_HOLE), so the store keeps a map. A new part of the file starts as
+ * a hole. A separate process looks once for the holes of an old file; if that fails, the old part counts as
+ * allocated. Later a range becomes a hole only after the file system has confirmed the punch and no write has
+ * overlapped it.
  *
- * All that holds for the only writer of the file. A file that is open is refused to a second store, of this process and,
- * by a lock, of any other; see file-lock.ts.
+ * The map is right only if no other program writes to the file. A second store of an open file is refused, in this
+ * process and, by a lock, in other processes; see file-lock.ts.
  *
- * After a failed fdatasync nobody knows which acknowledged writes are lost, so every later flush and forced write fails
- * too, until the file is opened again.
+ * After a failed fdatasync it is unknown which acknowledged writes are lost. So every later flush and forced write
+ * fails too, until the file is opened again.
  */
 export class FileStore implements Store {
   readonly name: string;
@@ -53,7 +53,7 @@ export class FileStore implements Store {
   readonly blockBytes: number;
   readonly readOnly: boolean;
   readonly canPunch: boolean;
-  /** A file's data is in no memory of ours. */
+  /** The data of a file is not in this process's memory. */
   readonly direct = null;
   readonly punchGranularityBytes: number;
   readonly reservationKeeper: ReservationKeeper | null;
@@ -90,7 +90,10 @@ export class FileStore implements Store {
     this.#puncher = new HolePuncher(file.fd);
   }
 
-  /** @throws ConfigError when the file cannot be what was asked for. */
+  /**
+   * Opens the store of a file.
+   * @throws ConfigError when the file cannot be opened as chosen
+   */
   static async open(choice: FileChoice, log: Logger = silentLogger): Promise<FileStore> {
     const file = await openStoreFile(choice, log);
     try {
@@ -104,7 +107,7 @@ export class FileStore implements Store {
   submit(request: StoreRequest): void {
     this.#requestCount += 1;
     if (request.length === 0 && request.op !== StoreOp.flush) {
-      // Completed from a turn of its own all the same.
+      // Even this request completes in a later turn.
       if (request.forceUnitAccess) this.#start(request, FileAction.sync);
       else soon(() => this.#complete(request, StoreStatus.ok));
       return;
@@ -144,7 +147,7 @@ export class FileStore implements Store {
     await closeStoreFile(this.#file);
   }
 
-  /** Carries out a request that is one operation. */
+  /** Executes a request that needs one operation. */
   #start(request: StoreRequest, action: FileAction): void {
     const operation = this.#takeOperation(action, request.offset, request.length);
     if (request.slab !== null) operation.bytes = request.slab.bytes;
@@ -194,9 +197,9 @@ export class FileStore implements Store {
   }
 
   /**
-   * Punches the pages that lie in the range as a whole, and zeroes what is left of it at both ends. Too little to be
-   * worth a process, or a file system that refuses after all, is zeroed throughout: the range reads as zeroes in any
-   * case. Pages that are holes already are left alone.
+   * Punches the pages that are completely in the range, and writes zeroes to its two ends. Writes zeroes to the whole
+   * range if it is too short for a process, or if the file system refuses the punch. So the range reads as zeroes in
+   * any case. Pages that are already holes are unchanged.
    */
   #punch(request: StoreRequest): void {
     const { offset } = request;
@@ -206,7 +209,7 @@ export class FileStore implements Store {
     const innerEnd = Math.min(this.#map.wholePagesEnd(end) * pageBytes, end);
     const parts: ((next: (status: StoreStatus) => void) => void)[] = [];
     if (!this.#map.isAnyAllocated(offset, request.length)) {
-      // Nothing to free and nothing to zero.
+      // The range has no storage to free and no data to zero.
     } else if (!this.canPunch || innerEnd - innerStart < PUNCH_BYTES_MIN) {
       parts.push((next) => this.#zero(offset, end, next));
     } else {
@@ -257,7 +260,7 @@ export class FileStore implements Store {
       }
       this.#log.warn(
         { store: this.name, start, end, error },
-        'no hole punched; zeroes are written',
+        'no hole was punched; writing zeroes',
       );
       this.#zero(start, end, next);
     };
@@ -284,18 +287,23 @@ async function partsOf(
 ): Promise<StoreParts> {
   const map = new AllocationMap(file.sizeBytes);
   map.allocate(0, file.oldBytes);
-  // Who may not write cannot keep reservations either.
+  // A read-only store cannot keep reservations.
   if (readOnly) return { file, canPunch: false, map, reservationKeeper: null };
   const reservationKeeper = await ReservationFile.open(file.realPath, file.oldBytes === 0, log);
   const obstacle = await probePunching(file.fd, file.sizeBytes);
   if (obstacle !== null) {
-    log.info({ path, obstacle }, 'the file cannot have holes punched: a thick LUN');
+    log.info(
+      { path, obstacle },
+      'holes cannot be punched into the file; the LUN is fully provisioned',
+    );
     return { file, canPunch: false, map, reservationKeeper };
   }
   return { file, canPunch: true, map: await mapOf(path, file, map, log), reservationKeeper };
 }
 
-/** The map of what an old file has; `full` where it has no holes, or where that cannot be told. */
+/**
+ * The allocation map of an old file. Completely allocated if the file has no holes, or if its holes cannot be found.
+ */
 async function mapOf(
   path: string,
   file: OpenedFile,
@@ -304,17 +312,20 @@ async function mapOf(
 ): Promise<AllocationMap> {
   if (file.allocatedBytes >= file.oldBytes) return full;
   const map = new AllocationMap(file.sizeBytes);
-  // A file system may find the holes of a file with unwritten data where there are none.
+  // A file system may report holes where data is not written to the medium yet.
   await flush(path, file);
   const obstacle = await findData(file.fd, file.oldBytes, (start, end) => {
     map.allocate(start, end - start);
   });
   if (obstacle === null) return map;
-  log.info({ path, obstacle }, "the file's holes cannot be found: they count as allocated");
+  log.info(
+    { path, obstacle },
+    "the file's holes cannot be found; the whole file counts as allocated",
+  );
   return full;
 }
 
-/** @throws ConfigError */
+/** @throws ConfigError when the file cannot be flushed */
 async function flush(path: string, { fd }: OpenedFile): Promise<void> {
   try {
     await promisify(fsync)(fd);

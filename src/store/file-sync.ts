@@ -2,22 +2,22 @@ import { soon } from '../common/later.js';
 import { fdatasync } from 'node:fs';
 import { StoreStatus } from './store.js';
 
-/** Who waits for a sync. */
+/** A request or operation that waits for a sync. */
 export interface SyncWaiter {
-  /** Called once per request, from a later turn. */
+  /** Called once per request, in a later turn. */
   synced(status: StoreStatus): void;
 }
 
-/** The status for what the system says went wrong. */
+/** The status for an error of the system. */
 export function statusOf(error: NodeJS.ErrnoException): StoreStatus {
   const isFull = error.code === 'ENOSPC' || error.code === 'EDQUOT' || error.code === 'EFBIG';
   return isFull ? StoreStatus.noSpace : StoreStatus.ioError;
 }
 
 /**
- * The syncs of one open file, one at a time: who asks while one runs shares the next. The system tells of lost writes
- * only once per open file and takes them for clean afterwards. So a sync that succeeds beside or after one that failed
- * proves nothing, and after the first failure all fail, until the file is opened again.
+ * The syncs of one open file, one at a time. Requests during a sync share the next sync. The system reports lost
+ * writes only once per open file, and then treats them as clean. So a success during or after a failed sync proves
+ * nothing: after the first failure every sync fails, until the file is opened again.
  */
 export class FileSync {
   readonly #fd: number;
@@ -29,13 +29,13 @@ export class FileSync {
   readonly #synced = (error: NodeJS.ErrnoException | null): void => this.#ended(error);
   readonly #refuse = (): void => this.#finish(StoreStatus.ioError);
 
-  /** `failed` is called once, with the system's words for the failure. */
+  /** `failed` is called once, with the system's error message. */
   constructor(fd: number, failed: (error: string) => void) {
     this.#fd = fd;
     this.#failed = failed;
   }
 
-  /** Asks for everything that was written before to be on stable storage. */
+  /** Requests that all earlier writes reach stable storage. */
   request(waiter: SyncWaiter): void {
     this.#waiting.push(waiter);
     if (!this.#isRunning) this.#run();

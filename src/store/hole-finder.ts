@@ -4,9 +4,9 @@ import { messageOf } from '../common/errors.js';
 import { HOLE_SEARCH_MS } from './limits.js';
 
 /**
- * Node has no lseek(2), so Perl asks for data and holes (SEEK_DATA is 3, SEEK_HOLE 4) on an inherited descriptor: it is
- * there on every Debian (perl-base is essential), as none of filefrag, xfs_io and Python is. One line per run of data,
- * and a last one that says that there is no more. ENXIO (6): no data behind here.
+ * Node has no lseek(2), so Perl finds data and holes (SEEK_DATA is 3, SEEK_HOLE 4) on an inherited descriptor. Every
+ * Debian has Perl (perl-base is essential), but not filefrag, xfs_io or Python. The script prints one line per run of
+ * data, and a last line that marks the end. ENXIO (6): no data after this position.
  */
 const SCRIPT = `
 use strict;
@@ -27,13 +27,13 @@ while ($at < $end) {
 print "end\\n";
 `;
 
-/** What there is to find: `[start, end)` holds data, or may. Called in order. */
+/** `[start, end)` has data, or may have data. Called in order of position. */
 export type DataFound = (start: number, end: number) => void;
 
 /**
- * Finds where a file has data; everything between holds none and reads as zeroes. Resolves with null, or with the reason
- * why it cannot be told: what was found until then means nothing. Nobody may write to the file meanwhile, and what was
- * written before must have been flushed: a file system may know of it only then.
+ * Finds the data of a file. All other parts are holes and read as zeroes. Resolves with null, or with the reason for
+ * a failure; the results before a failure are invalid. During the search nothing may write to the file. Earlier
+ * writes must be flushed, because some file systems report data only then.
  */
 export function findData(
   fd: number,
@@ -50,7 +50,7 @@ export function findData(
         killSignal: 'SIGKILL',
       });
     } catch (error) {
-      // Node throws where the system has no room for another process (ENOMEM); other failures come as events.
+      // Node throws when the system has no memory for another process (ENOMEM). Other failures are events.
       resolve(messageOf(error));
       return;
     }
@@ -63,15 +63,15 @@ export function findData(
     child.on('error', (error) => resolve(error.message));
     child.on('close', (code) => {
       if (code === 0 && runs.isComplete) resolve(null);
-      else if (code === null) resolve(`it took longer than ${timeoutMs / 1000} s`);
+      else if (code === null) resolve(`the search took longer than ${timeoutMs / 1000} s`);
       else resolve(complaint.trim() || 'the answer is not what was expected');
     });
   });
 }
 
-/** Reads the script's lines, in whatever pieces they come, and believes nothing that cannot be. */
+/** Reads the script's lines from pieces of any size, and rejects impossible lines. */
 class RunReader {
-  /** The last line has come, and all before it made sense. */
+  /** The last line has arrived, and all earlier lines were valid. */
   isComplete = false;
   readonly #sizeBytes: number;
   readonly #found: DataFound;

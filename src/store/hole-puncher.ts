@@ -4,18 +4,18 @@ import type { ChildProcess } from 'node:child_process';
 import { messageOf } from '../common/errors.js';
 import { PUNCH_PROCESSES_MAX } from './limits.js';
 
-/** A range to be punched, and whom to tell. */
+/** A range to punch, and its callback. */
 export interface PunchRange {
   readonly offset: number;
   readonly lengthBytes: number;
-  /** Called once, from a later turn. `error` is null when the range is a hole now. */
+  /** Called once, in a later turn. `error` is null when the range is a hole. */
   readonly done: (error: string | null) => void;
 }
 
 /**
- * Punches holes into an open file. Node has no fallocate(2), so util-linux's `fallocate` does it on an inherited
- * descriptor (/proc/self/fd, which also holds when the file was renamed). A process per range takes milliseconds:
- * ranges that wait are joined where they touch, and few processes run at once.
+ * Punches holes into an open file. Node has no fallocate(2), so util-linux's `fallocate` punches on an inherited
+ * descriptor (/proc/self/fd, which is valid even after a rename). A process takes milliseconds, so adjacent waiting
+ * ranges are joined, and few processes run at the same time.
  */
 export class HolePuncher {
   readonly #fd: number;
@@ -46,8 +46,8 @@ export class HolePuncher {
 }
 
 /**
- * Whether the file's system punches holes and the tool is there: tried behind the end of the file, where there is
- * nothing to lose. Resolves with null, or with the reason why not.
+ * Checks that the file system supports punching and that the tool exists. Punches after the end of the file, where no
+ * data can be lost. Resolves with null, or with the reason for a failure.
  */
 export function probePunching(fd: number, sizeBytes: number): Promise<string | null> {
   const pageBytes = 4096;
@@ -55,7 +55,7 @@ export function probePunching(fd: number, sizeBytes: number): Promise<string | n
   return new Promise((resolve) => punchHole(fd, offset, pageBytes, resolve));
 }
 
-/** Removes the lowest waiting range and all that continue it without a gap, lowest first. */
+/** Removes the lowest waiting range and all ranges that continue it without a gap, in order of position. */
 function takeJoined(waiting: PunchRange[]): PunchRange[] {
   waiting.sort((a, b) => a.offset - b.offset);
   let count = 0;
@@ -81,7 +81,7 @@ function punchHole(
       stdio: ['ignore', 'ignore', 'pipe', fd],
     });
   } catch (error) {
-    // Node throws where the system has no room for another process (ENOMEM); other failures come as events.
+    // Node throws when the system has no memory for another process (ENOMEM). Other failures are events.
     nextTurn(() => done(messageOf(error)));
     return;
   }
@@ -92,7 +92,7 @@ function punchHole(
   });
   child.on('error', (error) => {
     startError ??= error.message;
-    // A process that never started has no close event to wait for.
+    // A process that did not start has no close event.
     if (child.pid === undefined) done(startError);
   });
   child.on('close', (code) => {

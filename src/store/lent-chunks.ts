@@ -2,16 +2,16 @@ import { assert } from '../common/assert.js';
 import { LENT_PIECES_MAX } from './limits.js';
 import type { MemoryChunk } from './memory-chunk.js';
 
-/** The store that chunks are from. */
+/** The store that lends chunks. */
 export interface ChunkLender {
-  /** A chunk that was lent is not going to be written to the store. */
+  /** Takes back a lent chunk that will not become part of the store. */
   takeBack(chunk: MemoryChunk): void;
 }
 
 /**
- * Memory of a store that is not part of it yet: a write of whole chunks receives its data there, and when it runs, they
- * take the place of those that they were lent for. Until then they are nobody else's, so a write that is given up, or
- * whose data was damaged on its way, has changed nothing. Pooled with the command that it belongs to.
+ * Chunks that a store lends to a write of whole chunks. The write receives its data in them. When the write is
+ * executed, the lent chunks replace the store's chunks. Until then the store does not use them, so an aborted write,
+ * or a write with damaged data, has changed nothing. Pooled with the command.
  */
 export class LentChunks {
   count = 0;
@@ -32,13 +32,13 @@ export class LentChunks {
     return chunk;
   }
 
-  /** They are part of the store now. */
+  /** Forgets the chunks, which are part of the store now. */
   forget(): void {
     this.#chunks.fill(null);
     this.count = 0;
   }
 
-  /** Gives them back. Nobody writes to them any more. */
+  /** Gives the chunks back. No device may write to them any more. */
   release(): void {
     if (this.count === 0) return;
     for (let index = 0; index < this.count; index++) this.#lender?.takeBack(this.chunkAt(index));

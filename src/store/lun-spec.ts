@@ -1,7 +1,7 @@
 import { UsageError } from '../common/errors.js';
 import { FILE_STORE_BYTES_MAX, MEMORY_STORE_BYTES_MAX } from './limits.js';
 
-/** A logical unit's storage as the command line names it. */
+/** A logical unit's storage, as named on the command line. */
 export type LunSpec =
   | { readonly kind: 'memory'; readonly sizeBytes: number }
   | { readonly kind: 'file'; readonly path: string; readonly sizeBytes: number | null };
@@ -15,12 +15,13 @@ const UNIT_BYTES: Readonly<Record<string, number>> = {
   T: 2 ** 40,
 };
 
-/** Sizes in other than whole blocks cannot be a disk; 512 is the smallest block. */
+/** The size of a disk is a multiple of its block size, and 512 is the smallest block. */
 const SIZE_MULTIPLE_BYTES = 512;
 
 /**
- * `memory:SIZE` or `file:PATH[:SIZE]`, SIZE in bytes or with K, M, G or T for powers of 1024. What follows the last
- * colon of a file is its size when it looks like one. @throws UsageError
+ * `memory:SIZE` or `file:PATH[:SIZE]`, SIZE in bytes or with K, M, G or T for powers of 1024. The text after the last
+ * colon of a file is its size if it looks like a size.
+ * @throws UsageError when `text` is not such a specification
  */
 export function parseLunSpec(text: string): LunSpec {
   if (text.startsWith('memory:')) return memorySpec(text, text.slice('memory:'.length));
@@ -28,7 +29,7 @@ export function parseLunSpec(text: string): LunSpec {
   throw specError(text, 'is neither memory:SIZE nor file:PATH[:SIZE]');
 }
 
-/** `256M` → 268435456; null for anything that is not a size. */
+/** `256M` → 268435456; null for text that is not a size. */
 export function parseSize(text: string): number | null {
   const match = SIZE.exec(text);
   if (match === null) return null;
@@ -49,7 +50,7 @@ function fileSpec(text: string, rest: string): LunSpec {
   const colon = rest.lastIndexOf(':');
   const size = colon > 0 ? rest.slice(colon + 1) : '';
   const sizeBytes = parseSize(size);
-  if (sizeBytes === null && SIZE.test(size)) throw specError(text, 'is larger than anything');
+  if (sizeBytes === null && SIZE.test(size)) throw specError(text, 'is too large');
   const path = sizeBytes === null ? rest : rest.slice(0, colon);
   if (path === '') throw specError(text, 'needs a path, such as file:disk.img:1G');
   if (path.includes('\0')) throw specError(text, 'has a NUL in its path');
@@ -58,12 +59,11 @@ function fileSpec(text: string, rest: string): LunSpec {
 }
 
 function checkSize(text: string, sizeBytes: number, maxBytes: number): void {
-  if (sizeBytes === 0) throw specError(text, 'has no room at all');
+  if (sizeBytes === 0) throw specError(text, 'has a size of 0; give at least one block');
   if (sizeBytes % SIZE_MULTIPLE_BYTES !== 0) {
     throw specError(text, `is not a multiple of ${SIZE_MULTIPLE_BYTES} bytes`);
   }
-  if (sizeBytes > maxBytes)
-    throw specError(text, `is above the ${maxBytes} bytes that are possible`);
+  if (sizeBytes > maxBytes) throw specError(text, `is larger than the limit of ${maxBytes} bytes`);
 }
 
 function specError(text: string, what: string): UsageError {

@@ -2,36 +2,36 @@ import { assert } from '../common/assert.js';
 import { Slab } from '../common/slab.js';
 
 /**
- * What a reader keeps with a chunk for as long as the chunk's memory is in use: an RDMA registration, for instance. The
- * store does not look into it.
+ * An object that a reader attaches to a chunk as long as the chunk's memory is in use, such as an RDMA registration.
+ * The store does not interpret it.
  */
 export interface ChunkAttachment {
-  /** The memory is not used any more. Called once. */
+  /** Called once, when the memory is no longer used. */
   detach(): void;
 }
 
-/** What a store counts of its chunks. */
+/** The counters of a store's chunks. */
 export interface ChunkCounts {
-  /** Chunks that at least one read has pinned, whether they are still part of the store or not. */
+  /** Chunks that a read has pinned, including chunks that are no longer part of the store. */
   pinned: number;
 }
 
 /**
- * A piece of a memory store. Reads may leave straight from here: such a read pins its range, and a pinned range is not
- * changed. Who wants to write there takes the chunk's place with a copy, and lets go of this one, whose memory and
- * attachments stay until the last pin is gone.
+ * A piece of a memory store. A read without a copy pins its range, and a pinned range does not change. A write to a
+ * pinned range replaces the chunk with a copy and drops this chunk. The memory and the attachments of a dropped chunk
+ * remain until the last pin ends.
  */
 export class MemoryChunk {
   readonly slab: Slab;
   readonly #counts: ChunkCounts;
   readonly #attachments: (ChunkAttachment | undefined)[] = [];
   #pinCount = 0;
-  /** What the pins cover together; it shrinks only when there are none. */
+  /** The range that covers all pins. It shrinks only when no pin is left. */
   #pinnedStart = 0;
   #pinnedEnd = 0;
   #isDropped = false;
 
-  /** @throws RangeError when the process has no memory left to give */
+  /** @throws RangeError when the process has no memory left */
   constructor(lengthBytes: number, counts: ChunkCounts) {
     this.slab = new Slab(lengthBytes);
     this.#counts = counts;
@@ -41,7 +41,7 @@ export class MemoryChunk {
     return this.#pinCount > 0;
   }
 
-  /** False when a read still needs `[start, end)` as it is. */
+  /** False while a read needs `[start, end)` unchanged. */
   mayChange(start: number, end: number): boolean {
     return this.#pinCount === 0 || end <= this.#pinnedStart || start >= this.#pinnedEnd;
   }
@@ -63,13 +63,13 @@ export class MemoryChunk {
     if (this.#isDropped) this.#detachAll();
   }
 
-  /** The store has no more use for it. */
+  /** The store no longer uses the chunk. */
   drop(): void {
     this.#isDropped = true;
     if (this.#pinCount === 0) this.#detachAll();
   }
 
-  /** What the user with this number has attached, if it has. Users number themselves: 0, 1, and so on. */
+  /** The attachment of the user with this number, or undefined. Users have the numbers 0, 1, and so on. */
   attachmentOf(user: number): ChunkAttachment | undefined {
     return this.#attachments[user];
   }
@@ -79,7 +79,7 @@ export class MemoryChunk {
     this.#attachments[user] = attachment;
   }
 
-  /** Ends what one user has attached. */
+  /** Ends the attachment of one user. */
   detach(user: number): void {
     const attachment = this.#attachments[user];
     this.#attachments[user] = undefined;

@@ -16,7 +16,7 @@ import type { PinnedData } from './pinned-data.js';
 import { CompletionList, StoreOp, StoreStatus } from './store.js';
 import type { Store, StoreRequest } from './store.js';
 
-/** What a {@link MemoryStore} is made of. */
+/** The parameters of a {@link MemoryStore}. */
 export interface MemoryStoreOptions {
   readonly sizeBytes: number;
   readonly blockBytes?: number;
@@ -24,9 +24,10 @@ export interface MemoryStoreOptions {
 }
 
 /**
- * A store in this process's memory, gone with it. Sparse: a chunk's memory is taken by the first write into it and
- * given back when its last page is punched, so the store never takes more than its size, and 76 MiB for what is on its
- * way: chunks that reads still need as they were, that writes receive their data in, and that wait to be lent again.
+ * A store in this process's memory. Its data ends with the process. The store is sparse: the first write to a chunk
+ * takes its memory, and a punch of the chunk's last page frees the memory. So the store takes at most its size, and
+ * 76 MiB for work in progress: old chunks that reads have pinned, chunks that writes receive data in, and spare
+ * chunks.
  */
 export class MemoryStore implements Store, DirectAccess, ChunkLender {
   readonly name: string;
@@ -42,7 +43,7 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
   readonly #counts = { pinned: 0 };
   readonly #completions = new CompletionList();
   #chunkCount = 0;
-  /** Lent now, and kept to be lent: their contents are anything. */
+  /** The number of lent chunks, and the spare chunks. Their contents are undefined. */
   #lentCount = 0;
   readonly #spare: MemoryChunk[] = [];
 
@@ -53,7 +54,7 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
     this.blockBytes = blockBytes;
     this.readOnly = readOnly;
     this.#map = new AllocationMap(sizeBytes);
-    // A chunk's bits are whole bytes of the map.
+    // The bits of a chunk must be whole bytes of the map.
     this.#chunkBytes = Math.max(CHUNK_BYTES, 8 * this.#map.pageBytes);
     const chunkCountMax = Math.ceil(sizeBytes / this.#chunkBytes);
     this.#chunks = new Array<MemoryChunk | undefined>(chunkCountMax).fill(undefined);
@@ -63,22 +64,22 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
     return this.#map.pageBytes;
   }
 
-  /** Memory that is taken now. */
+  /** The memory that the store takes now. */
   get allocatedBytes(): number {
     return this.#chunkCount * this.#chunkBytes;
   }
 
-  /** Chunks that writes receive their data in. */
+  /** The number of chunks that writes receive data in. */
   get lentChunks(): number {
     return this.#lentCount;
   }
 
-  /** Chunks that reads hold on to, no longer in use ones included. */
+  /** The number of chunks that reads have pinned, including dropped chunks. */
   get pinnedChunks(): number {
     return this.#counts.pinned;
   }
 
-  /** Everything in memory goes with the power. */
+  /** Null, because memory is lost with the power. */
   get reservationKeeper(): null {
     return null;
   }
@@ -193,7 +194,7 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
     return StoreStatus.ok;
   }
 
-  /** Has lent chunks, which hold the data, take the place of those that are there. */
+  /** Replaces the chunks of the range with the lent chunks, which have the data. */
   #replace(offset: number, length: number, lent: LentChunks): StoreStatus {
     const first = offset / CHUNK_BYTES;
     assert(lent.count * CHUNK_BYTES === length, 'lent chunks of another write');
@@ -209,7 +210,7 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
     return StoreStatus.ok;
   }
 
-  /** Nobody may read what the chunk holds from now on, but for those who have pinned it. */
+  /** Drops a chunk. From now on only reads that have pinned it may use its contents. */
   #retire(chunk: MemoryChunk): void {
     if (chunk.isPinned || this.#spare.length === SPARE_CHUNKS_MAX) chunk.drop();
     else this.#spare.push(chunk);
@@ -249,7 +250,7 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
       const piece = Math.min(this.#chunkBytes - within, length - done);
       const chunk = this.#chunks[index];
       if (chunk !== undefined && !this.#zeroOrFree(index, chunk, within, piece)) {
-        // The rest is as it was, so it must not count as a hole.
+        // The rest has its old contents, so it must not count as a hole.
         this.#map.allocate(offset + done, length - done);
         return StoreStatus.noSpace;
       }
@@ -271,7 +272,7 @@ export class MemoryStore implements Store, DirectAccess, ChunkLender {
     return true;
   }
 
-  /** The chunk, to be written to in this range. Null when the process has no memory left to give. */
+  /** The chunk for a write to this range. Null when the process has no memory left. */
   #chunkForWriting(index: number, within: number, lengthBytes: number): MemoryChunk | null {
     const present = this.#chunks[index];
     if (present?.mayChange(within, within + lengthBytes) === true) return present;

@@ -6,24 +6,24 @@ import type { LunSpec } from './lun-spec.js';
 import { MemoryStore } from './memory-store.js';
 import type { Store } from './store.js';
 
-/** How to open a store, beyond what and how large. */
+/** The options of a store, apart from its kind and size. */
 export interface OpenStoreOptions {
-  /** 512 or 4096; 512 when left out. */
+  /** 512 or 4096. Default: 512. */
   readonly blockBytes?: number;
   readonly readOnly?: boolean;
   readonly log?: Logger;
 }
 
-/** Opens the store that a LUN's specification names. @throws ConfigError when it cannot be opened as asked for */
+/**
+ * Opens the store of a LUN's specification.
+ * @throws ConfigError when the store cannot be opened as specified
+ */
 export async function openStore(
   spec: LunSpec,
   { blockBytes = 512, readOnly = false, log = silentLogger }: OpenStoreOptions = {},
 ): Promise<Store> {
   if (blockBytes !== 512 && blockBytes !== 4096) {
-    throw new ConfigError(
-      'lun',
-      `a block of ${blockBytes} bytes is not possible; 512 and 4096 are`,
-    );
+    throw new ConfigError('lun', `a block cannot have ${blockBytes} bytes; use 512 or 4096`);
   }
   if (spec.kind === 'file') return FileStore.open({ ...spec, blockBytes, readOnly }, log);
   if (spec.sizeBytes % blockBytes !== 0) {

@@ -10,8 +10,8 @@ export class PinnedPiece {
 }
 
 /**
- * Data of a store where it lies: it stays as it is from {@link add} to {@link release}, whatever is written to the
- * store meanwhile. Pooled with the command that it belongs to.
+ * Data of a store without a copy. The data does not change from {@link add} to {@link release}, even if the store is
+ * written. Pooled with the command.
  */
 export class PinnedData {
   count = 0;
@@ -31,7 +31,7 @@ export class PinnedData {
     this.count++;
   }
 
-  /** Nobody will read the data any more. */
+  /** Call when no device reads the data any more. */
   release(): void {
     for (let index = 0; index < this.count; index++) {
       const piece = this.pieces[index];

@@ -16,7 +16,7 @@ const SUFFIX = '.reservations';
 
 const TYPE_NAMES = Object.keys(ReservationType) as (keyof typeof ReservationType)[];
 
-/** What the file has: JSON, so that people can see who holds their LUN. */
+/** The contents of the file. JSON, so that people can see which initiator holds their LUN. */
 const schema = z.strictObject({
   version: z.literal(VERSION),
   registrations: z
@@ -34,9 +34,9 @@ const schema = z.strictObject({
 });
 
 /**
- * The reservations of a file LUN, in a file beside it (APTPL, SPC-4 5.9.5). It is replaced as a whole: a new one is
- * written under another name, flushed, renamed, and the folder is flushed. So a power loss leaves the old one or the
- * new one, and what was answered is on the disk.
+ * The reservations of a file LUN, in a file beside the LUN's file (APTPL, SPC-4 5.9.5). An update writes a new file
+ * with a temporary name, flushes it, renames it, and flushes the folder. So a power loss leaves the old file or the
+ * new file, and every answered change is on the disk.
  */
 export class ReservationFile implements ReservationKeeper {
   readonly kept: Reservations | null;
@@ -50,8 +50,9 @@ export class ReservationFile implements ReservationKeeper {
   }
 
   /**
-   * Reads what is kept for the LUN's file, if anything is. `isNew`: the LUN's file has just been made, so what lies
-   * beside it was about another. @throws ConfigError for a file that cannot be read or understood
+   * Reads the reservations of the LUN's file, if any exist. `isNew`: the LUN's file was just created, so reservations
+   * beside it belong to an earlier file and are removed.
+   * @throws ConfigError for a file that cannot be read or understood
    */
   static async open(lunPath: string, isNew: boolean, log: Logger): Promise<ReservationFile> {
     const path = lunPath + SUFFIX;
@@ -84,7 +85,7 @@ export class ReservationFile implements ReservationKeeper {
   async #replace(text: string): Promise<void> {
     const temporary = `${this.#path}.new`;
     await remove(temporary);
-    // Made anew, never somebody's link.
+    // `wx` creates a new file, so the name cannot be another user's link.
     const file = await open(temporary, 'wx', 0o600);
     try {
       await file.writeFile(text);
@@ -111,7 +112,7 @@ async function readKept(path: string): Promise<Reservations | null> {
     if (isMissing(error)) return null;
     throw new ConfigError(
       'lun-reservations',
-      `the LUN's reservations in ${path} cannot be read (${messageOf(error)}); remove the file if nobody relies on them`,
+      `the LUN's reservations in ${path} cannot be read (${messageOf(error)}); remove the file if no initiator needs them`,
       { path },
       error,
     );
@@ -136,7 +137,7 @@ function textOf({ registrations, reservation }: Reservations): string {
   return `${JSON.stringify(content, null, 2)}\n`;
 }
 
-/** @throws Error with a clause for people */
+/** @throws Error when the text is not a valid state; the message is a clause for people */
 function stateOf(text: string): Reservations {
   const parsed = schema.safeParse(JSON.parse(text));
   if (!parsed.success) {
@@ -158,7 +159,7 @@ function stateOf(text: string): Reservations {
   const isHeld = type.endsWith('AllRegistrants')
     ? holder === null && found.length > 0
     : found.some(({ portKey }) => portKey === holderKey);
-  if (!isHeld) throw new Error('the reservation is held by nobody who is registered');
+  if (!isHeld) throw new Error('the holder of the reservation is not registered');
   return { ...state, reservation: { type: ReservationType[type], holder: holderKey } };
 }
 
@@ -168,7 +169,7 @@ function portNamed(name: string): InitiatorPort {
   return port;
 }
 
-/** False when there is no such file. */
+/** False when the file does not exist. */
 async function remove(path: string): Promise<boolean> {
   try {
     await unlink(path);
@@ -179,7 +180,7 @@ async function remove(path: string): Promise<boolean> {
   }
 }
 
-/** @throws ConfigError */
+/** @throws ConfigError when an old file cannot be removed */
 async function removeStale(path: string): Promise<boolean> {
   try {
     return await remove(path);
@@ -197,7 +198,7 @@ function isMissing(error: unknown): boolean {
   return error instanceof Error && 'code' in error && error.code === 'ENOENT';
 }
 
-/** Makes what was renamed or removed in it outlast a power loss. */
+/** Flushes a folder, so that a rename or removal in it survives a power loss. */
 async function syncFolder(path: string): Promise<void> {
   const folder = await open(dirname(path), 'r');
   try {

@@ -3,15 +3,15 @@ import { initiatorPortName } from '../scsi/wire.js';
 import type { InitiatorPort } from '../scsi/wire.js';
 import type { Reservations } from '../scsi/reservation-state.js';
 
-/** Where reservations outlast a power loss. */
+/** Keeps reservations through a power loss. */
 export interface ReservationKeeper {
-  /** What was kept when the unit was opened; null for nothing. */
+  /** The reservations that were kept when the unit was opened, or null. */
   readonly kept: Reservations | null;
-  /** Resolves when a power loss cannot change it any more. Rejects, and tells why in the log, when it cannot be kept. */
+  /** Resolves when `state` is safe from a power loss. Logs the reason and rejects when the state cannot be kept. */
   keep(state: Reservations): Promise<void>;
 }
 
-/** What tells one initiator port from all others. Names are the same whatever their case (RFC 7143 4.2.7.1). */
+/** A key that identifies an initiator port. Names that differ only in case are equal (RFC 7143 4.2.7.1). */
 export function portKeyOf(port: InitiatorPort): string {
   return iscsiNameKey(initiatorPortName(port));
 }

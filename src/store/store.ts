@@ -5,26 +5,29 @@ import type { DirectAccess } from './direct-access.js';
 import type { LentChunks } from './lent-chunks.js';
 import type { ReservationKeeper } from './reservation-keeper.js';
 
-/** What a request asks a store to do. */
+/** The operations of a store. */
 export const StoreOp = {
   read: 0,
   write: 1,
-  /** Everything written before is on stable storage when it completes. */
+  /** Completes when all earlier writes are on stable storage. */
   flush: 2,
-  /** The range reads as zeroes afterwards, and its storage is freed as far as the store's granularity lets it. */
+  /** The range then reads as zeroes, and its storage is freed as far as the store's granularity allows. */
   punch: 3,
-  /** The range reads as zeroes afterwards, and has (or keeps) its storage. */
+  /** The range then reads as zeroes, and has storage. */
   writeZeroes: 4,
 } as const;
 export type StoreOp = (typeof StoreOp)[keyof typeof StoreOp];
 
-/** How a request ended. After anything but `ok` the range's contents are undefined, but never another's data. */
+/**
+ * The result of a request. Unless it is `ok`, the contents of the range are undefined, but never the data of another
+ * range or store.
+ */
 export const StoreStatus = { ok: 0, ioError: 1, noSpace: 2 } as const;
 export type StoreStatus = (typeof StoreStatus)[keyof typeof StoreStatus];
 
 /**
- * One request to a store. Its owner makes it once, fills it in, submits it and has it back when `done` is called; in
- * between it and the bytes it names belong to the store. The owner keeps offset and length inside the store.
+ * One request to a store. Its owner makes the object once, fills it in and submits it. From submit to `done` the
+ * request and its bytes belong to the store. The owner ensures that offset and length are inside the store.
  */
 export class StoreRequest {
   op: StoreOp = StoreOp.read;
@@ -35,13 +38,16 @@ export class StoreRequest {
   /** Read and write: the data is `slab.bytes[slabOffset .. slabOffset + length)`. */
   slab: Slab | null = null;
   slabOffset = 0;
-  /** Write: the data is in these chunks, if there are any, and not in the slab. {@link DirectAccess} lent them; they become the store's. */
+  /**
+   * Write: if not null, the data is in these chunks instead of the slab. {@link DirectAccess} lent them, and they
+   * become part of the store.
+   */
   lent: LentChunks | null = null;
-  /** Completes only when its effect is on stable storage. Everything but read. */
+  /** The request completes only when its effect is on stable storage. Not for reads. */
   forceUnitAccess = false;
   /** Set by the store before `done`. */
   status: StoreStatus = StoreStatus.ok;
-  /** For the store's queue. */
+  /** The link of the store's queue. */
   next: StoreRequest | null = null;
   /** Called exactly once per submit, never inside it. Set once, by the owner. */
   done: (request: StoreRequest) => void;
@@ -51,35 +57,35 @@ export class StoreRequest {
   }
 }
 
-/** What a logical unit keeps its blocks in. Requests run in parallel and complete in any order. */
+/** The storage of a logical unit. Requests run in parallel and complete in any order. */
 export interface Store {
   /** For logs and errors. */
   readonly name: string;
-  /** Tells the data from any other: the same after a restart if the data is, and another one if it is not. */
+  /** Identifies the data: it stays the same after a restart with the same data, and differs for other data. */
   readonly identity: string;
   /** A multiple of `blockBytes`. */
   readonly sizeBytes: number;
   /** The logical block length, 512 or 4096. */
   readonly blockBytes: number;
   readonly readOnly: boolean;
-  /** True where `punch` frees storage; without it a unit is fully provisioned. */
+  /** True if `punch` frees storage. A unit without this is fully provisioned. */
   readonly canPunch: boolean;
-  /** Access to the data where it lies; null for a store whose data is elsewhere. */
+  /** Access to the data without a copy; null if the data is not in memory. */
   readonly direct: DirectAccess | null;
-  /** Where the unit's reservations outlast a power loss; null where the store does not outlast one itself. */
+  /** Keeps the unit's reservations through a power loss; null if the store itself does not survive one. */
   readonly reservationKeeper: ReservationKeeper | null;
-  /** Punching less than this, or not aligned to it, zeroes without freeing. A power of two. */
+  /** A punch that is shorter or unaligned writes zeroes and frees no storage. A power of two. */
   readonly punchGranularityBytes: number;
   submit(request: StoreRequest): void;
-  /** False only where the block at `offset` has no storage, and therefore reads as zeroes. */
+  /** False only if the block at `offset` has no storage, and therefore reads as zeroes. */
   isAllocated(offset: number): boolean;
-  /** How far the state of allocation at `offset` reaches, at most `lengthMaxBytes`. */
+  /** The number of bytes from `offset` on with the same allocation state, at most `lengthMaxBytes`. */
   allocationRunBytes(offset: number, lengthMaxBytes: number): number;
-  /** Waits for what is in flight, then lets go of the storage. */
+  /** Waits for the requests in flight, then releases the storage. */
   close(): Promise<void>;
 }
 
-/** Completed requests on their way back to their owners: delivered together, in a microtask of their own. */
+/** Completed requests that wait for delivery to their owners. One microtask delivers them together. */
 export class CompletionList {
   readonly #queue = new LinkedQueue<StoreRequest>();
   readonly #deliver = (): void => this.#deliverAll();

@@ -82,7 +82,7 @@ describe.skipIf(!hasFlock)('the file of a store', () => {
   it('is not locked any more when opening it fails', async () => {
     await expect(
       FileStore.open({ path, sizeBytes: 512, blockBytes: 512, readOnly: false }),
-    ).rejects.toThrow(/more than the 512/);
+    ).rejects.toThrow(/more than the requested 512/);
     expect(spawnSync('flock', ['-n', path, 'true']).status).toBe(0);
   });
 });

@@ -100,7 +100,7 @@ describe('a file store', () => {
       [() => open(null, '/dev/null'), /is not a regular file/],
       [() => open(null, empty), /is empty/],
       [() => open(null, file), /1000 bytes, which is not a multiple of 512/],
-      [() => open(512, file), /1000 bytes, more than the 512 asked for/],
+      [() => open(512, file), /1000 bytes, more than the requested 512/],
       [() => open(4096, file, true), /1000 bytes, less than 4096/],
       [() => open(512, join(file, 'below')), /is below something that is not a directory/],
       [() => open(2 ** 53 - 512, join(folder, 'huge')), /cannot be made/],
@@ -153,7 +153,7 @@ describe('a file store', () => {
     // What was opened in vain does not count.
     await expect(open(512, join(folder, 'soft'))).rejects.toThrow(ConfigError);
     await store.close();
-    await expect(open(512, path)).rejects.toThrow(/more than the 512 asked for/);
+    await expect(open(512, path)).rejects.toThrow(/more than the requested 512/);
     await (await open(null, path)).close();
   });
 

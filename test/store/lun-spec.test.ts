@@ -32,14 +32,14 @@ describe('the specification of a LUN', () => {
     ['memory:', /needs a size/],
     ['memory:12Q', /needs a size/],
     ['memory:-1', /needs a size/],
-    ['memory:0', /no room/],
+    ['memory:0', /size of 0/],
     ['memory:1000', /not a multiple of 512/],
-    ['memory:64T', /above/],
+    ['memory:64T', /larger than the limit/],
     ['file:', /needs a path/],
     ['file:a\0b', /NUL/],
-    ['file:x:0', /no room/],
+    ['file:x:0', /size of 0/],
     ['file:x:513', /not a multiple/],
-    ['file:x:9999999999999999', /larger than anything/],
+    ['file:x:9999999999999999', /is too large/],
   ])('%j is refused with one sentence', (text, message) => {
     expect(() => parseLunSpec(text)).toThrow(ConfigError);
     expect(() => parseLunSpec(text)).toThrow(message);
