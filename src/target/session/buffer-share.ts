@@ -3,9 +3,9 @@ import type { BufferSlot, SlabPool } from '../../common/slab.js';
 import type { CommandTask } from './command-task.js';
 
 /**
- * One session's part of the portal's buffers. Tasks that find none wait: in line here while the session has its full
- * share, with everybody else in the pool otherwise. So memory is bounded, and a session that holds on to its buffers
- * starves itself first.
+ * One session's share of the portal's buffers. A task without a buffer waits: in the queue of this share while the
+ * session uses its full share, otherwise in the queue of the pool. So memory is bounded, and a session that keeps its
+ * buffers blocks itself first.
  */
 export class BufferShare {
   readonly #pool: SlabPool;
@@ -19,9 +19,12 @@ export class BufferShare {
     this.#waiting = new Ring(tasksMax);
   }
 
-  /** A buffer for the task, or null: then `bufferAvailable` of the task is called when to ask again. */
+  /**
+   * A buffer for the task. Null when no buffer is free; the task's `bufferAvailable` is then called when the task
+   * should ask again.
+   */
   acquire(task: CommandTask): BufferSlot | null {
-    // The last one may go above the share, so that a single buffer of any size can always be had.
+    // The last buffer may exceed the share, so that a session can always get one buffer of any size.
     if (this.#usedBytes >= this.#bytesMax) {
       this.#waiting.push(task);
       return null;

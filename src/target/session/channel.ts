@@ -8,9 +8,9 @@ import type {
 } from '../../transport/verbs.js';
 
 /**
- * A queue pair whose work is gathered and posted once per batch: what the handlers of one completion batch, or one
- * turn of store completions, want to send leaves with one doorbell. Receives go first: the peer may answer a response
- * at once, and must find a buffer.
+ * A queue pair that collects work and posts it once per batch: the Sends of one completion batch, or of one turn of
+ * store completions, need one doorbell. Receives are posted first, because the peer may answer a response at once and
+ * needs a posted receive.
  */
 export class Channel {
   readonly queuePair: QueuePair;
@@ -28,7 +28,7 @@ export class Channel {
     completionQueue.onBatchEnd = () => this.flush();
   }
 
-  /** Posts a send with the batch. Its `next` is the channel's. */
+  /** Adds a send to the batch. The channel uses its `next`. */
   send(request: SendWorkRequest): void {
     this.#sends.push(request);
     this.#schedule();
@@ -47,7 +47,10 @@ export class Channel {
     if (send !== null) this.queuePair.postSend(send);
   }
 
-  /** Posts what is gathered, so that it completes, and nothing after it. The queue pair is in the error state. */
+  /**
+   * Posts the collected work, so that it completes as flushed, and posts nothing later. The queue pair is in the
+   * error state.
+   */
   close(): void {
     this.flush();
     this.#isClosed = true;

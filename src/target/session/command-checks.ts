@@ -1,28 +1,31 @@
-/** What a command's PDU says of its data, held against what the command itself says. */
+/** Compares the data lengths of a command's PDU with those of the command itself. */
 import { Asc, SenseKey } from '../../scsi/sense.js';
 import type { CommandTask } from './command-task.js';
 import { DataDirection } from '../../common/data-direction.js';
 
 /** SPC-4 annex E: the command's data lengths contradict each other. */
 const INVALID_FIELD_IN_COMMAND_IU = 0x0e03;
-/** SPC-4 annex E: data came that was not asked for. */
+/** SPC-4 annex E: unexpected unsolicited data. */
 const UNEXPECTED_UNSOLICITED_DATA = 0x0c0c;
 
-/** What no initiator in its right mind does, and the connection has to end for; null for none. */
+/** A protocol violation for which the connection must end, or null. */
 export function violationOf(task: CommandTask, immediateBytesMax: number): string | null {
   const { immediateBytes, expectedBytes } = task;
   if (immediateBytes === 0) return null;
-  if (!task.isWrite) return 'a command without W flag carries data';
+  if (!task.isWrite) return 'a command without the W flag carries data';
   if (immediateBytes > expectedBytes) {
     return `${immediateBytes} bytes of immediate data in a write of ${expectedBytes}`;
   }
   if (immediateBytes > immediateBytesMax) {
-    return `${immediateBytes} bytes of immediate data, agreed are ${immediateBytesMax}`;
+    return `${immediateBytes} bytes of immediate data, but ${immediateBytesMax} were negotiated`;
   }
   return null;
 }
 
-/** What is answered with sense; false when it was. `readDepth`: RDMA Reads that may be outstanding. */
+/**
+ * Checks the lengths. False when the task has failed with sense data. `readDepth`: the RDMA Reads that may be
+ * outstanding.
+ */
 export function checkLengths(task: CommandTask, isFinal: boolean, readDepth: number): boolean {
   const { command } = task;
   if (!isFinal) return command.check(SenseKey.abortedCommand, UNEXPECTED_UNSOLICITED_DATA);
@@ -41,17 +44,17 @@ export function checkLengths(task: CommandTask, isFinal: boolean, readDepth: num
   return true;
 }
 
-/** The initiator must have advertised the memory that its command needs: what is missing, or null. */
+/** The initiator must have advertised the memory for its command. Returns what is missing, or null. */
 export function missingKeyOf(task: CommandTask): string | null {
   const { command, header } = task;
   if (command.direction === DataDirection.out) {
     const needsRead = task.immediateBytes < command.transferBytes;
     if (needsRead && !header.isWriteStagValid) {
-      return 'a write without write STag and with too little immediate data';
+      return 'a write without a write STag and with too little immediate data';
     }
   } else if (command.direction === DataDirection.in) {
     const wantsData = task.isRead && Math.min(task.expectedBytes, command.transferBytes) > 0;
-    if (wantsData && !header.isReadStagValid) return 'a read without read STag';
+    if (wantsData && !header.isReadStagValid) return 'a read without a read STag';
   }
   return null;
 }

@@ -28,14 +28,14 @@ import type { TargetDevice } from './target-device.js';
 import type { TargetWindow } from './target-window.js';
 
 /**
- * Who has a task aborted. `itself`, its own initiator: it gets no response, and has ended when nothing of it is left,
- * since the initiator will use its memory again. Or `another`: then it is answered with TASK ABORTED (SAM-5 5.6, TAS),
- * and has ended for whoever waits as soon as it cannot touch the medium any more. That must not wait for an initiator
- * that has died and answers no RDMA Read.
+ * The initiator that aborts a task. `itself`: the task's own initiator. The task gets no response, and ends when the
+ * target uses none of the initiator's memory, because the initiator will reuse its memory. `another`: another
+ * initiator. The task is answered with TASK ABORTED (SAM-5 5.6, TAS), and counts as ended as soon as it cannot touch
+ * the medium any more, without a wait for a dead initiator that answers no RDMA Read.
  */
 export type Aborter = 'itself' | 'another';
 
-/** What an engine works with; the session's and the portal's. */
+/** What an engine needs from its session and its portal. */
 export interface EngineContext {
   readonly channel: Channel;
   readonly device: TargetDevice;
@@ -45,30 +45,30 @@ export interface EngineContext {
   readonly window: TargetWindow;
   readonly faults: FaultInjector | null;
   readonly counters: PortalCounters;
-  /** RDMA Reads that may be outstanding. */
+  /** The RDMA Reads that may be outstanding. */
   readonly readDepth: number;
-  /** The initiator takes Send with Invalidate. */
+  /** The initiator supports Send with Invalidate. */
   readonly mayInvalidate: boolean;
-  /** The longest immediate data that was agreed on. */
+  /** The negotiated longest immediate data. */
   readonly immediateBytesMax: number;
 }
 
-/** What an engine asks of its session. */
+/** The engine's calls to its session. */
 export interface EngineEvents {
-  /** The peer broke the protocol, or the connection its promise; the connection must end. */
+  /** The peer broke the protocol, or a work request failed. The connection must end. */
   onViolation(reason: string): void;
-  /** The PDU in this receive is done with. */
+  /** The PDU in this receive is no longer needed. */
   onReceiveDone(rx: TargetRxDescriptor): void;
-  /** A task came free, for a PDU that waits for one. */
+  /** A task is free for a waiting PDU. */
   onTaskFree(): void;
 }
 
 /**
- * Carries a session's SCSI commands from PDU to response. One task per command; see {@link CommandTask} for its
- * states. Nothing is allocated and no promise made per command.
+ * Processes a session's SCSI commands from PDU to response, with one task per command; see {@link CommandTask} for
+ * the states. A command allocates no memory and makes no promise.
  */
 export class CommandEngine implements TaskEvents {
-  /** RDMA Reads that have completed: a sign of life. */
+  /** The number of completed RDMA Reads. A change shows that the initiator is alive. */
   readsDone = 0;
   readonly #context: EngineContext;
   readonly #events: EngineEvents;
@@ -80,7 +80,7 @@ export class CommandEngine implements TaskEvents {
   #isStopped = false;
   readonly #idleWaiters: (() => void)[] = [];
 
-  /** `memory` gives the room for task `index`'s response. */
+  /** `memory` returns the memory for the response of task `index`. */
   constructor(
     context: EngineContext,
     events: EngineEvents,
@@ -105,7 +105,7 @@ export class CommandEngine implements TaskEvents {
     return this.#tags.find(initiatorTaskTag);
   }
 
-  /** Starts the command of a PDU that was admitted. The caller has seen {@link hasIdleTask}. */
+  /** Starts the command of an admitted PDU. The caller has checked {@link hasIdleTask}. */
   start(rx: TargetRxDescriptor, pdu: ScsiCommandPdu): void {
     const task = this.#idle.pop();
     assert(task !== undefined, 'no idle task');
@@ -136,17 +136,20 @@ export class CommandEngine implements TaskEvents {
     else this.#prepare(task, pdu.final);
   }
 
-  /** Aborts the tasks that `isMeant` picks; `ended` is called for each, see {@link Aborter}. Returns how many. */
+  /**
+   * Aborts the tasks for which `isMeant` is true, and returns their number. Calls `ended` for each; see
+   * {@link Aborter}.
+   */
   abort(isMeant: (task: CommandTask) => boolean, ended: () => void, by: Aborter): number {
     let count = 0;
     for (const task of this.#tasks) {
       if (!task.isAbortable || !isMeant(task)) continue;
       count += 1;
-      // Who has aborted its own task does not want to hear of it any more.
+      // An initiator that aborts its own task expects no response, even after an abort by another.
       task.answersAbort = by === 'another' && (task.answersAbort || !task.isAborted);
       task.isAborted = true;
       task.command.isAborted = true;
-      // Whose data is not there yet will not be executed, however long the initiator takes to send it.
+      // A task that still waits for its data will never be executed, so it counts as ended now.
       if (by === 'another' && task.state !== 'executing') ended();
       else (task.abortWaiters ??= []).push(ended);
       if (task.state === 'held') this.#endAborted(task);
@@ -154,7 +157,7 @@ export class CommandEngine implements TaskEvents {
     return count;
   }
 
-  /** The queue pair is going away: nothing will be answered any more. */
+  /** The queue pair is ending, so no task is answered any more. */
   stop(): void {
     this.#isStopped = true;
     this.#reads.stop();
@@ -168,7 +171,7 @@ export class CommandEngine implements TaskEvents {
     }
   }
 
-  /** Resolves when there is no command: none uses a buffer or a store, no response is on its way. */
+  /** Resolves when no command exists: no command uses a buffer or a store, and no response is on its way. */
   idle(): Promise<void> {
     if (this.#idle.length === this.#tasks.length) return Promise.resolve();
     return new Promise((resolve) => this.#idleWaiters.push(resolve));
@@ -184,7 +187,7 @@ export class CommandEngine implements TaskEvents {
     const { status } = completion;
     this.readsDone += 1;
     this.#context.counters.readBytes.add(completion.byteLength);
-    // What did not arrive must not be written. That the queue pair is gone is heard of only later, in `stop`.
+    // Data that did not arrive must not be written. `stop` reports the end of the queue pair only later.
     if (status !== WorkStatus.success) {
       task.isAborted = true;
       task.answersAbort = false;
@@ -199,7 +202,7 @@ export class CommandEngine implements TaskEvents {
   }
 
   onWriteDone(_task: CommandTask, completion: WorkCompletion): void {
-    // Not signalled, so it is heard of only when it failed; the response behind it is flushed.
+    // The RDMA Write is unsignalled, so a completion means a failure. The response after it is flushed.
     if (completion.status !== WorkStatus.success) this.#workFailed('RDMA Write', completion.status);
   }
 
@@ -227,7 +230,7 @@ export class CommandEngine implements TaskEvents {
         return;
       case 'drop':
         this.#end(task);
-        this.#events.onViolation('a planned fault');
+        this.#events.onViolation('an injected fault');
         return;
       case 'withhold':
         task.dataInBytesMax = fault.bytes;
@@ -241,7 +244,7 @@ export class CommandEngine implements TaskEvents {
     }
   }
 
-  /** Has the CDB read and its lengths compared with what the initiator said. */
+  /** Lets the unit read the CDB, and compares its lengths with those of the PDU. */
   #prepare(task: CommandTask, isFinal: boolean): void {
     const { command } = task;
     const unit = this.#context.units.unitFor(task.lun, command);
@@ -268,11 +271,12 @@ export class CommandEngine implements TaskEvents {
     else this.#acquireBuffer(task);
   }
 
-  /** Has the command work on what came with it, where that lies, or finds a buffer for its data. */
+  /** Uses the immediate data in the receive as the command's data, or finds a buffer for the data. */
   #takeData(task: CommandTask): void {
     const { command, rx, immediateBytes, isImmediate } = task;
-    // The receive is held until the response. Of the window's commands each may hold one, for it brought one along:
-    // those that the window lets in afterwards find theirs. Immediate commands come on top, so they hold none.
+    // The receive is held until the response. Each command of the window may hold its own receive, because later
+    // commands of the window have receives of their own. Immediate commands are outside the window, so they hold
+    // none.
     if (rx === null || isImmediate || immediateBytes < command.transferBytes) {
       if (immediateBytes > 0 || !this.#borrow(task)) {
         this.#acquireBuffer(task);
@@ -314,7 +318,7 @@ export class CommandEngine implements TaskEvents {
     else this.#reads.enqueue(task);
   }
 
-  /** Answers a read from where its data lies. False when it needs a buffer. */
+  /** Answers a read without a copy of its data. False when the read needs a buffer. */
   #readInPlace(task: CommandTask): boolean {
     const { command, unit, write } = task;
     if (unit === null || task.dataInBytesMax !== Infinity) return false;
@@ -340,10 +344,10 @@ export class CommandEngine implements TaskEvents {
     return true;
   }
 
-  /** Has the logical unit lend the memory for what is to be fetched, and registers it. */
+  /** Borrows memory from the logical unit for the data to fetch, and registers the memory. */
   #borrow(task: CommandTask): boolean {
     const { command, unit } = task;
-    // Each chunk takes a Read of its own. One after the other they would be slower than a buffer's one.
+    // Each chunk needs its own RDMA Read. In sequence they would be slower than one Read into a buffer.
     if (this.#reads.depth < LENT_PIECES_MAX) return false;
     if (unit === null || !unit.lend(command)) return false;
     const { lent } = command;
@@ -384,7 +388,7 @@ export class CommandEngine implements TaskEvents {
     channel.send(tx.request);
   }
 
-  /** A task that was aborted, or whose data or connection is lost, comes to nothing. */
+  /** Ends a task that was aborted, or whose data or connection is lost. */
   #endAborted(task: CommandTask): void {
     if (this.#isStopped || !task.answersAbort) {
       this.#end(task);
@@ -393,13 +397,13 @@ export class CommandEngine implements TaskEvents {
     const { command, abortWaiters } = task;
     command.status = ScsiStatus.taskAborted;
     command.dataInBytes = 0;
-    // Whoever waits for its end does not wait for its initiator to take the answer.
+    // The waiters for the task's end do not wait until the initiator has received the answer.
     task.abortWaiters = null;
     this.#respond(task);
     if (abortWaiters !== null) for (const ended of abortWaiters) ended();
   }
 
-  /** Nothing of the task is in use any more. */
+  /** Ends a task. Nothing uses its resources any more. */
   #end(task: CommandTask): void {
     const { slot, abortWaiters, state, command } = task;
     if (state !== 'responding') {
@@ -436,7 +440,10 @@ export class CommandEngine implements TaskEvents {
   }
 }
 
-/** The key that the initiator advertised for the command's data; of two, the one that data was written to. 0: none. */
+/**
+ * The key that the initiator advertised for the command's data. Of two keys, the key that data was written to. 0 for
+ * no key.
+ */
 function keyToInvalidate(header: IserControlHeader): number {
   if (header.isReadStagValid) return header.readStag;
   return header.isWriteStagValid ? header.writeStag : 0;

@@ -13,7 +13,7 @@ const pdu = new ScsiResponsePdu();
 
 /**
  * Writes the SCSI Response of a task into its descriptor and prepares the Send. `invalidateKey` is the initiator's
- * key to be revoked with it, 0 for none. Returns the bytes of data-in that go before it.
+ * key that the Send revokes, 0 for none. Returns the bytes of data-in to write before the Send.
  */
 export function prepareResponse(
   task: CommandTask,
@@ -35,17 +35,17 @@ export function prepareResponse(
   return dataInBytes;
 }
 
-/** What the initiator expects in this direction. */
+/** The bytes that the initiator expects in this direction. */
 function expectedOf(task: CommandTask, isRead: boolean): number {
   return (isRead ? task.isRead : task.isWrite) ? task.expectedBytes : 0;
 }
 
-/** RFC 7143 11.4.5: by how much what the command had to move differs from what the initiator expected. */
+/** RFC 7143 11.4.5: the difference between the command's data and the data that the initiator expected. */
 function setResidual(task: CommandTask, isGood: boolean): void {
   const { command } = task;
   const isOut = command.direction === DataDirection.out;
   const hadBytes = isOut ? command.transferBytes : command.dataInBytes;
-  // After a failure nothing counts as moved, but data that would not have fitted is still an overflow.
+  // After a failure no byte counts as transferred, but data that exceeds the expected length is still an overflow.
   const actual = isGood || hadBytes > task.expectedBytes ? hadBytes : 0;
   const expected = command.direction === DataDirection.none ? 0 : expectedOf(task, !isOut);
   const wanted = Math.max(expected, task.expectedBytes);

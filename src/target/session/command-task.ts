@@ -15,7 +15,7 @@ import type { LogicalUnit } from '../unit/logical-unit.js';
  *     idle -> executing -> held (by a fault) -> executing
  *                executing -> waitingBuffer -> [waitingRead -> reading] -> executing -> responding -> idle
  *
- * Any of the waits may be left out. A task that comes to nothing goes to idle without responding.
+ * A task may skip any of the waits. A task without a response goes directly to idle.
  */
 export type TaskState =
   'idle' | 'held' | 'waitingBuffer' | 'waitingRead' | 'reading' | 'executing' | 'responding';
@@ -30,7 +30,7 @@ const EDGES: Edges<TaskState> = {
   responding: ['idle'],
 };
 
-/** What a task tells its engine. */
+/** The calls of a task to its engine. */
 export interface TaskEvents {
   onReadDone(task: CommandTask, completion: WorkCompletion): void;
   onWriteDone(task: CommandTask, completion: WorkCompletion): void;
@@ -45,29 +45,29 @@ export class CommandTask {
   initiatorTaskTag = 0;
   lun = -1;
   isImmediate = false;
-  /** EDTL and which way the initiator says it goes. */
+  /** The expected data transfer length (EDTL), and its directions, from the PDU. */
   expectedBytes = 0;
   isRead = false;
   isWrite = false;
   readonly header = new IserControlHeader();
   readonly command: DiskCommand;
   unit: LogicalUnit | null = null;
-  /** The PDU, for as long as its immediate data is needed. */
+  /** The PDU, as long as its immediate data is needed. */
   rx: TargetRxDescriptor | null = null;
   immediateBytes = 0;
   slot: BufferSlot | null = null;
-  /** RDMA Reads: bytes asked for, requests out. */
+  /** RDMA Reads: the bytes requested, and the outstanding requests. */
   readIssuedBytes = 0;
   readsInFlight = 0;
-  /** A planned fault: no more of the data-in than this is sent. */
+  /** For an injected fault: the most bytes of data-in to send. */
   dataInBytesMax = Infinity;
-  /** The result is not wanted any more. */
+  /** The task was aborted. Its result is not wanted any more. */
   isAborted = false;
-  /** It was aborted by another initiator, and its own is told so. */
+  /** Another initiator aborted the task, so it is answered with TASK ABORTED. */
   answersAbort = false;
-  /** Who waits for the end of an aborted task. */
+  /** The callbacks that wait for the end of an aborted task. */
   abortWaiters: (() => void)[] | null = null;
-  /** Chain of the tag table. */
+  /** The link of the tag table's chain. */
   nextInBucket: CommandTask | null = null;
   readonly tx: TargetTxDescriptor;
   readonly write: SendWorkRequest;
@@ -84,7 +84,7 @@ export class CommandTask {
       PINNED_PIECES_MAX,
     );
     this.write.opcode = WorkOpcode.rdmaWrite;
-    // Its success is implied by the response's, which follows it.
+    // The success of the response implies the success of the RDMA Write before it.
     this.write.signaled = false;
     this.reads = Array.from({ length: READS_PER_TASK }, () => {
       const read = new SendWorkRequest((completion) => events.onReadDone(this, completion), 1);
@@ -99,12 +99,12 @@ export class CommandTask {
     return this.#machine.state;
   }
 
-  /** Goes on to another state; stays, where it is in that one. */
+  /** Enters a state. No effect if the task is already in that state. */
   enter(next: TaskState): void {
     if (this.#machine.state !== next) this.#machine.enter(next);
   }
 
-  /** Work requests that are over keep no chunk alive which the store has dropped. */
+  /** Clears the completed work requests, so that they keep no dropped chunk alive. */
   forgetChunks(): void {
     const { write } = this;
     for (let index = 0; index < write.sgeCount; index++) write.sge(index).clear();
@@ -112,7 +112,7 @@ export class CommandTask {
     if (this.readIssuedBytes > 0) for (const read of this.reads) read.sge(0).clear();
   }
 
-  /** Can still be stopped from having a response. */
+  /** True while an abort can still prevent the response. */
   get isAbortable(): boolean {
     return this.state !== 'idle' && this.state !== 'responding';
   }

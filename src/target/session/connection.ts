@@ -56,15 +56,15 @@ import { TargetWindow } from './target-window.js';
 import type { TargetListing } from './text-exchange.js';
 import { Watchdog } from './watchdog.js';
 
-/** Sends of a queue pair: two per task, the RDMA Reads, the other responses and the login's. */
+/** Sends of a queue pair: two per task, the RDMA Reads, the other responses, and the login response. */
 const SEND_REQUESTS = 2 * TASKS + READ_DEPTH + CONTROL_RESPONSES + 1;
 const RECEIVE_REQUESTS = RECEIVES + 1;
 
-/** Whether there is room for a session. */
+/** The portal's decision about a new session. */
 export type SessionAdmission =
   { readonly tsih: number } | { readonly status: LoginStatus; readonly reason: string };
 
-/** What a connection has from its portal. */
+/** What a connection needs from its portal. */
 export interface ConnectionContext {
   readonly device: TargetDevice;
   readonly pool: SlabPool;
@@ -78,9 +78,9 @@ export interface ConnectionContext {
   readonly log: Logger;
   readonly randomBytes: RandomBytes;
   readonly sessionExists: (tsih: number) => boolean;
-  /** A PDU has come on a connection that holds a place of those who have proved nothing. */
+  /** A PDU has arrived on a connection that is not logged in to a normal session. */
   readonly heard: (connection: TargetConnection) => void;
-  /** Makes room for the session; resolves when all those that it replaces are gone. */
+  /** Makes room for the session. Resolves when all sessions that it replaces have ended. */
   readonly admit: (
     connection: TargetConnection,
     identity: LoginIdentity,
@@ -102,10 +102,10 @@ const EDGES: Edges<ConnectionState> = {
   closed: [],
 };
 
-/** One initiator's connection, from its request to the last flushed work request. The only place that waits. */
+/** One initiator's connection, from its request to the last flushed work request. Only this class waits. */
 export class TargetConnection implements LoginExchangeEvents, SessionEvents, PlaceHolder {
   readonly peerHost: string;
-  /** Resolves when nothing of the connection is left. */
+  /** Resolves when every resource of the connection is released. */
   readonly closed: Promise<void>;
   readonly #context: ConnectionContext;
   readonly #id: ConnectionId;
@@ -116,7 +116,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   readonly #queuePair: QueuePair;
   readonly #channel: Channel;
   readonly #login: LoginExchange;
-  /** For the end of the login, and after a logout for the initiator to close. */
+  /** Limits the time of the login, and after a logout the time until the initiator closes. */
   #endTimer: Timer;
   readonly #machine = new StateMachine('a connection of the target', EDGES, 'accepting');
   #isEstablished = false;
@@ -130,7 +130,10 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   #resolveDisconnected: () => void = () => {};
   readonly #disconnected: Promise<void>;
 
-  /** Accepts the request that `id` came with. @throws VerbsError when the device cannot carry another connection */
+  /**
+   * Accepts the request of `id`.
+   * @throws VerbsError when the device has no room for another connection
+   */
   constructor(context: ConnectionContext, id: ConnectionId, parameters: ConnectionParameters) {
     this.#context = context;
     this.#id = id;
@@ -176,12 +179,12 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     }
   }
 
-  /** The session, once it is in full feature phase. */
+  /** The session in full feature phase; null before and after. */
   get session(): TargetSession | null {
     return this.#machine.state === 'fullFeature' ? this.#session : null;
   }
 
-  /** The session for as long as commands of it may run: longer than {@link session}, until all is closed. */
+  /** The session as long as its commands may run: longer than {@link session}, until the connection is closed. */
   get managedSession(): TargetSession | null {
     return this.#machine.state === 'closed' ? null : this.#session;
   }
@@ -196,13 +199,13 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     return this.closed;
   }
 
-  /** Ends the connection for one that needs its place: at once, without waiting for the peer to take what was sent. */
+  /** Ends the connection because another connection needs its place: at once, without a wait for sent data. */
   displace(): void {
     this.#resolveDisconnected();
-    this.#end('it was silent, and another initiator needs its place', false);
+    this.#end('the connection was silent, and another initiator needs its place', false);
   }
 
-  /** Lets running commands end, for a while, then disconnects in order. Resolves as {@link closed}. */
+  /** Gives running commands a limited time, then disconnects in order. Resolves as {@link closed}. */
   async close(): Promise<void> {
     const session = this.session;
     if (session !== null) {
@@ -220,7 +223,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     this.#context.heard(this);
     if (this.#machine.state === 'accepting') this.#machine.enter('login');
     if (this.#machine.state !== 'login') {
-      this.#end('a Login Request before the last one was answered', false);
+      this.#end('a Login Request arrived before the answer to the last one', false);
       return;
     }
     const responder = this.#responder;
@@ -260,7 +263,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
   }
 
   #accept(): void {
-    // The first receive must be there before the initiator can send: it does so as soon as it is accepted.
+    // The first receive must be posted before the accept, because the initiator then sends at once.
     this.#login.receive(this.#channel);
     this.#channel.flush();
     this.#id.accept({
@@ -268,7 +271,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
         ZERO_BASED_ADDRESS_NOT_SUPPORTED |
           (this.#mayInvalidate ? 0 : SEND_WITH_INVALIDATE_NOT_SUPPORTED),
       ),
-      // Nobody reads from a target, but a peer may take 0 for a mistake.
+      // Initiators do not read from a target, but a peer may reject 0.
       responderResources: 1,
       initiatorDepth: this.#readDepth,
     });
@@ -292,7 +295,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
         this.#end('the device was removed', false);
         return;
       default:
-        // The other events belong to listeners and to the active side.
+        // The other events are for listeners and for the active side.
         return;
     }
   }
@@ -343,7 +346,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
       this,
     );
     this.#session = session;
-    // All receives are posted before the response that lets the initiator use them.
+    // All receives are posted before the response after which the initiator may use them.
     for (const rx of memory.receives((rx, completion) => this.#onReceived(rx, completion))) {
       this.#channel.receive(rx.request);
     }
@@ -361,7 +364,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     this.#session.receive(rx);
   }
 
-  /** True when a message is there that can be taken apart. */
+  /** True when the receive holds a message with valid lengths. */
   #isReceived(rx: TargetRxDescriptor, { status, byteLength }: WorkCompletion): boolean {
     if (this.#machine.state === 'closing' || status === WorkStatus.flushed) return false;
     if (status !== WorkStatus.success) {
@@ -389,7 +392,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     return Math.min(this.#parameters.responderResources, readDepthInitiatorMax, READ_DEPTH);
   }
 
-  /** Private data that is absent denies nothing, but only a peer that knows the header expects an invalidate. */
+  /** Without private data the peer refuses nothing, but only a peer that sends the header expects an invalidation. */
   get #mayInvalidate(): boolean {
     const { privateData } = this.#parameters;
     if (privateData.length === 0) return false;
@@ -411,9 +414,9 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     });
   }
 
-  /** Takes everything apart, in the order in which the parts depend on each other. */
+  /** Releases all parts, in the order of their dependencies. */
   async #release(isOrderly: boolean): Promise<void> {
-    // Never inside of the call that found the end: it may hold a task that is about to change its state.
+    // Never inside the call that detected the end: that call may still change the state of a task.
     await Promise.resolve();
     if (isOrderly && this.#isEstablished) {
       this.#channel.flush();
@@ -436,7 +439,7 @@ export class TargetConnection implements LoginExchangeEvents, SessionEvents, Pla
     this.#resolveClosed();
   }
 
-  /** Waits for `promise`, but not longer than this. */
+  /** Waits for `promise`, at most `timeoutMs`. */
   async #within(timeoutMs: number, promise: Promise<void>): Promise<void> {
     let timer: Timer | null = null;
     const timeout = new Promise<void>((resolve) => {

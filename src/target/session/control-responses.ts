@@ -21,28 +21,28 @@ import { CONTROL_RESPONSES, TARGET_SEND_DATA_BYTES_MAX } from './limits.js';
 import type { TargetWindow } from './target-window.js';
 import type { TargetTextExchange } from './text-exchange.js';
 
-/** What the responses are made with. */
+/** What {@link ControlResponses} needs from the session. */
 export interface ControlResponsesContext {
   readonly channel: Channel;
   readonly window: TargetWindow;
-  /** Room for response `index`. */
+  /** The memory of response `index`. */
   readonly memory: (index: number) => DescriptorMemory;
-  /** A descriptor came free. */
+  /** A descriptor is free. */
   readonly freed: () => void;
 }
 
-/** The responses to everything but SCSI commands, from a pool of their own. */
+/** The responses to all PDUs except SCSI commands, from their own pool. */
 export class ControlResponses {
   readonly #context: ControlResponsesContext;
   readonly #idle: TargetTxDescriptor[];
-  /** What follows when a descriptor's response has left. */
+  /** The callbacks for responses that have left, by descriptor. */
   readonly #afterwards = new Map<TargetTxDescriptor, () => void>();
   readonly #nopIn = new NopInPdu();
   readonly #taskManagement = new TaskManagementResponsePdu();
   readonly #text = new TextResponsePdu();
   readonly #logout = new LogoutResponsePdu();
   readonly #reject = new RejectPdu();
-  /** Task management that ended while no descriptor was free. */
+  /** Task management responses that wait for a free descriptor. */
   readonly #late: (() => void)[] = [];
 
   constructor(context: ControlResponsesContext) {
@@ -57,7 +57,7 @@ export class ControlResponses {
     return this.#idle.length > 0;
   }
 
-  /** Answers a ping with as much of its data as every initiator has room for. */
+  /** Answers a ping, with at most the data that every initiator can receive. */
   nopIn(request: NopOutPdu, rx: TargetRxDescriptor): void {
     const tx = this.#take();
     const pdu = this.#nopIn;
@@ -73,13 +73,13 @@ export class ControlResponses {
     this.#send(tx, pdu.dataSegmentLength);
   }
 
-  /** Asks the initiator to answer; its NOP-Out will carry the tag. */
+  /** Pings the initiator. The NOP-Out in answer has the same tag. */
   ping(): void {
     if (!this.hasIdle) return;
     const tx = this.#take();
     const pdu = this.#nopIn;
     pdu.initiatorTaskTag = RESERVED_TAG;
-    // Any tag but the reserved one asks for an answer; only one ping is ever out.
+    // Every tag except the reserved one requests an answer. At most one ping is outstanding.
     pdu.targetTransferTag = 1;
     pdu.lunHigh = 0;
     pdu.lunLow = 0;

@@ -3,14 +3,14 @@ import { ISER_HEADERS_BYTES, ISER_HEADER_BYTES } from '../../iscsi/iser-header.j
 import { ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../../transport/verbs.js';
 import type { MemoryRegion, WorkCompletion } from '../../transport/verbs.js';
 
-/** A registered piece of memory: where a descriptor's PDU lies. */
+/** The registered memory of a descriptor's PDU. */
 export interface DescriptorMemory {
   readonly slab: Slab;
   readonly region: MemoryRegion;
   readonly offset: number;
 }
 
-/** A receive and its buffer: iSER header, BHS and data segment. Posted again and again. */
+/** A receive and its buffer: iSER header, BHS and data segment. Posted many times. */
 export class TargetRxDescriptor {
   readonly view: DataView;
   readonly slab: Slab;
@@ -18,7 +18,7 @@ export class TargetRxDescriptor {
   readonly bhsOffset: number;
   readonly dataOffset: number;
   readonly request: ReceiveWorkRequest;
-  /** Data segment of the PDU that lies here, checked against what was received. */
+  /** The data segment length of the PDU, checked against the received bytes. */
   dataLength = 0;
 
   constructor(
@@ -36,7 +36,7 @@ export class TargetRxDescriptor {
   }
 }
 
-/** A Send and its buffer. In use from when it is filled until its completion. */
+/** A Send and its buffer. In use from filling to completion. */
 export class TargetTxDescriptor {
   readonly view: DataView;
   readonly slab: Slab;
@@ -60,7 +60,10 @@ export class TargetTxDescriptor {
     this.request.sgeCount = 1;
   }
 
-  /** Makes the Send cover the headers and `dataLength` bytes, padded to words; `invalidateKey` 0 invalidates none. */
+  /**
+   * Sets the length of the Send: the headers and `dataLength` bytes, padded to words. With `invalidateKey` 0 the Send
+   * invalidates no key.
+   */
   prepare(dataLength: number, invalidateKey = 0): void {
     const { request } = this;
     const padded = (dataLength + 3) & ~3;

@@ -1,25 +1,25 @@
 import type { SenseKey } from '../../scsi/sense.js';
 import { ScsiStatus } from '../../scsi/wire.js';
 
-/** What befalls a command instead of being executed at once. */
+/** A fault that replaces the normal execution of a command. */
 export type InjectedFault =
   | { readonly kind: 'sense'; readonly senseKey: SenseKey; readonly asc: number }
   /** A status without sense, such as BUSY. */
   | { readonly kind: 'status'; readonly status: number }
-  /** The connection ends without a word. */
+  /** The connection ends without a response. */
   | { readonly kind: 'drop' }
-  /** No more than the first `bytes` of the data-in are sent; the response says that all were. */
+  /** At most the first `bytes` of the data-in are sent, but the response reports all. */
   | { readonly kind: 'withhold'; readonly bytes: number }
-  /** Nothing happens until `resume`, which `hold` is given, is called; then the command is executed. */
+  /** The command waits. `hold` receives a function that resumes the command. */
   | { readonly kind: 'hold'; readonly hold: (resume: () => void) => void };
 
-/** Asked once for each SCSI command, before anything is done about it. */
+/** Called once for each SCSI command, before its execution. */
 export interface FaultInjector {
-  /** The CDB is borrowed until the call returns. Null: no fault. */
+  /** Returns the fault, or null. The CDB is borrowed until the call returns. */
   faultFor(cdb: Uint8Array, lun: number): InjectedFault | null;
 }
 
-/** Which commands a fault is for: all, or those with this opcode. */
+/** The commands of a fault: all, or those with this opcode. */
 export interface FaultFilter {
   readonly opcode?: number;
 }
@@ -30,7 +30,7 @@ interface Planned {
   left: number;
 }
 
-/** Faults that a test plans ahead. They are used up in the order in which they were planned. */
+/** Faults that a test plans. They apply in the order of planning, each once. */
 export class FaultPlan implements FaultInjector {
   readonly #planned: Planned[] = [];
   readonly #held: (() => void)[] = [];
@@ -62,7 +62,7 @@ export class FaultPlan implements FaultInjector {
     this.#plan({ kind: 'drop' }, 1, filter);
   }
 
-  /** The next `count` commands are answered as ever, with the first `bytes` of their data at most. */
+  /** The next `count` commands are answered as usual, but with at most the first `bytes` of their data. */
   withholdNext(count: number, bytes: number, filter: FaultFilter = {}): void {
     this.#plan({ kind: 'withhold', bytes }, count, filter);
   }
@@ -73,7 +73,7 @@ export class FaultPlan implements FaultInjector {
     this.#plan({ kind: 'hold', hold }, count, filter);
   }
 
-  /** Lets all held commands go on, in the order in which they came. */
+  /** Resumes all held commands, in their order of arrival. */
   release(): void {
     for (const resume of this.#held.splice(0)) resume();
   }

@@ -8,13 +8,13 @@ import { TargetRxDescriptor, TargetTxDescriptor } from './descriptors.js';
 import type { LoginResponder } from './login.js';
 import type { TargetDevice } from './target-device.js';
 
-/** What a login exchange tells its connection. */
+/** The calls of a login exchange to its connection. */
 export interface LoginExchangeEvents {
   onLoginReceived(rx: TargetRxDescriptor, completion: WorkCompletion): void;
   onLoginSent(): void;
 }
 
-/** The two buffers of a login: one receive, one response, one at a time, as Linux targets have it. */
+/** The two buffers of a login: one receive and one response, used one at a time, as in Linux targets. */
 export class LoginExchange {
   readonly #slab = new Slab(2 * LOGIN_STRIDE_BYTES);
   readonly #region: MemoryRegion;
@@ -40,7 +40,7 @@ export class LoginExchange {
     channel.receive(this.#rx.request);
   }
 
-  /** Sends the responder's response. */
+  /** Sends the response of the login responder. */
   respond(channel: Channel, { response, text }: LoginResponder): void {
     const tx = this.#tx;
     encodePlainHeader(tx.view, tx.offset);

@@ -6,12 +6,12 @@ import type { TextPair } from '../../iscsi/text.js';
 import type { LoginPolicy } from './login-policy.js';
 
 /**
- * What is still to be proved:
+ * The state of the authentication:
  *
  *     unproved -- AuthMethod chosen: CHAP --> method -- CHAP_A --> challenged -- CHAP_N, CHAP_R --> proved
  *         `------ AuthMethod chosen: None ------------------------------------------------------------^
  *
- * A side that wants no proof starts in `proved`.
+ * A target that requires no proof starts in `proved`.
  */
 type SecurityState = 'unproved' | 'method' | 'challenged' | 'proved';
 
@@ -22,17 +22,17 @@ const EDGES: Edges<SecurityState> = {
   proved: ['method'],
 };
 
-/** The security stage of a login, as its responder sees it. Pure. */
+/** The target's side of a login's security stage. Pure. */
 export class LoginSecurity {
   readonly #chap: ChapTarget | null;
   readonly #isRequired: boolean;
   readonly #machine: StateMachine<SecurityState>;
-  /** The CHAP user that proved itself. */
+  /** The authenticated CHAP user. */
   user: string | null = null;
 
   constructor(policy: LoginPolicy, sessionType: string, randomBytes: RandomBytes) {
     const { chap } = policy;
-    // Discovery tells names only; whoever wants to prove itself for that may, unless everybody has to.
+    // Discovery reveals only names, so a proof is optional there unless the policy requires one.
     this.#isRequired = chap !== null && (sessionType === 'Normal' || policy.discoveryAuth);
     this.#machine = new StateMachine(
       'the security of a login',
@@ -50,12 +50,15 @@ export class LoginSecurity {
           });
   }
 
-  /** Nothing (more) has to be proved: the login may leave the security stage. */
+  /** True when no proof is missing, so the login may leave the security stage. */
   get isProved(): boolean {
     return this.#machine.state === 'proved';
   }
 
-  /** Takes the security keys of one request; returns the answers. @throws ChapError */
+  /**
+   * Takes the security keys of one request and returns the answers.
+   * @throws ChapError when the authentication fails
+   */
   receive(keys: ReadonlyMap<string, string>): TextPair[] {
     const answers: TextPair[] = [];
     const methods = keys.get('AuthMethod');
@@ -90,8 +93,8 @@ export class LoginSecurity {
     throw new ChapError(
       'chap-method',
       this.#chap === null
-        ? 'the initiator insists on an authentication that is not set up here'
-        : 'the initiator does not offer CHAP, which is required',
+        ? 'the initiator requires an authentication, but the target has no CHAP user'
+        : 'the initiator does not offer CHAP, but the target requires CHAP',
     );
   }
 

@@ -23,7 +23,7 @@ import { COMMAND_WINDOW, TARGET_RECEIVE_DATA_BYTES } from './limits.js';
 import type { LoginPolicy } from './login-policy.js';
 import { LoginSecurity } from './login-security.js';
 
-/** What an initiator may have of us. InitialR2T=Yes: a Data-Out would be one Send per piece, a Read is none. */
+/** The values that we negotiate. InitialR2T=Yes: unsolicited Data-Out would need Sends, an RDMA Read needs none. */
 const WISHES: KeyWishes = {
   RDMAExtensions: true,
   HeaderDigest: ['None'],
@@ -44,8 +44,8 @@ const WISHES: KeyWishes = {
 };
 
 /**
- * RFC 7143 13.25: keys of RFC 3720 that are no more, and what they must be answered with. Initiators of that time
- * still send them, and NotUnderstood is forbidden.
+ * RFC 7143 13.25: the obsolete keys of RFC 3720 and their prescribed answers. Old initiators still send them, and
+ * NotUnderstood is forbidden.
  */
 const OBSOLETE_KEYS: ReadonlyMap<string, string> = new Map([
   ['IFMarker', 'No'],
@@ -54,7 +54,7 @@ const OBSOLETE_KEYS: ReadonlyMap<string, string> = new Map([
   ['OFMarkInt', KeyAnswer.reject],
 ]);
 
-/** Who is logging in, as far as it is known. */
+/** The identity of the initiator, as far as it is known. */
 export interface LoginIdentity {
   initiatorName: string;
   sessionType: SessionType;
@@ -64,16 +64,15 @@ export interface LoginIdentity {
 }
 
 /**
- * What became of a login request:
- *  - `continue`: {@link LoginResponder.response} and its text are to be sent, another request will come;
- *  - `accepted`: the login is complete. The session is to be admitted, then {@link LoginResponder.finish} gives the
- *    last response;
- *  - `refused`: the response is to be sent, then the connection ends;
- *  - `dropped`: nothing can be answered; the connection ends.
+ * The result of a login request:
+ * - `continue`: send {@link LoginResponder.response} and its text; another request follows;
+ * - `accepted`: the login is complete. Admit the session; then {@link LoginResponder.finish} makes the last response;
+ * - `refused`: send the response, then end the connection;
+ * - `dropped`: no answer is possible; end the connection.
  */
 export type TargetLoginOutcome = 'continue' | 'accepted' | 'refused' | 'dropped';
 
-/** Ends the login with a status. Never leaves this file. */
+/** Ends the login with a status. Used in this file only. */
 class LoginRefusal extends Error {
   constructor(
     readonly status: LoginStatus,
@@ -84,8 +83,8 @@ class LoginRefusal extends Error {
 }
 
 /**
- * The target's side of a login (RFC 7143 6.3), one request at a time. Pure: it is given requests and says what to
- * answer; who is let in is the policy's matter, and whether there is room for a session its owner's.
+ * The target's side of a login (RFC 7143 6.3), one request at a time. Pure: it takes requests and makes the answers.
+ * The policy decides which initiators may log in. The owner decides whether there is room for the session.
  *
  *     start --> security --> operational --> accepted
  *       |          `------------------------^   (NSG 3 from the security stage, with nothing left to negotiate)
@@ -94,9 +93,9 @@ class LoginRefusal extends Error {
  */
 export class LoginResponder {
   readonly response = new LoginResponsePdu();
-  /** The response's data segment. */
+  /** The data segment of the response. */
   text: Uint8Array = new Uint8Array();
-  /** Why the login was refused or dropped, for the log. */
+  /** The reason for a refused or dropped login, for the log. */
   reason = '';
   readonly identity: LoginIdentity = {
     initiatorName: '',
@@ -118,7 +117,7 @@ export class LoginResponder {
   #statSn = 0;
   #exchanges = 0;
 
-  /** `sessionExists` tells whether a TSIH names a session of this target. */
+  /** `sessionExists` returns true for the TSIH of a session of this target. */
   constructor(
     policy: LoginPolicy,
     randomBytes: RandomBytes,
@@ -129,22 +128,22 @@ export class LoginResponder {
     this.#sessionExists = sessionExists;
   }
 
-  /** The negotiated values; complete once accepted. */
+  /** The negotiated values; complete after `accepted`. */
   get values(): KeyValues {
     return (this.#keys ?? new KeyNegotiation('target', WISHES)).values;
   }
 
-  /** The CmdSN that the session's first command will have. */
+  /** The CmdSN of the session's first command. */
   get cmdSn(): number {
     return this.#cmdSn;
   }
 
-  /** The StatSN that follows the last response's. */
+  /** The StatSN after the last response. */
   get nextStatSn(): number {
     return this.#statSn;
   }
 
-  /** Takes a request: BHS at `offset`, data segment of `dataLength` bytes at `dataOffset`. */
+  /** Takes a request with its BHS at `offset` and its data segment of `dataLength` bytes at `dataOffset`. */
   receive(
     view: DataView,
     offset: number,
@@ -166,7 +165,7 @@ export class LoginResponder {
     }
   }
 
-  /** The last response of an accepted login, for the session that was admitted. */
+  /** Makes the last response of an accepted login, after the session was admitted. */
   finish(tsih: number): void {
     this.#respond(LoginStatus.success);
     this.response.transit = true;
@@ -174,7 +173,7 @@ export class LoginResponder {
     this.response.tsih = tsih;
   }
 
-  /** Turns an accepted login down after all. */
+  /** Refuses an accepted login, because the session was not admitted. */
   refuse(status: LoginStatus, reason: string): void {
     this.text = new Uint8Array();
     this.#refuse(status, reason);
@@ -200,7 +199,7 @@ export class LoginResponder {
     return this.#transit(keys);
   }
 
-  /** What can be wrong with a request before its text is looked at. */
+  /** Checks the header of a request, before its text. */
   #checkRequest(): void {
     const request = this.#request;
     const { initiatorError, unsupportedVersion } = LoginStatus;
@@ -215,7 +214,8 @@ export class LoginResponder {
       request.cid === identity.cid &&
       request.initiatorTaskTag === this.#taskTag &&
       request.cmdSn === this.#cmdSn;
-    if (!isSame) throw new LoginRefusal(initiatorError, 'the login changed its identity midway');
+    if (!isSame)
+      throw new LoginRefusal(initiatorError, 'the initiator changed its identity during the login');
     if (++this.#exchanges > LOGIN_EXCHANGES_MAX) {
       throw new LoginRefusal(initiatorError, `no end after ${LOGIN_EXCHANGES_MAX} requests`);
     }
@@ -255,7 +255,7 @@ export class LoginResponder {
       : new LoginRefusal(LoginStatus.sessionDoesNotExist, `there is no session ${request.tsih}`);
   }
 
-  /** Reads from the first text who wants what, and makes the negotiation for it. */
+  /** Reads the identity from the first text, and makes the negotiation. */
   #identify(pairs: readonly TextPair[]): KeyNegotiation {
     const keys = pairsByKey(pairs);
     const { identity } = this;
@@ -299,7 +299,10 @@ export class LoginResponder {
     const obsoletePairs = pairs.filter(({ key }) => OBSOLETE_KEYS.has(key));
     const otherPairs = pairs.filter(({ key }) => !isSecurityKey(key) && !OBSOLETE_KEYS.has(key));
     if (securityPairs.length > 0 && this.#stage !== LoginStage.security) {
-      throw new LoginRefusal(LoginStatus.initiatorError, 'a security key outside of its stage');
+      throw new LoginRefusal(
+        LoginStatus.initiatorError,
+        'a security key outside the security stage',
+      );
     }
     const answers = security.receive(pairsByKey(securityPairs));
     if (this.#stage === LoginStage.operational && !security.isProved) {
@@ -316,7 +319,7 @@ export class LoginResponder {
     return answers;
   }
 
-  /** Follows the initiator to the stage that it wants, if all is done that belongs to this one. */
+  /** Enters the stage that the initiator wants, if the present stage is complete. */
   #transit(keys: KeyNegotiation): TargetLoginOutcome {
     const { transit, nextStage } = this.#request;
     if (!transit || !this.#requireSecurity().isProved) {
@@ -335,7 +338,7 @@ export class LoginResponder {
     if (refusesIser || (sessionType === 'Normal' && !keys.values.RDMAExtensions)) {
       throw new LoginRefusal(
         LoginStatus.initiatorError,
-        'the initiator did not agree on RDMAExtensions=Yes, without which there is no iSER',
+        'the initiator did not agree on RDMAExtensions=Yes, which iSER requires',
       );
     }
     return 'accepted';
@@ -360,7 +363,7 @@ export class LoginResponder {
     response.tsih = request.tsih;
     response.statusClass = status >> 8;
     response.statusDetail = status & 0xff;
-    // RFC 7143 11.13.4: StatSN advances with each response that has a status of success.
+    // RFC 7143 11.13.4: StatSN advances with each successful response.
     this.#statSn = (this.#statSn + 1) >>> 0;
   }
 
@@ -373,11 +376,11 @@ export class LoginResponder {
 
   #requireSecurity(): LoginSecurity {
     if (this.#security !== null) return this.#security;
-    throw new LoginRefusal(LoginStatus.initiatorError, 'the login has not identified itself');
+    throw new LoginRefusal(LoginStatus.initiatorError, 'the initiator has not named itself');
   }
 }
 
-/** The refusal that an error stands for; null for one that is none, and a bug of ours. */
+/** The refusal for an operating error. Null for any other error, which is a bug of ours. */
 function refusalOf(error: unknown): LoginRefusal | null {
   if (error instanceof LoginRefusal) return error;
   if (error instanceof ChapError) {

@@ -8,8 +8,8 @@ import {
 import type { TargetRxDescriptor } from './descriptors.js';
 
 /**
- * Compares what a message says about its length with what it has, and sets the descriptor's `dataLength`. Returns
- * what is wrong, or null. Padding may be missing: not every initiator sends it.
+ * Checks the lengths in a message against its received bytes, and sets the descriptor's `dataLength`. Returns the
+ * fault, or null. Padding may be missing, because not every initiator sends it.
  */
 export function checkPdu(rx: TargetRxDescriptor, receivedBytes: number): string | null {
   const { view, offset, bhsOffset } = rx;
@@ -20,13 +20,13 @@ export function checkPdu(rx: TargetRxDescriptor, receivedBytes: number): string 
   if (type !== IserHeaderType.control) {
     return `an iSER message of type ${iserHeaderTypeName(type)}`;
   }
-  // Linux targets place the data right behind the BHS, so nobody can send additional header segments to them.
+  // Linux targets expect the data directly after the BHS, so initiators send no additional header segments.
   const ahsBytes = ahsLengthAt(view, bhsOffset);
   if (ahsBytes > 0) return `a PDU with ${ahsBytes} bytes of additional header`;
   const dataLength = dataSegmentLengthAt(view, bhsOffset);
   if (ISER_HEADERS_BYTES + dataLength > receivedBytes) {
     const present = receivedBytes - ISER_HEADERS_BYTES;
-    return `a PDU claims ${dataLength} bytes of data and has ${present}`;
+    return `a PDU claims ${dataLength} bytes of data, but has ${present}`;
   }
   rx.dataLength = dataLength;
   return null;

@@ -1,6 +1,6 @@
 import type { Counter, CounterSet } from '../../observe/counters.js';
 
-/** What a portal counts. */
+/** The counters of a portal. */
 export interface PortalCounters {
   readonly commands: Counter;
   readonly readBytes: Counter;
@@ -10,7 +10,7 @@ export interface PortalCounters {
   readonly violations: Counter;
 }
 
-/** The counters of a portal in `set`, labelled with the target's name. */
+/** Makes the counters of a portal in `set`, labelled with the target's name. */
 export function portalCounters(set: CounterSet, target: string): PortalCounters {
   const labels = { target };
   const counter = (name: string, help: string) => set.counter(name, help, labels);
@@ -18,7 +18,7 @@ export function portalCounters(set: CounterSet, target: string): PortalCounters 
     commands: counter('target_commands_total', 'SCSI commands received'),
     readBytes: counter('target_rdma_read_bytes_total', 'bytes fetched with RDMA Read'),
     writtenBytes: counter('target_rdma_write_bytes_total', 'bytes delivered with RDMA Write'),
-    logins: counter('target_logins_total', 'sessions that were let in'),
+    logins: counter('target_logins_total', 'logins that were accepted'),
     loginsRefused: counter('target_logins_refused_total', 'logins that were refused'),
     violations: counter('target_violations_total', 'connections ended for a protocol violation'),
   };

@@ -48,24 +48,24 @@ import { TargetDevice } from './target-device.js';
 import type { ManagedSession, ManagedTarget } from './task-management.js';
 import type { TargetListing } from './text-exchange.js';
 
-/** How a portal is set up. */
+/** The options of a portal. */
 export interface TargetPortalOptions {
   readonly transport: RdmaTransport;
   /** The target's iSCSI name. */
   readonly name: string;
-  /** LUN 0, 1, and so on. The portal owns the stores: closing it closes them. */
+  /** The stores of LUN 0, 1, and so on. The portal owns the stores and closes them. */
   readonly luns: readonly Store[];
-  /** What initiators must prove; with `mutual`, what the target proves when it is asked to. */
+  /** The identity that initiators must prove, and in `mutual` the identity that the target proves on request. */
   readonly chap?: ChapCredentials | null;
-  /** Discovery has to be proved as well. */
+  /** Discovery sessions need the same proof. */
   readonly discoveryAuth?: boolean;
-  /** Sends initiators elsewhere instead of letting them in. */
+  /** Redirects initiators to another address instead of a login. */
   readonly redirect?: LoginRedirect | null;
-  /** The addresses that SendTargets tells; where the portal listens, when left out. */
+  /** The addresses in the answer to SendTargets. Default: the addresses on which the portal listens. */
   readonly advertise?: readonly PortalAddress[];
   /**
-   * Data buffers. They are the target's own: an initiator in the same process that took its buffers from the same
-   * pool could hold all of them while it waits for a command that needs one here.
+   * The data buffers. The target has its own pool: an initiator in the same process could otherwise hold all buffers
+   * while it waits for a command that needs a buffer here.
    */
   readonly bufferClasses?: readonly SizeClass[];
   readonly clock?: Clock;
@@ -76,7 +76,7 @@ export interface TargetPortalOptions {
 }
 
 const PORTAL_GROUP_TAG = 1;
-/** With room for those that have lost their place and are being taken apart. */
+/** Includes connections that have lost their place and are being released. */
 const CONNECTIONS_MAX = SESSIONS_MAX + DISCOVERY_SESSIONS_MAX + 2 * LOGINS_PENDING_MAX;
 const WILDCARD_HOSTS: ReadonlySet<string> = new Set(['0.0.0.0', '::']);
 const TSIH_MAX = 0xffff;
@@ -99,7 +99,7 @@ export class TargetPortal implements ManagedTarget {
   readonly #devices = new Map<RdmaDevice, TargetDevice>();
   readonly #connections = new Set<TargetConnection>();
   readonly #byTsih = new Map<number, TargetConnection>();
-  /** Connections without a session, those that are closing included; a discovery session is none. */
+  /** Connections without a normal or discovery session, including closing connections. */
   readonly #pending = new Places<TargetConnection>({
     placesMax: LOGINS_PENDING_MAX,
     placesPerHostMax: LOGINS_PENDING_PER_HOST_MAX,
@@ -108,12 +108,12 @@ export class TargetPortal implements ManagedTarget {
     placesMax: DISCOVERY_SESSIONS_MAX,
     placesPerHostMax: DISCOVERY_SESSIONS_PER_HOST_MAX,
   });
-  /** All that have asked for a session under an identity and are not closed yet. */
+  /** All connections that have requested a session and are not closed, by the identity of the session. */
   readonly #byIdentity = new Map<string, Set<TargetConnection>>();
   #lastTsih = 0;
   #isClosing = false;
 
-  /** @throws ConfigError for a name, secrets or a number of LUNs that cannot be */
+  /** @throws ConfigError for an invalid name, invalid secrets or too many LUNs */
   constructor(options: TargetPortalOptions) {
     const { transport, name, luns, clock = systemClock, log = silentLogger } = options;
     this.name = name;
@@ -139,13 +139,19 @@ export class TargetPortal implements ManagedTarget {
     this.#advertise = options.advertise ?? null;
   }
 
-  /** Resolves with the bound address; may be called for several. @throws VerbsError when it cannot be bound */
+  /**
+   * Listens on one more address. Resolves with the bound address.
+   * @throws VerbsError when the address cannot be bound
+   */
   async listen(address: PortalAddress): Promise<PortalAddress> {
     const [bound = address] = await this.listenAll([[address]]);
     return bound;
   }
 
-  /** Resolves with the bound addresses; none is, when one cannot be. @throws VerbsError */
+  /**
+   * Listens on several addresses, or on none if one fails. Resolves with the bound addresses.
+   * @throws VerbsError when an address cannot be bound
+   */
   async listenAll(groups: readonly PlaceGroup[]): Promise<readonly PortalAddress[]> {
     const opened = await openPlaces(
       groups,
@@ -169,7 +175,7 @@ export class TargetPortal implements ManagedTarget {
     }
   }
 
-  /** Stops listening, lets running commands end for a while, ends all sessions, and closes the stores. */
+  /** Stops listening, gives running commands a limited time, ends all sessions, and closes the stores. */
   async close(): Promise<void> {
     if (this.#isClosing) return;
     this.#isClosing = true;
@@ -188,7 +194,7 @@ export class TargetPortal implements ManagedTarget {
     return this.#connections.size;
   }
 
-  /** Buffers in use, for tests and for whoever watches. */
+  /** The buffers in use, for tests and statistics. */
   get buffersUsed(): number {
     return this.#pool.usedCount;
   }
@@ -240,10 +246,10 @@ export class TargetPortal implements ManagedTarget {
     }
   }
 
-  /** Why a connection cannot be taken on, or null. */
+  /** Why a connection cannot be accepted, or null. */
   #obstacle(id: ConnectionId): string | null {
     if (this.#isClosing) return 'the target is shutting down';
-    if (id.device === null) return 'the request came without a device';
+    if (id.device === null) return 'the connection request has no device';
     return this.#connections.size >= CONNECTIONS_MAX ? 'there are too many connections' : null;
   }
 
@@ -290,9 +296,9 @@ export class TargetPortal implements ManagedTarget {
   }
 
   /**
-   * RFC 7143 6.3.5: a login with the name and ISID of a session replaces it. The old session's commands must have
-   * ended before the new one may write, or they could overwrite what it wrote. An old session may itself be replaced,
-   * or have outlasted a login, and still wait for its storage: so all of them are waited for.
+   * RFC 7143 6.3.5: a login with the name and ISID of a session replaces the session. The old session's commands must
+   * end before the new session may write; otherwise they could overwrite newer data. Several old sessions may still
+   * wait for their storage, because one may have replaced another, so the login waits for all of them.
    */
   async #admit(connection: TargetConnection, identity: LoginIdentity): Promise<SessionAdmission> {
     const key = identityKey(identity);
@@ -309,17 +315,17 @@ export class TargetPortal implements ManagedTarget {
       const reason = 'replaced by a new login of the same initiator';
       const ended = Promise.all(previous.map((old) => old.abort(reason)));
       if (!(await this.#endedInTime(ended))) {
-        const reason = 'the session that it replaces still waits for its storage';
+        const reason = 'the replaced session still waits for its storage';
         return { status: LoginStatus.serviceUnavailable, reason };
       }
     }
     const tsih = this.#nextTsih();
-    // The connection may have ended meanwhile; then nobody would take its number out again.
+    // The connection may have ended, and then its TSIH would never be removed.
     if (this.#connections.has(connection)) this.#byTsih.set(tsih, connection);
     return { tsih };
   }
 
-  /** Why there is no room for another normal session from where `peerHost` is, or null. */
+  /** Why there is no room for another normal session of this connection's host, or null. */
   #fullReason({ peerHost }: TargetConnection): string | null {
     let count = 0;
     let ofHost = 0;
@@ -363,7 +369,7 @@ export class TargetPortal implements ManagedTarget {
   }
 }
 
-/** Discovery sessions have identities of their own: they are with no target. */
+/** The identity of a session. Discovery sessions have their own identities, because they have no target. */
 function identityKey({ initiatorName, sessionType, isidHigh, isidLow }: LoginIdentity): string {
   return `${sessionType} ${isidHigh.toString(16)} ${isidLow.toString(16)} ${iscsiNameKey(initiatorName)}`;
 }

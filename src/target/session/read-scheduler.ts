@@ -9,11 +9,11 @@ import type { TargetDevice } from './target-device.js';
 const TWO_32 = 0x1_0000_0000;
 
 /**
- * Fetches write data with RDMA Reads, in the order of the commands, never more at once than both sides agreed on
- * (our ORD, the initiator's IRD). A Read that had to wait in the send queue would hold up the responses behind it.
+ * Fetches write data with RDMA Reads, in the order of the commands. At most the agreed number (our ORD, the
+ * initiator's IRD) is outstanding, because a Read that waits in the send queue would delay the responses after it.
  */
 export class ReadScheduler {
-  /** 0: the initiator does not let anybody read. */
+  /** 0: the initiator allows no RDMA Reads. */
   readonly depth: number;
   readonly #channel: Channel;
   readonly #device: TargetDevice;
@@ -22,7 +22,7 @@ export class ReadScheduler {
   #inFlight = 0;
   #isStopped = false;
 
-  /** `skip` is told of tasks that were aborted while they waited. */
+  /** `skip` receives the tasks that were aborted while they waited. */
   constructor(
     { channel, device, depth }: { channel: Channel; device: TargetDevice; depth: number },
     tasksMax: number,
@@ -35,7 +35,7 @@ export class ReadScheduler {
     this.#skip = skip;
   }
 
-  /** Fetches what did not come as immediate data. */
+  /** Fetches the data that did not arrive as immediate data. */
   enqueue(task: CommandTask): void {
     task.enter('waitingRead');
     task.readIssuedBytes = 0;
@@ -43,14 +43,14 @@ export class ReadScheduler {
     this.#issue();
   }
 
-  /** One RDMA Read of the task is over, however it went. */
+  /** One RDMA Read of the task has ended, with success or failure. */
   completed(task: CommandTask): void {
     task.readsInFlight -= 1;
     this.#inFlight -= 1;
     this.#issue();
   }
 
-  /** Nothing is read any more. */
+  /** Stops all further RDMA Reads. */
   stop(): void {
     this.#isStopped = true;
   }
@@ -65,7 +65,7 @@ export class ReadScheduler {
       if (task === undefined) return;
       if (task.isAborted) {
         this.#waiting.shift();
-        // One that is being read ends with the last of its Reads.
+        // A task in state `reading` ends with its last RDMA Read.
         if (task.state === 'waitingRead') this.#skip(task);
         continue;
       }
@@ -83,7 +83,7 @@ export class ReadScheduler {
     const read = task.reads[index];
     assert(read !== undefined, 'a task with more to fetch than it has requests for');
     const length = Math.min(bytesMax, remainingBytes(task) - readIssuedBytes);
-    // The address is already past the immediate data: that is how Linux initiators advertise it.
+    // Linux initiators advertise the address after the immediate data.
     const low = header.writeAddressLow + readIssuedBytes;
     const carry = low >= TWO_32 ? 1 : 0;
     read.remoteKey = header.writeStag;

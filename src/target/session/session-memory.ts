@@ -17,10 +17,10 @@ const words = (lengthBytes: number): number => (lengthBytes + 7) & ~7;
 /** Headers and 8192 bytes of immediate data or text. */
 export const RECEIVE_BYTES = ISER_HEADERS_BYTES + TARGET_RECEIVE_DATA_BYTES;
 const RECEIVE_STRIDE_BYTES = words(RECEIVE_BYTES);
-/** Headers and what may be sent behind them in full feature phase. */
+/** Headers, and the longest data segment of full feature phase. */
 const RESPONSE_STRIDE_BYTES = words(ISER_HEADERS_BYTES + TARGET_SEND_DATA_BYTES_MAX);
 
-/** The memory of one session's PDUs, registered as a whole: receives, then responses. */
+/** The memory of one session's PDUs in one registration: first the receives, then the responses. */
 export class SessionMemory {
   readonly #slab: Slab;
   readonly #region: MemoryRegion;
@@ -41,12 +41,12 @@ export class SessionMemory {
     );
   }
 
-  /** Room for command response `index`. */
+  /** The memory of command response `index`. */
   taskResponse(index: number): DescriptorMemory {
     return this.#at(RECEIVES * RECEIVE_STRIDE_BYTES + index * RESPONSE_STRIDE_BYTES);
   }
 
-  /** Room for any other response. */
+  /** The memory of control response `index`. */
   controlResponse(index: number): DescriptorMemory {
     return this.taskResponse(TASKS + index);
   }

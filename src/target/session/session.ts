@@ -40,7 +40,7 @@ import type { ManagedSession, ManagedTarget } from './task-management.js';
 import { TargetTextExchange } from './text-exchange.js';
 import type { TargetListing } from './text-exchange.js';
 
-/** What a session is set up with. */
+/** What a session needs from its connection and portal. */
 export interface SessionContext extends Omit<EngineContext, 'nexuses'> {
   readonly isDiscovery: boolean;
   readonly cid: number;
@@ -51,15 +51,15 @@ export interface SessionContext extends Omit<EngineContext, 'nexuses'> {
   readonly memory: SessionMemory;
 }
 
-/** What a session asks of its connection. */
+/** The session's calls to its connection. */
 export interface SessionEvents {
   /** Ends the connection at once. */
   onViolation(reason: string): void;
-  /** Ends the connection in order, when what was sent has left. */
+  /** Ends the connection in order, after sent data has left. */
   onLogout(): void;
 }
 
-/** Opcodes that carry a CmdSN which counts (RFC 7143 4.2.2.1). */
+/** The opcodes whose CmdSN counts (RFC 7143 4.2.2.1). */
 const NUMBERED: ReadonlySet<number> = new Set([
   PduOpcode.nopOut,
   PduOpcode.scsiCommand,
@@ -68,7 +68,10 @@ const NUMBERED: ReadonlySet<number> = new Set([
   PduOpcode.logoutRequest,
 ]);
 
-/** What a discovery session may ask for (RFC 7143 4.3). It has often proved nothing, so it must not reach the others. */
+/**
+ * The opcodes that a discovery session may send (RFC 7143 4.3). It is often unauthenticated, so it must not affect
+ * other sessions.
+ */
 const ALLOWED_IN_DISCOVERY: ReadonlySet<number> = new Set([
   PduOpcode.nopOut,
   PduOpcode.textRequest,
@@ -76,8 +79,8 @@ const ALLOWED_IN_DISCOVERY: ReadonlySet<number> = new Set([
 ]);
 
 /**
- * A session in full feature phase: takes PDUs in order, numbers responses, and hands commands to its engine. It lasts
- * as long as its connection, for MaxConnections is 1 and the error recovery level 0.
+ * A session in full feature phase: takes PDUs in order, numbers responses, and passes commands to its engine. The
+ * session ends with its connection, because MaxConnections is 1 and the error recovery level is 0.
  */
 export class TargetSession implements EngineEvents, ManagedSession {
   readonly #context: SessionContext;
@@ -86,7 +89,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
   readonly #engine: CommandEngine | null;
   readonly #responses: ControlResponses;
   readonly #text: TargetTextExchange;
-  /** PDUs that came while no task or response was free, in order. */
+  /** PDUs that wait for a free task or response, in order. */
   readonly #waiting = new Ring<TargetRxDescriptor>(RECEIVES);
   readonly #command = new ScsiCommandPdu();
   readonly #nopOut = new NopOutPdu();
@@ -118,39 +121,39 @@ export class TargetSession implements EngineEvents, ManagedSession {
         );
   }
 
-  /** Takes a PDU whose length was checked; `rx` is the session's until it is posted again. */
+  /** Takes a PDU whose lengths are checked. The session owns `rx` until it is posted again. */
   receive(rx: TargetRxDescriptor): void {
     if (this.#isEnding) return;
     if (this.#waiting.length > 0 || !this.#handle(rx)) this.#waiting.push(rx);
   }
 
-  /** Asks for a sign of life. */
+  /** Pings the initiator. */
   ping(): void {
     this.#responses.ping();
   }
 
-  /** Nothing is taken in any more; commands that run are still answered. */
+  /** Takes no more PDUs. Running commands are still answered. */
   quiesce(): void {
     this.#isEnding = true;
   }
 
-  /** The queue pair is in the error state: nothing can be answered any more. */
+  /** The queue pair is in the error state, so no answer is possible any more. */
   stop(): void {
     this.#isEnding = true;
     this.#engine?.stop();
   }
 
-  /** Resolves when no command is under way: none uses a buffer or a store any more. */
+  /** Resolves when no command uses a buffer or a store any more. */
   idle(): Promise<void> {
     return this.#engine?.idle() ?? Promise.resolve();
   }
 
-  /** The session is gone, and all its commands have ended. */
+  /** The session and all its commands have ended. */
   leave(): void {
     this.#context.units.leave(this.#nexuses);
   }
 
-  /** Counts what the peer's RDMA Read Responses brought. */
+  /** The number of completed RDMA Reads. */
   get readsDone(): number {
     return this.#engine?.readsDone ?? 0;
   }
@@ -168,7 +171,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
 
   onTaskFree(): void {
     if (this.#waiting.length === 0 || this.#retryScheduled) return;
-    // From a turn of its own: the caller may be in the middle of a task's end.
+    // In a later turn, because the caller may be in the middle of a task's end.
     this.#retryScheduled = true;
     soon(this.#retry);
   }
@@ -200,7 +203,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     }
   }
 
-  /** False when the PDU has to wait for a task or a response; nothing has been done about it then. */
+  /** False, without any effect, when the PDU has to wait for a task or a response. */
   #handle(rx: TargetRxDescriptor): boolean {
     const opcode = opcodeAt(rx.view, rx.bhsOffset);
     const isImmediate = isImmediateAt(rx.view, rx.bhsOffset);
@@ -248,7 +251,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     return true;
   }
 
-  /** Checks a PDU's CmdSN. False: it is not to be handled. */
+  /** Checks a PDU's CmdSN. False: do not handle the PDU. */
   #admit(rx: TargetRxDescriptor, isImmediate: boolean): boolean {
     const { window, log } = this.#context;
     const cmdSn = rx.view.getUint32(rx.bhsOffset + AT_CMD_SN);
@@ -257,12 +260,12 @@ export class TargetSession implements EngineEvents, ManagedSession {
         return true;
       case 'drop': {
         const { expCmdSn, maxCmdSn } = window;
-        log.warn({ cmdSn, expCmdSn, maxCmdSn }, 'a command outside of the window was ignored');
+        log.warn({ cmdSn, expCmdSn, maxCmdSn }, 'a command outside the window was ignored');
         this.onReceiveDone(rx);
         return false;
       }
       case 'gap':
-        this.onViolation(`CmdSN ${cmdSn} came, but ${window.expCmdSn} is missing`);
+        this.onViolation(`CmdSN ${cmdSn} arrived, but ${window.expCmdSn} is missing`);
         return false;
     }
   }
@@ -302,7 +305,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     const pdu = this.#nopOut;
     decodeNopOut(rx.view, rx.bhsOffset, pdu);
     this.#ended(pdu.immediate);
-    // Without a task tag it is the answer to a ping of ours; that it came is all there is to know.
+    // A NOP-Out without a task tag answers our ping. Its arrival is enough.
     if (pdu.initiatorTaskTag === RESERVED_TAG) return;
     this.#responses.nopIn(pdu, rx);
   }
@@ -375,7 +378,7 @@ export class TargetSession implements EngineEvents, ManagedSession {
     this.#responses.reject(rx, reason);
   }
 
-  /** A PDU other than a command is dealt with: if it took a number, another may come. */
+  /** A PDU other than a command is handled. If it used a CmdSN, the window moves. */
   #ended(isImmediate: boolean): void {
     if (!isImmediate) this.#context.window.ended();
   }

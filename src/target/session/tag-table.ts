@@ -4,8 +4,8 @@ import type { CommandTask } from './command-task.js';
 const BUCKETS = 256;
 
 /**
- * The tasks of a session by Initiator Task Tag. Tags are the initiator's own, any 32 bits; its tasks are chained in
- * buckets, so that nothing is allocated.
+ * The tasks of a session by Initiator Task Tag. The initiator chooses tags freely from 32 bits. The tasks are chained
+ * in buckets, without any allocation.
  */
 // `?? null` below is for the compiler: a bucket's number is masked.
 export class TagTable {
@@ -38,7 +38,7 @@ export class TagTable {
   }
 }
 
-/** Initiators count in the low bits (Linux, libiscsi) or put a generation above them. */
+/** Initiators count in the low bits (Linux, libiscsi), some with a generation in the high bits. */
 function bucketOf(tag: number): number {
   return (tag ^ (tag >>> 8) ^ (tag >>> 16) ^ (tag >>> 24)) & (BUCKETS - 1);
 }

@@ -6,9 +6,9 @@ import { CHUNK_REGIONS_MAX } from './limits.js';
 import type { ChunkAttachment, MemoryChunk } from '../../store/memory-chunk.js';
 
 /**
- * A device as one portal uses it: a protection domain, and the registrations of the buffer slabs. Slabs are
- * registered as a whole when first used, for local access only: what a peer's RDMA Read Response may touch is checked
- * against the Read that asked for it, so no key of ours lets anybody write here.
+ * One portal's use of a device: a protection domain, and the registrations of the buffer slabs. The first use of a
+ * slab registers the whole slab, for local access only. The device checks an RDMA Read Response against its Read, so
+ * no key of ours gives a peer write access.
  */
 export class TargetDevice {
   readonly device: RdmaDevice;
@@ -19,14 +19,14 @@ export class TargetDevice {
   readonly #chunks = new Set<MemoryChunk>();
   #vector = 0;
 
-  /** `ordinal`: how many devices the portal has already. */
+  /** `ordinal`: the number of devices that the portal already has. */
   constructor(device: RdmaDevice, ordinal: number) {
     this.device = device;
     this.ordinal = ordinal;
     this.domain = device.allocateProtectionDomain();
   }
 
-  /** Pieces of memory that one RDMA Write can take its data from. */
+  /** The number of memory pieces that one RDMA Write can gather. */
   get sgesMax(): number {
     return this.device.attributes.sgesMax;
   }
@@ -36,12 +36,12 @@ export class TargetDevice {
     return (this.#regions[slab.id] ??= this.register(slab));
   }
 
-  /** Registers a slab that its owner deregisters itself. */
+  /** Registers a slab. The owner of the slab deregisters it. */
   register(slab: Slab): MemoryRegion {
     return this.domain.registerMemory({ slab, offset: 0, length: slab.length }, Access.localWrite);
   }
 
-  /** The registration of a store's chunk, made on first use; null when the device has no room for it. */
+  /** The registration of a store's chunk, made on first use. Null when the device has no room. */
   regionOfChunk(chunk: MemoryChunk): MemoryRegion | null {
     const attachment = chunk.attachmentOf(this.ordinal);
     if (attachment === undefined) return this.#registerChunk(chunk);
@@ -49,12 +49,12 @@ export class TargetDevice {
     return attachment.region;
   }
 
-  /** The completion vector for the next connection: each in turn. */
+  /** The completion vector for the next connection. The vectors are used in turn. */
   nextVector(): number {
     return this.#vector++ % Math.max(1, this.device.attributes.completionVectors);
   }
 
-  /** All connections of the device are gone by then. */
+  /** Frees the device's resources. All its connections have ended. */
   close(): void {
     for (const chunk of this.#chunks) chunk.detach(this.ordinal);
     for (const region of this.#regions) region?.deregister();
@@ -76,7 +76,7 @@ export class TargetDevice {
   }
 }
 
-/** A chunk's registration with one device, for as long as the chunk's memory is in use. */
+/** A chunk's registration with one device, as long as the chunk's memory is in use. */
 class ChunkRegistration implements ChunkAttachment {
   readonly region: MemoryRegion;
   readonly #chunk: MemoryChunk;

@@ -2,14 +2,14 @@ import { serialAdd, serialLess } from '../../iscsi/serial.js';
 import type { ResponseNumbers } from '../../iscsi/wire.js';
 
 /**
- * What is to be done with a command PDU. `drop`: outside of the window, to be ignored silently (RFC 7143 4.2.2.1).
- * `gap`: inside, but an earlier one is missing; on a session's only connection it will never come.
+ * The decision about a command PDU. `drop`: its CmdSN is outside the window; ignore it silently (RFC 7143 4.2.2.1).
+ * `gap`: an earlier CmdSN is missing, and on the only connection of a session it will never arrive.
  */
 export type CommandAdmission = 'accept' | 'drop' | 'gap';
 
 /**
- * The target's side of a session's numbers. The window moves when a command ends, not when it arrives, so that
- * never more than `size` are outstanding:
+ * The target's sequence numbers of a session. The window moves when a command ends, not when it arrives, so that at
+ * most `size` commands are outstanding:
  *
  *     ... | ended | outstanding | may come     | closed ...
  *                               ^expCmdSn      ^maxCmdSn + 1
@@ -33,7 +33,7 @@ export class TargetWindow {
     return this.#maxCmdSn;
   }
 
-  /** Decides about a PDU, and counts it when it is accepted. Immediate ones are outside of the numbering. */
+  /** Decides about a PDU, and counts an accepted PDU. Immediate PDUs are not counted. */
   admit(cmdSn: number, isImmediate: boolean): CommandAdmission {
     if (isImmediate) return 'accept';
     if (cmdSn === this.#expCmdSn) {
@@ -45,7 +45,7 @@ export class TargetWindow {
     return isInside ? 'gap' : 'drop';
   }
 
-  /** A counted command has ended: one more may come. */
+  /** A counted PDU has ended. The window opens by one. */
   ended(): void {
     this.#maxCmdSn = serialAdd(this.#maxCmdSn, 1);
   }
@@ -58,7 +58,7 @@ export class TargetWindow {
     this.#statSn = serialAdd(this.#statSn, 1);
   }
 
-  /** Numbers a NOP-In that nobody asked for: it shows the next StatSN without using it (RFC 7143 11.19). */
+  /** Numbers an unsolicited NOP-In: it shows the next StatSN but does not use it (RFC 7143 11.19). */
   stampUnsolicited(pdu: ResponseNumbers): void {
     pdu.statSn = this.#statSn;
     pdu.expCmdSn = this.#expCmdSn;

@@ -5,30 +5,30 @@ import type { Aborter } from './command-engine.js';
 import type { CommandTask } from './command-task.js';
 import { Attention } from '../unit/nexus.js';
 
-/** A session as task management on any session of the target sees it. */
+/** The view of a session for task management on any session of the target. */
 export interface ManagedSession {
-  /** Aborts tasks; `ended` is called once for each. Returns how many. */
+  /** Aborts the tasks for which `isMeant` is true, and returns their number. Calls `ended` once for each. */
   abortTasks(isMeant: (task: CommandTask) => boolean, ended: () => void, by: Aborter): number;
-  /** A task with this tag exists and has no response yet. */
+  /** True when a task with this tag exists and has no response yet. */
   hasTask(initiatorTaskTag: number): boolean;
-  /** Tells a LUN's condition to the session's initiator with its next command. */
+  /** Establishes a unit attention, which the initiator receives with its next command to the LUN. */
   establishAttention(lun: number, attention: number): void;
   /** Ends the session. */
   end(reason: string): void;
 }
 
-/** The target, as far as task management acts on it. */
+/** The view of the target for task management. */
 export interface ManagedTarget {
   readonly lunCount: number;
-  /** All sessions, the asking one included, and those that are ending but may have commands yet. */
+  /** All sessions, including the session of the request, and ending sessions that may still have commands. */
   sessions(): Iterable<ManagedSession>;
-  /** Takes away what a LUN's reset takes from it besides its tasks. */
+  /** Resets the state of a LUN other than its tasks. */
   resetUnit(lun: number): void;
 }
 
 /**
- * Carries out a task management function (RFC 7143 11.5). `respond` is called once with the response code, when no
- * affected task can touch the medium any more: at once, or when the last of them has ended.
+ * Executes a task management function (RFC 7143 11.5). Calls `respond` once with the response code, as soon as no
+ * affected task can touch the medium any more.
  */
 export function manageTasks(
   request: TaskManagementRequestPdu,
@@ -93,7 +93,7 @@ export function manageTasks(
   barrier.close();
 }
 
-/** SAM-5 6.3.3: all tasks of the units end, and every initiator is told with its next command. */
+/** SAM-5 6.3.3: ends all tasks of the units, and establishes a unit attention for every initiator. */
 function resetUnits(
   luns: readonly number[],
   own: ManagedSession,

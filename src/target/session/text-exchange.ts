@@ -9,19 +9,19 @@ import { RESERVED_TAG } from '../../iscsi/wire.js';
 import type { PortalAddress } from '../../transport/verbs.js';
 import { TARGET_SEND_DATA_BYTES_MAX, TEXT_REQUEST_BYTES_MAX } from './limits.js';
 
-/** What initiators of ours take, and room for answers to other keys of the same request. */
+/** The longest answer: the limit of our own initiator. */
 const ANSWER_BYTES_MAX = DISCOVERY_TEXT_BYTES_MAX;
 const LISTING_BYTES_MAX = ANSWER_BYTES_MAX / 2;
 
-/** What SendTargets tells. */
+/** The contents of a SendTargets answer. */
 export interface TargetListing {
   readonly targetName: string;
   readonly portalGroupTag: number;
-  /** Where it is reached. Empty: where the initiator is already (RFC 7143 appendix C). */
+  /** The addresses of the target. Empty: the address that the initiator already uses (RFC 7143 appendix C). */
   readonly addresses: readonly PortalAddress[];
 }
 
-/** A text request's fields that matter here. */
+/** The relevant fields of a text request. */
 export interface TextRequest {
   readonly final: boolean;
   readonly continues: boolean;
@@ -30,14 +30,14 @@ export interface TextRequest {
 
 /**
  * The target's side of text negotiation in full feature phase (RFC 7143 7.4): SendTargets, and NotUnderstood for
- * everything else. The answer leaves in pieces of 128 bytes, each asked for by an empty request, because that is what
- * Linux initiators have room for whatever they declare. Pure.
+ * every other key. The answer is sent in parts of 128 bytes, because Linux initiators have room for 128 bytes
+ * whatever they declare. An empty request asks for each next part. Pure.
  */
 export class TargetTextExchange {
-  /** The piece to send next, and what its response says. */
+  /** The part to send next, and the fields of its response. */
   piece: Uint8Array = new Uint8Array();
   isFinal = true;
-  /** The answer goes on behind this piece. */
+  /** The answer continues after this part. */
   continues = false;
   targetTransferTag = RESERVED_TAG;
   readonly #listing: TargetListing;
@@ -54,7 +54,7 @@ export class TargetTextExchange {
 
   /**
    * Takes a request with its data segment and sets the response's fields.
-   * @throws IscsiProtocolError for text that cannot be answered; the exchange is over then
+   * @throws IscsiProtocolError for text that cannot be answered; the exchange has ended then
    */
   receive(request: TextRequest, view: DataView, offset: number, length: number): void {
     const { targetTransferTag } = request;
@@ -64,9 +64,9 @@ export class TargetTextExchange {
     }
     if (request.final && request.continues) {
       this.#end();
-      throw new IscsiProtocolError('a text request is final and continues at once');
+      throw new IscsiProtocolError('a text request has both the F bit and the C bit');
     }
-    // A request without a transfer tag starts anew, and gives up what was under way (RFC 7143 11.10.4).
+    // A request without a transfer tag starts a new exchange and ends the present one (RFC 7143 11.10.4).
     if (targetTransferTag === RESERVED_TAG) this.#end();
     try {
       this.#collector.append(view, offset, length);
@@ -94,7 +94,7 @@ export class TargetTextExchange {
     const piece = this.#answer.subarray(this.#sentBytes, end);
     this.#sentBytes = end;
     const continues = end < this.#answer.length;
-    // A final response to a request that is not would be a protocol error (RFC 7143 11.11.1).
+    // A final response to a request that is not final would be a protocol error (RFC 7143 11.11.1).
     if (continues || !isRequestFinal) {
       this.#continue(piece, continues);
       return;
@@ -103,7 +103,7 @@ export class TargetTextExchange {
     this.piece = piece;
   }
 
-  /** More follows, from either side. */
+  /** Sets a response that is not final. */
   #continue(piece: Uint8Array, continues: boolean): void {
     this.piece = piece;
     this.continues = continues;
@@ -131,7 +131,10 @@ export class TargetTextExchange {
     return answers;
   }
 
-  /** RFC 7143 appendix C: All is for discovery sessions; no value, for normal ones, means the target itself. */
+  /**
+   * RFC 7143 appendix C: `All` is for discovery sessions. An empty value, in a normal session, means the session's
+   * target.
+   */
   #sendTargets(wanted: string): TextPair[] {
     const { targetName, portalGroupTag, addresses } = this.#listing;
     if (wanted === 'All' && !this.#isDiscovery) {
@@ -145,11 +148,11 @@ export class TargetTextExchange {
     const answer = [{ key: 'TargetName', value: targetName }];
     let bytes = 0;
     for (const { host, port } of addresses) {
-      // The scope of an address is this machine's name for a link, and nobody else's (RFC 4007 9).
+      // The scope of an address is valid on this machine only, so it is removed (RFC 4007 9).
       const address = formatAddress({ host: host.replace(/%.*$/, ''), port });
       const pair = { key: 'TargetAddress', value: `${address},${portalGroupTag}` };
       bytes += pair.key.length + Buffer.byteLength(pair.value) + 2;
-      // A list that is cut is of use; one that is refused is of none.
+      // A truncated list is better than a refused request.
       if (bytes > LISTING_BYTES_MAX) break;
       answer.push(pair);
     }

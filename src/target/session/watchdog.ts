@@ -1,17 +1,17 @@
 import type { Clock, Timer } from '../../common/clock.js';
 import { WATCHDOG_GIVE_UP_TICKS, WATCHDOG_PING_TICKS, WATCHDOG_TICK_MS } from './limits.js';
 
-/** What a watchdog looks at, and what it does. */
+/** The session that a watchdog observes. */
 export interface WatchdogSubject {
-  /** A number that changes whenever the peer shows that it lives. */
+  /** A number that changes with every sign of life of the peer. */
   activity(): number;
   ping(): void;
   giveUp(): void;
 }
 
 /**
- * Notices a peer that has gone without a word, whether commands wait for it or not: after some silence it asks, after
- * as much again it gives up. One timer per session, none per command.
+ * Detects a dead peer, with or without waiting commands: the watchdog pings after a time of silence, and ends the
+ * session after the same time again. One timer per session, none per command.
  */
 export class Watchdog {
   readonly #clock: Clock;

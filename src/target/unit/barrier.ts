@@ -1,4 +1,4 @@
-/** Waits for a number of ends, some of which may come before the number is known. */
+/** Waits for a number of events, some of which may happen before the number is known. */
 export class Barrier {
   readonly ended: () => void;
   readonly #passed: () => void;
@@ -17,7 +17,7 @@ export class Barrier {
     this.#left += count;
   }
 
-  /** The number is complete. */
+  /** Call when the number of events is complete. */
   close(): void {
     this.#isClosed = true;
     this.#passIfOver();

@@ -3,8 +3,8 @@ import type { DecodedCdb } from '../../scsi/wire.js';
 import { NexusAccess } from './nexus.js';
 
 /**
- * What a command takes, of what a reservation may keep from its initiator (SPC-4 table 65, SBC-3 table 13; SPC-2 table 10
- * for RESERVE and RELEASE). Those two, and PERSISTENT RESERVE, have rules of their own and are not asked for here.
+ * The access that a command needs and that a reservation may deny (SPC-4 table 65, SBC-3 table 13; SPC-2 table 10 for
+ * the reservations of RESERVE). RESERVE, RELEASE and PERSISTENT RESERVE have other rules and are not handled here.
  */
 export function accessNeeded({
   opcode,

@@ -8,51 +8,52 @@ import { PinnedData } from '../../store/pinned-data.js';
 import { StoreRequest } from '../../store/store.js';
 
 /**
- * One SCSI command on its way through a logical unit. Pooled: made once by its owner, who fills in CDB and nexus,
- * has it prepared, provides the memory that `transferBytes` asks for, has it executed, and gets it back by `done`.
+ * One SCSI command on its way through a logical unit. Pooled: its owner makes it once, fills in CDB and nexus, calls
+ * `prepare` of the unit, provides memory for `transferBytes`, and calls `execute`. The owner gets the command back
+ * with `done`.
  */
 export class DiskCommand {
-  /** 16 bytes, zero behind the CDB proper. */
+  /** 16 bytes; the bytes after a shorter CDB are zero. */
   readonly cdb = new Uint8Array(16);
   readonly cdbView = new DataView(this.cdb.buffer);
   nexus: Nexus | null = null;
-  /** SAM-5 ORDERED: runs alone, behind all that came before it and ahead of all that comes after. */
+  /** SAM-5 ORDERED: runs alone, after all earlier commands and before all later commands. */
   isOrdered = false;
-  /** Its result is not wanted any more: what it has not begun to do is not to be done. */
+  /** The result is not wanted any more. The command must not start a further step. */
   isAborted = false;
 
-  /** Set by prepare: the data that the CDB describes. Data-in may turn out shorter, see `dataInBytes`. */
+  /** Set by prepare: the data that the CDB describes. The data-in may be shorter; see `dataInBytes`. */
   direction: DataDirection = DataDirection.none;
   transferBytes = 0;
 
-  /** The data is at `slab.bytes[slabOffset ..)`; `transferBytes` of it. Set before execute. */
+  /** The data is `slab.bytes[slabOffset .. slabOffset + transferBytes)`. Set before execute. */
   slab: Slab | null = null;
   slabOffset = 0;
 
-  /** READ: the data itself, if the logical unit could point at it; then there is no slab. Released by the owner. */
+  /** READ: the store's own data, if the logical unit can refer to it; `slab` is null then. Released by the owner. */
   readonly pinned = new PinnedData();
 
-  /** WRITE: memory that the logical unit lent for the data; then there is no slab. Released by the owner. */
+  /** WRITE: memory that the logical unit lent for the data; `slab` is null then. Released by the owner. */
   readonly lent = new LentChunks();
 
-  /** The outcome. */
+  /** The SCSI status. */
   status: number = ScsiStatus.good;
   senseKey: SenseKey = SenseKey.noSense;
   asc: number = Asc.none;
   /** The sense data's INFORMATION field, -1 for none. */
   information = -1;
-  /** Data-in that is to be transferred. */
+  /** The bytes of data-in to transfer. */
   dataInBytes = 0;
-  /** Called once per execute, possibly inside it. Set once, by the owner. */
+  /** Called once per `execute`, possibly inside `execute`. The owner sets it once. */
   readonly done: (command: DiskCommand) => void;
 
-  // The logical unit's own, between prepare and done.
+  // The logical unit uses these fields between prepare and done.
   readonly decoded = new DecodedCdb();
   readonly request: StoreRequest = new StoreRequest(() => this.step(this));
-  /** What follows when the store is done with `request`. */
+  /** The next step, after the store has completed `request`. */
   step: (command: DiskCommand) => void = noStep;
   isExclusive = false;
-  /** How far a command of several steps has come: bytes, or an index. */
+  /** The progress of a command with several steps: bytes, or an index. */
   progress = 0;
   next: DiskCommand | null = null;
 
@@ -61,7 +62,7 @@ export class DiskCommand {
     this.request.lent = this.lent;
   }
 
-  /** Forgets the previous use, but for the CDB and the nexus. */
+  /** Resets every field except the CDB and the nexus. */
   reset(): void {
     this.direction = DataDirection.none;
     this.transferBytes = 0;
@@ -76,7 +77,7 @@ export class DiskCommand {
     this.progress = 0;
   }
 
-  /** Makes the outcome a CHECK CONDITION. Returns false, for prepare to return. */
+  /** Sets CHECK CONDITION. Returns false, as the result of prepare. */
   check(senseKey: SenseKey, asc: number, information = -1): false {
     this.status = ScsiStatus.checkCondition;
     this.senseKey = senseKey;
@@ -86,19 +87,19 @@ export class DiskCommand {
     return false;
   }
 
-  /** RESERVATION CONFLICT. Returns false, for prepare to return. */
+  /** Sets RESERVATION CONFLICT. Returns false, as the result of prepare. */
   conflict(): false {
     this.status = ScsiStatus.reservationConflict;
     this.dataInBytes = 0;
     return false;
   }
 
-  /** ILLEGAL REQUEST. */
+  /** Sets CHECK CONDITION with ILLEGAL REQUEST. Returns false, as the result of prepare. */
   refuse(asc: number, information = -1): false {
     return this.check(SenseKey.illegalRequest, asc, information);
   }
 }
 
 function noStep(): void {
-  // A store never completes what was not submitted.
+  // The store completes only submitted requests.
 }

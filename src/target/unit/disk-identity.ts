@@ -1,9 +1,12 @@
 import { createHash } from 'node:crypto';
 
-/** The relative identifier of the only target port, and of its group: implementations put both at 1 then. */
+/**
+ * The relative identifier of the only target port, and of its group. With one port, other implementations use 1 for
+ * both.
+ */
 export const TARGET_PORT = 1;
 
-/** How a logical unit tells who it is (VPD pages 80 and 83). */
+/** The identity that a logical unit reports (VPD pages 80 and 83). */
 export interface DiskIdentity {
   readonly targetName: string;
   /** 16 hexadecimal digits. */
@@ -13,8 +16,8 @@ export interface DiskIdentity {
 }
 
 /**
- * The identity of a target's logical unit: random-looking, stable over restarts as far as the store's is, and different
- * for each store. It does not depend on the LUN: an initiator must see when another disk is put under the same number.
+ * The identity of a target's logical unit: a hash, different for each store, and as stable over restarts as the
+ * store's identity. It does not depend on the LUN, because an initiator must notice another disk at the same LUN.
  */
 export function diskIdentity(targetName: string, storeIdentity: string): DiskIdentity {
   const digest = createHash('sha256').update(`${targetName}\n${storeIdentity}`).digest();

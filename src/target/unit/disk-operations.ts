@@ -10,9 +10,9 @@ import type { Store } from '../../store/store.js';
 const NO_DATA = new Slab(0);
 
 /**
- * The commands that touch the medium, as sequences of store requests. A command has at most one request at a time;
- * when the store is done with it, the command's `step` continues. Commands that use the scratch buffer are
- * exclusive, so there is one scratch buffer and no copy of it is ever shared.
+ * The commands that touch the medium, as sequences of store requests. A command has at most one request at a time.
+ * After the request, the command's `step` continues. Commands that use the scratch buffer are exclusive, so one
+ * scratch buffer is enough.
  */
 export class DiskOperations {
   readonly #store: Store;
@@ -21,7 +21,7 @@ export class DiskOperations {
   readonly #last: (command: DiskCommand) => void;
   #scratch: Slab | null = null;
 
-  /** `finish` is told when a command has its outcome. */
+  /** `finish` is called when a command has its result. */
   constructor(store: Store, finish: (command: DiskCommand) => void) {
     this.#store = store;
     this.#finish = finish;
@@ -34,7 +34,7 @@ export class DiskOperations {
   read(command: DiskCommand): void {
     command.dataInBytes = command.transferBytes;
     if (command.decoded.fua) {
-      // The data must be on the medium before it counts as read from there (SBC-3 4.15).
+      // Cached data must reach the medium before a read with FUA (SBC-3 4.15).
       command.step = (self) => {
         if (this.#succeeded(self)) this.#readRange(self);
         else this.#finish(self);
@@ -57,13 +57,13 @@ export class DiskOperations {
     this.#submit(command, StoreOp.flush, 0, 0);
   }
 
-  /** Checks the parameter list first: either all of it is acted on, or nothing. */
+  /** Checks the complete parameter list first, so an invalid list has no effect. */
   unmap(command: DiskCommand): void {
     if (this.#checkUnmapList(command)) this.#unmapNext(command);
     else this.#finish(command);
   }
 
-  /** True for a WRITE SAME whose block is not zero: it repeats the block from the scratch buffer. */
+  /** True for a WRITE SAME whose block is not zero. It repeats the block from the scratch buffer. */
   isPattern(command: DiskCommand): boolean {
     if (command.decoded.noDataOut) return false;
     const { bytes } = dataOf(command);
@@ -72,7 +72,7 @@ export class DiskOperations {
     return false;
   }
 
-  /** WRITE SAME of zeroes: a hole where UNMAP allows it, zeroes otherwise. */
+  /** WRITE SAME of zeroes: makes a hole if the UNMAP bit allows it, else writes zeroes. */
   writeSameZeroes(command: DiskCommand): void {
     const { lba, blocks, unmap } = command.decoded;
     const { blockBytes } = this.#store;
@@ -81,7 +81,7 @@ export class DiskOperations {
     this.#submit(command, op, lba * blockBytes, blocks * blockBytes);
   }
 
-  /** WRITE SAME of anything else. Exclusive. */
+  /** WRITE SAME of a block that is not zero. Exclusive. */
   writeSamePattern(command: DiskCommand): void {
     const { blockBytes } = this.#store;
     const totalBytes = command.decoded.blocks * blockBytes;
@@ -110,7 +110,10 @@ export class DiskOperations {
     this.#readScratch(command, command.transferBytes / 2);
   }
 
-  /** VERIFY with data: with BYTCHK 1 against as many blocks, with 3 each against the same one. Exclusive. */
+  /**
+   * VERIFY with data: BYTCHK 1 compares all blocks with the same number of blocks, BYTCHK 3 compares every block with
+   * one block. Exclusive.
+   */
   verify(command: DiskCommand): void {
     const totalBytes = command.decoded.blocks * this.#store.blockBytes;
     command.step = (self) => {
@@ -126,7 +129,7 @@ export class DiskOperations {
     this.#readScratch(command, totalBytes);
   }
 
-  /** SEND DIAGNOSTIC: reads the first and the last block, which is all that can be tried without changing anything. */
+  /** SEND DIAGNOSTIC: reads the first and the last block. This test changes no data. */
   selfTest(command: DiskCommand): void {
     const { sizeBytes, blockBytes } = this.#store;
     command.step = (self) => {
@@ -170,7 +173,7 @@ export class DiskOperations {
     return true;
   }
 
-  /** Punches the range of descriptor `progress`, or of the first behind it that has any blocks. */
+  /** Punches the range of descriptor `progress`, or of the next descriptor that has blocks. */
   #unmapNext(command: DiskCommand): void {
     const { view } = dataOf(command);
     const count = unmapDescriptorCount(view, command.slabOffset, command.transferBytes);
@@ -223,7 +226,10 @@ export class DiskOperations {
     this.#submit(command, StoreOp.write, offset, half, command.decoded.fua);
   }
 
-  /** Compares `lengthBytes` of scratch with the command's data from `dataStart` on; a difference is MISCOMPARE. */
+  /**
+   * Compares `lengthBytes` of the scratch buffer with the command's data from `dataStart` on. Sets MISCOMPARE for a
+   * difference.
+   */
   #isEqual(command: DiskCommand, lengthBytes: number, dataStart: number): boolean {
     const scratch = this.#scratchSlab().bytes;
     const { bytes } = dataOf(command);
@@ -268,7 +274,7 @@ export class DiskOperations {
     this.#store.submit(request);
   }
 
-  /** Turns a store's failure into sense. */
+  /** True after a success. Translates a store's failure into sense data. */
   #succeeded(command: DiskCommand): boolean {
     const { op, offset, status } = command.request;
     if (status === StoreStatus.ok) return true;

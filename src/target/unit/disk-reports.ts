@@ -35,7 +35,7 @@ import {
 } from './limits.js';
 import type { Store } from '../../store/store.js';
 
-/** iSCSI, SPC-4, SBC-3 (SPC-4 annex C), so that an initiator need not guess. */
+/** iSCSI, SPC-4 and SBC-3 (SPC-4 annex C). */
 const VERSION_DESCRIPTORS = [0x0960, 0x0460, 0x04c0];
 const VERSION_SPC4 = 6;
 const IMPLICIT_ALUA = 1;
@@ -50,7 +50,7 @@ const RELEVANT_PAGES = [
 ];
 const LBA_STATUS_DESCRIPTORS_MAX = (PARAMETER_DATA_BYTES_MAX - 8) >> 4;
 
-/** What the target calls its disks. */
+/** The vendor, product and revision of the target's disks. */
 export const INQUIRY_TEXT = {
   vendor: 'ISERNBD',
   product: 'VIRTUAL-DISK',
@@ -58,11 +58,11 @@ export const INQUIRY_TEXT = {
 } as const;
 
 /**
- * A disk's parameter data: everything that a command returns about the unit rather than from it. Each method
- * builds into {@link data} and returns the length, or the negated ASC (`-0x2400`) of an ILLEGAL REQUEST.
+ * A disk's parameter data: the answers about the unit itself. Each method builds its answer in {@link data} and
+ * returns the length, or the negated ASC (`-0x2400`) of an ILLEGAL REQUEST.
  */
 export class DiskReports {
-  /** Overwritten by the next report. */
+  /** The next report overwrites it. */
   readonly data = new Slab(PARAMETER_DATA_BYTES_MAX);
   readonly #store: Store;
   readonly #identity: DiskIdentity;
@@ -103,7 +103,7 @@ export class DiskReports {
       lastLba: this.#blockCount - 1,
       blockBytes,
       protectionType: 0,
-      // Both stores work in pages of 4 KiB, which is what an aligned partition should follow.
+      // Both stores have pages of 4 KiB, and partitions should be aligned to them.
       physicalBlockExponent: blockBytes === 512 ? 3 : 0,
       lowestAlignedLba: 0,
       provisioned: canPunch,
@@ -111,12 +111,12 @@ export class DiskReports {
     });
   }
 
-  /** One group with one port, which is always active and optimized (SPC-4 6.37). */
+  /** One group with one port. The group is always active/optimized (SPC-4 6.37). */
   targetPortGroups(extended: boolean): number {
     const view = this.#cleared();
     const at = extended ? 8 : 4;
     if (extended) view.setUint8(4, 0x10);
-    // Preferred, active/optimized; of the states, only that one is supported.
+    // Preferred, and active/optimized. No other state is supported.
     view.setUint16(at, 0x8001);
     view.setUint16(at + 2, TARGET_PORT);
     view.setUint8(at + 7, 1);
@@ -125,7 +125,7 @@ export class DiskReports {
     return at + 12;
   }
 
-  /** The states of allocation from `lba` on, as many runs as `lengthMaxBytes` has room for. */
+  /** The allocation states from `lba` on, as many runs as fit into `lengthMaxBytes`. */
   lbaStatus(lba: number, lengthMaxBytes: number): number {
     const store = this.#store;
     const { blockBytes } = store;

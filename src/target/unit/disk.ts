@@ -35,17 +35,17 @@ import {
 import { TaskGate } from './task-gate.js';
 import { UnitReservations } from './unit-reservations.js';
 
-/** SPC-4: NACA in the control byte asks for auto contingent allegiance, which is not supported. */
+/** SPC-4: NACA in the control byte requests auto contingent allegiance, which we do not support. */
 const CONTROL_NACA = 0x04;
-/** REPORT TARGET PORT GROUPS, byte 1: the extended header is wanted. */
+/** REPORT TARGET PORT GROUPS, byte 1: requests the extended header. */
 const EXTENDED_HEADER = 0x20;
 
-/** Bytes that the longest UNMAP list may have. */
+/** The length of the longest UNMAP list. */
 const UNMAP_LIST_BYTES_MAX = 8 + 16 * UNMAP_DESCRIPTORS_MAX;
 
 /**
- * A direct-access block device (SBC-3) over a {@link Store}: CDB in, data, status and sense out. It keeps no time
- * and opens nothing; what waits is the store.
+ * A direct-access block device (SBC-3) over a {@link Store}: It takes a CDB and gives data, status and sense. It uses
+ * no clock and opens no file. Only the store waits.
  */
 export class Disk implements LogicalUnit {
   readonly store: Store;
@@ -94,8 +94,8 @@ export class Disk implements LogicalUnit {
 
   readInPlace(command: DiskCommand): boolean {
     const { decoded, transferBytes } = command;
-    // It is over at once, so the gate need not hear of it; what runs later does not change data that is pinned. FUA
-    // has a flush to wait for.
+    // The read ends at once, so it does not enter the gate: later commands do not change pinned data. A read with FUA
+    // must wait for a flush.
     if (!isRead(decoded.opcode) || decoded.fua || !this.#gate.isOpenTo(command)) return false;
     const offset = decoded.lba * this.store.blockBytes;
     const { direct } = this.store;
@@ -120,7 +120,7 @@ export class Disk implements LogicalUnit {
         return;
       case OperationCode.preFetch10:
       case OperationCode.preFetch16:
-        // All blocks fit into the cache, because a store has none of its own to run out of.
+        // CONDITION MET means that all blocks fit into the cache. The store has no cache with a limit.
         command.status = ScsiStatus.conditionMet;
         command.done(command);
         return;
@@ -318,7 +318,7 @@ export class Disk implements LogicalUnit {
   }
 
   #executeMedium(command: DiskCommand): void {
-    // What has nothing to transfer and nothing to change has nothing to wait for either.
+    // A command that transfers and changes nothing need not wait.
     const { opcode } = command.decoded;
     const isWriteSame =
       opcode === OperationCode.writeSame10 || opcode === OperationCode.writeSame16;
@@ -331,7 +331,7 @@ export class Disk implements LogicalUnit {
     this.#gate.enter(command);
   }
 
-  /** Starts a command whose turn it is. */
+  /** Starts a command when its turn comes. */
   #run(command: DiskCommand): void {
     const operations = this.#operations;
     if (command.isAborted) {
@@ -372,7 +372,7 @@ export class Disk implements LogicalUnit {
     }
   }
 
-  /** A condition that waits to be told, as data instead of as a failure (SPC-4 6.39). */
+  /** REQUEST SENSE: returns a pending unit attention as data (SPC-4 6.39). */
   #requestSense(command: DiskCommand): number {
     const { view } = this.#reports.data;
     const asc = command.nexus?.takeAttention() ?? Asc.none;
@@ -410,7 +410,7 @@ export class Disk implements LogicalUnit {
     command.done(command);
   }
 
-  /** Ends a command with the report that was just built, or with the ASC that a negative length stands for. */
+  /** Ends a command with the last report, or with the ASC of a negative length. */
   #reportLength(command: DiskCommand, length: number): void {
     if (length < 0) {
       command.refuse(-length);
@@ -428,7 +428,10 @@ export class Disk implements LogicalUnit {
   }
 }
 
-/** SAM-5 5.14.1: these three are answered whatever condition is pending. REPORT LUNS never gets here. */
+/**
+ * SAM-5 5.14.1: false for the commands that are answered even with a pending unit attention. REPORT LUNS is not
+ * handled here.
+ */
 function reportsAttention(opcode: number): boolean {
   return opcode !== OperationCode.inquiry && opcode !== OperationCode.requestSense;
 }

@@ -18,8 +18,8 @@ import type { CommandFormat, CommandTimeouts, DecodedCdb } from '../../scsi/wire
 import type { Store } from '../../store/store.js';
 
 /**
- * What commands may take, in seconds. Initiators that ask give them that long instead of their usual 30 s: those that
- * write as much as the medium takes, and those that wait for it, and what waits for other commands to end.
+ * The timeouts of commands, in seconds. Initiators that ask use them instead of their usual 30 s. Longer timeouts are
+ * for commands that write many blocks, wait for the medium, or wait for other commands.
  */
 const TIMEOUTS: CommandTimeouts = { nominal: 10, recommended: 30 };
 const LONG_TIMEOUTS: CommandTimeouts = { nominal: 30, recommended: 120 };
@@ -40,13 +40,13 @@ const LOG_SUBPAGES = [
 const { abortTask, abortTaskSet, clearTaskSet, logicalUnitReset, targetReset } =
   TaskManagementSupport;
 const TASK_MANAGEMENT = abortTask | abortTaskSet | clearTaskSet | logicalUnitReset | targetReset;
-/** SPC-4 6.36: the shortest allocation length that may be given. */
+/** SPC-4 6.36: the shortest valid allocation length. */
 const TASK_MANAGEMENT_BYTES_MIN = 4;
 const LAST_TEMPERATURE_PARAMETER = 1;
 
 /**
- * What a disk says of its functions: commands, task management, logs. Each method builds into memory that it clears, and
- * returns the length, or the negated ASC of an ILLEGAL REQUEST.
+ * A disk's reports about its functions: commands, task management, logs. Each method clears its memory, builds its
+ * answer there and returns the length, or the negated ASC of an ILLEGAL REQUEST.
  */
 export class FunctionReports {
   readonly #data: Slab;
@@ -93,7 +93,7 @@ export class FunctionReports {
 
   logSense(cdb: DecodedCdb): number {
     const { pageCode, subpageCode, parameterPointer } = cdb;
-    // SP asks for the parameters to be saved, which cannot be done.
+    // SP requests that the parameters are saved, which the disk does not support.
     if (cdb.savePages) return -Asc.invalidFieldInCdb;
     const view = this.#cleared();
     if (pageCode === LogPage.temperature && subpageCode === 0) {

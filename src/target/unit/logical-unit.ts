@@ -1,19 +1,19 @@
 import type { DiskCommand } from './disk-command.js';
 
-/** What answers SCSI commands behind a LUN. */
+/** The device server that executes the commands of a LUN. */
 export interface LogicalUnit {
   /**
-   * Reads and checks the CDB. True: the command wants `transferBytes` of memory and is then to be executed.
-   * False: it has its outcome already.
+   * Reads and checks the CDB. True: the command needs `transferBytes` of memory and then {@link execute}. False: the
+   * command already has its result.
    */
   prepare(command: DiskCommand): boolean;
   /**
-   * Carries out a prepared command by pointing `command.pinned` at its data, if that can be done now. False if not:
-   * nothing has been done then, and the command wants memory and {@link execute}.
+   * Executes a prepared READ at once: `command.pinned` refers to the store's data. False, without any effect, if this
+   * is not possible; the command then needs memory and {@link execute}.
    */
   readInPlace(command: DiskCommand): boolean;
-  /** Lends `command.lent` for the data of a prepared command. False: it wants memory of the caller's. */
+  /** Lends `command.lent` for the data of a prepared command. False: the caller must provide memory. */
   lend(command: DiskCommand): boolean;
-  /** Carries out a prepared command; `done` follows, possibly before this returns. */
+  /** Executes a prepared command. `done` is called at its end, possibly before this returns. */
   execute(command: DiskCommand): void;
 }

@@ -22,13 +22,13 @@ import type { LogicalUnit } from './logical-unit.js';
 import { Nexus } from './nexus.js';
 import type { Store } from '../../store/store.js';
 
-/** The logical units of one target, LUN 0 first, and what answers where there is none. */
+/** The logical units of one target from LUN 0 on, and the answers for a LUN without a unit. */
 export class LogicalUnits {
   readonly disks: readonly Disk[];
   readonly #missing: MissingUnit;
   readonly #reportLuns: ReportLuns;
 
-  /** @throws UsageError for more units than can be reported */
+  /** @throws UsageError for more units than REPORT LUNS can report */
   constructor(targetName: string, stores: readonly Store[]) {
     if (stores.length > LUNS_MAX) {
       throw new UsageError('lun', `a target has at most ${LUNS_MAX} LUNs, not ${stores.length}`);
@@ -38,7 +38,7 @@ export class LogicalUnits {
     this.#reportLuns = new ReportLuns(stores.map((_, lun) => lun));
   }
 
-  /** An initiator has logged in: what each unit is to know of it, by LUN. */
+  /** An initiator has logged in. Returns its nexus with each unit, by LUN. */
   enter(port: InitiatorPort): readonly Nexus[] {
     return this.disks.map(({ reservations }) => {
       const nexus = new Nexus(port);
@@ -47,18 +47,18 @@ export class LogicalUnits {
     });
   }
 
-  /** Its session is gone, and all its commands have ended. */
+  /** The session has ended, and all its commands have ended. */
   leave(nexuses: readonly Nexus[]): void {
     nexuses.forEach((nexus, lun) => this.disks[lun]?.reservations.leave(nexus));
   }
 
-  /** The index that a PDU's LUN field names, or -1: not there, or an addressing method that we do not use. */
+  /** The index of the unit in a PDU's LUN field. -1 for a missing unit or an unsupported addressing method. */
   indexOf(lunHigh: number, lunLow: number): number {
     const lun = decodeLun(lunHigh, lunLow);
     return lun >= 0 && lun < this.disks.length ? lun : -1;
   }
 
-  /** What answers `command` at LUN `index` (-1: none is there). REPORT LUNS is answered at any LUN. */
+  /** The unit that executes `command` at LUN `index` (-1: missing). REPORT LUNS is answered at every LUN. */
   unitFor(index: number, command: DiskCommand): LogicalUnit {
     if (command.cdb[0] === OperationCode.reportLuns) return this.#reportLuns;
     return this.disks[index] ?? this.#missing;
@@ -74,7 +74,7 @@ function finishWith(command: DiskCommand, data: Slab, length: number): void {
   command.done(command);
 }
 
-/** Answers at a LUN without a device (SPC-4 6.4.1, SAM-5 4.6.4). */
+/** Answers commands for a LUN without a device (SPC-4 6.4.1, SAM-5 4.6.4). */
 class MissingUnit implements LogicalUnit {
   readonly #data = new Slab(PARAMETER_DATA_BYTES_MAX);
 
@@ -127,13 +127,13 @@ class MissingUnit implements LogicalUnit {
   }
 }
 
-/** SPC-4 6.36: the shortest allocation length that may be given. */
+/** SPC-4 6.33: the shortest valid allocation length. */
 const REPORT_LUNS_BYTES_MIN = 16;
 const SELECT_REPORT_MAX = 2;
-/** Only well-known logical units are wanted, and there are none. */
+/** SELECT REPORT: only well-known logical units. The target has none. */
 const SELECT_WELL_KNOWN = 1;
 
-/** Answers REPORT LUNS, which is about the target rather than a unit. */
+/** Answers REPORT LUNS, which is about the target and not about a unit. */
 class ReportLuns implements LogicalUnit {
   readonly #data = new Slab(PARAMETER_DATA_BYTES_MAX);
   readonly #luns: readonly number[];

@@ -5,19 +5,22 @@ import type { DecodedCdb, ModeSelectList, ModeSenseForm } from '../../scsi/wire.
 import { PARAMETER_DATA_BYTES_MAX } from './limits.js';
 import type { Store } from '../../store/store.js';
 
-/** Page code 3Fh with this asks for all subpages as well. */
+/** Page code 3Fh with this subpage code requests all pages and subpages. */
 const ALL_SUBPAGES = 0xff;
-/** PS is MODE SENSE's, and reserved in MODE SELECT. */
+/** The PS bit: valid in MODE SENSE, reserved in MODE SELECT. */
 const PARAMETERS_SAVEABLE = 0x80;
 
-/** A disk's mode parameters, none of which can be changed: MODE SENSE tells them, MODE SELECT accepts them as they are. */
+/**
+ * A disk's mode parameters, which cannot be changed. MODE SENSE returns them, and MODE SELECT accepts only the
+ * present values.
+ */
 export class ModeReports {
   readonly #store: Store;
   readonly #data: Slab;
-  /** What a MODE SELECT is compared with. */
+  /** The present values, for the comparison with a MODE SELECT. */
   readonly #current = new Slab(PARAMETER_DATA_BYTES_MAX);
 
-  /** `data` is where MODE SENSE builds its answer. */
+  /** MODE SENSE builds its answer in `data`. */
   constructor(store: Store, data: Slab) {
     this.#store = store;
     this.#data = data;
@@ -32,13 +35,13 @@ export class ModeReports {
     const isKnown = isAll || pageCode === ModePage.caching || pageCode === ModePage.control;
     const wantsSubpages = subpageCode === ALL_SUBPAGES && isAll;
     if (!isKnown || (subpageCode !== 0 && !wantsSubpages)) return -Asc.invalidFieldInCdb;
-    // Nothing can be changed, so the mask of changeable bits is all zeroes.
+    // No parameter can be changed, so the mask of changeable bits is zero.
     const isMask = pageControl === 1;
     this.#data.bytes.fill(0);
     return this.#encode(this.#data, form, pageCode, isMask);
   }
 
-  /** The ASC of what is wrong with a MODE SELECT list, or {@link Asc.none}. */
+  /** The ASC for an invalid MODE SELECT list, or {@link Asc.none}. */
   modeSelect(slab: Slab, offset: number, length: number, form: ModeSenseForm): number {
     if (length === 0) return Asc.none;
     const list = decodeModeSelect(slab.view, offset, length, form);

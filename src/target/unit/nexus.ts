@@ -2,7 +2,7 @@ import type { InitiatorPort } from '../../scsi/wire.js';
 import { portKeyOf } from '../../store/reservation-keeper.js';
 import { Asc } from '../../scsi/sense.js';
 
-/** Unit attention conditions (SAM-5 5.14), the most urgent in the highest bit. */
+/** Unit attention conditions (SAM-5 5.14). The most urgent condition has the highest bit. */
 export const Attention = {
   none: 0,
   reservationsReleased: 1,
@@ -12,13 +12,13 @@ export const Attention = {
   powerOn: 16,
 } as const;
 
-/** The most urgent first: what each is told with, and what it takes the place of. */
+/** The conditions, most urgent first, each with its ASC and the conditions that it clears. */
 const CONDITIONS: readonly {
   readonly bit: number;
   readonly asc: number;
   readonly clears: number;
 }[] = [
-  // Everything that came before a power-on went with it.
+  // A power-on clears all earlier conditions.
   { bit: Attention.powerOn, asc: Asc.powerOnOrReset, clears: 0x1f },
   { bit: Attention.reset, asc: Asc.deviceReset, clears: 0 },
   { bit: Attention.registrationsPreempted, asc: Asc.registrationsPreempted, clears: 0 },
@@ -26,31 +26,33 @@ const CONDITIONS: readonly {
   { bit: Attention.reservationsReleased, asc: Asc.reservationsReleased, clears: 0 },
 ];
 
-/** What a command takes of a logical unit, and what its reservations leave a nexus; each includes those before it. */
+/**
+ * Levels of access: what a command needs, and what the reservations allow a nexus. Each level includes the lower
+ * levels.
+ */
 export const NexusAccess = {
-  /** What every reservation allows. */
+  /** Every reservation allows it. */
   inquiry: 0,
-  /** What every persistent reservation allows, but not a RESERVE(6) or (10). */
+  /** Every persistent reservation allows it, but a RESERVE(6) or (10) does not. */
   status: 1,
-  /** What write exclusive persistent reservations allow. */
+  /** Write exclusive persistent reservations allow it. */
   reading: 2,
   everything: 3,
 } as const;
 export type NexusAccess = (typeof NexusAccess)[keyof typeof NexusAccess];
 
-/** For what has no initiator behind it. */
+/** For a nexus without an initiator. */
 const NO_PORT: InitiatorPort = { initiatorName: '', isidHigh: 0, isidLow: 0 };
 
 /**
- * What a logical unit knows of one initiator's session (an I_T_L nexus): who it is, the conditions that it has not been
- * told of yet, and what reservations leave it. A new one starts with the condition of a power-on, as every initiator
- * expects.
+ * A logical unit's state for one session (an I_T_L nexus): the initiator port, the pending unit attentions, and the
+ * access that reservations allow. A new nexus starts with a power-on condition, as every initiator expects.
  */
 export class Nexus {
   attention: number = Attention.powerOn;
   access: NexusAccess = NexusAccess.everything;
   readonly port: InitiatorPort;
-  /** The same for all sessions of one initiator port, of which there is one at a time. */
+  /** The key of the initiator port. A port has one session at a time, and a new session has the same key. */
   readonly portKey: string;
 
   constructor(port: InitiatorPort = NO_PORT) {
@@ -62,7 +64,7 @@ export class Nexus {
     this.attention |= attention;
   }
 
-  /** The ASC of the most urgent condition, which is cleared by telling it; 0 for none. */
+  /** Returns the ASC of the most urgent condition and clears the condition; 0 for none. */
   takeAttention(): number {
     if (this.attention === Attention.none) return Asc.none;
     for (const { bit, asc, clears } of CONDITIONS) {

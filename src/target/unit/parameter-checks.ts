@@ -1,4 +1,4 @@
-/** What is right and wrong with the CDBs of commands that move no blocks. Each prepares the command, or refuses it. */
+/** Checks the CDBs of commands that transfer no blocks. Each function prepares or refuses its command. */
 import { Asc } from '../../scsi/sense.js';
 import { DataDirection } from '../../common/data-direction.js';
 import type { DiskCommand } from './disk-command.js';
@@ -8,14 +8,14 @@ import { MODE_SELECT_BYTES_MAX } from './limits.js';
 const SELF_TEST_SHORT = 5;
 const SELF_TEST_EXTENDED = 6;
 
-/** Starting is done already; stopping would take the disk away from every other initiator. */
+/** Start has no effect. Stop is refused, because it would stop the disk for every other initiator. */
 export function prepareStartStop(command: DiskCommand): boolean {
   const { start, loadEject, powerCondition } = command.decoded;
   if (powerCondition !== 0 || loadEject || !start) return command.refuse(Asc.invalidFieldInCdb);
   return true;
 }
 
-/** Data-out that is not blocks: taken whole, or refused before any of it comes. */
+/** A parameter list: received completely, or refused before any byte arrives. */
 export function prepareParameterList(command: DiskCommand, bytesMax: number): boolean {
   const { allocationLength } = command.decoded;
   if (allocationLength > bytesMax) return command.refuse(Asc.parameterListLengthError);
@@ -25,7 +25,9 @@ export function prepareParameterList(command: DiskCommand, bytesMax: number): bo
   return true;
 }
 
-/** Nothing is saved, and without PF the list would be of a form that no standard gives. */
+/**
+ * SP is refused, because no page can be saved. A list without PF is refused, because no standard defines its format.
+ */
 export function prepareModeSelect(command: DiskCommand): boolean {
   const { savePages, pageFormat, allocationLength } = command.decoded;
   if (savePages || (!pageFormat && allocationLength > 0)) {
@@ -34,7 +36,10 @@ export function prepareModeSelect(command: DiskCommand): boolean {
   return prepareParameterList(command, MODE_SELECT_BYTES_MAX);
 }
 
-/** SPC-4 6.42: the default self-test, or one of the two in the foreground, which are the same; no diagnostic pages. */
+/**
+ * SPC-4 6.42: allows the default self-test and the two foreground self-tests, which do the same. Diagnostic pages are
+ * refused.
+ */
 export function prepareSelfTest(command: DiskCommand): boolean {
   const { decoded } = command;
   const { selfTest, selfTestCode, allocationLength } = decoded;

@@ -1,8 +1,8 @@
 /**
- * Persistent reservations (SPC-4 5.9) of one logical unit: what is registered, who holds what, and what each service
- * action makes of that. Pure: a state and a request give the next state, and who is to be told.
+ * Persistent reservations (SPC-4 5.9) of one logical unit: registrations, the reservation, and the effect of each
+ * service action. Pure: a state and a request give the next state and the unit attentions for other ports.
  *
- * There is one target port (one portal group), so an I_T nexus is an initiator port, and all target ports are that one.
+ * The target has one port (one portal group), so an I_T nexus is an initiator port, and ALL_TG_PT has no effect.
  */
 import { Asc } from '../../scsi/sense.js';
 import {
@@ -18,20 +18,20 @@ import { REGISTRATIONS_MAX } from '../../store/limits.js';
 import { NexusAccess, Attention } from './nexus.js';
 import { portKeyOf } from '../../store/reservation-keeper.js';
 
-/** A PERSISTENT RESERVE OUT, CDB and parameter list. */
+/** The CDB and the parameter list of a PERSISTENT RESERVE OUT. */
 export interface ReserveOut {
   readonly action: PersistentReserveOut;
   readonly scope: number;
   readonly type: number;
   readonly key: ReservationKey;
   readonly serviceActionKey: ReservationKey;
-  /** SPEC_I_PT: the ports beside the sender's that are to be registered; null without it. */
+  /** SPEC_I_PT: the ports to register in addition to the sender's port; null without SPEC_I_PT. */
   readonly ports: readonly InitiatorPort[] | null;
   readonly allTargetPorts: boolean;
   readonly persists: boolean;
 }
 
-/** What came of it. */
+/** The result of a PERSISTENT RESERVE OUT. */
 export type ReserveOutcome =
   /** RESERVATION CONFLICT. */
   | { readonly kind: 'conflict' }
@@ -40,15 +40,15 @@ export type ReserveOutcome =
   | {
       readonly kind: 'done';
       readonly state: Reservations;
-      /** Unit attentions to be established, by port. */
+      /** The unit attentions to establish, by port. */
       readonly attentions: readonly (readonly [portKey: string, attention: number])[];
-      /** The ports whose tasks are to be aborted. */
+      /** The ports whose tasks must be aborted. */
       readonly aborts: readonly string[];
     };
 
 const CONFLICT: ReserveOutcome = { kind: 'conflict' };
 
-/** Carries out a PERSISTENT RESERVE OUT that came from `port`. `canPersist`: a power loss can be survived here. */
+/** Executes a PERSISTENT RESERVE OUT of `port`. `canPersist`: the unit can keep reservations through a power loss. */
 export function reserveOut(
   state: Reservations,
   request: ReserveOut,
@@ -67,7 +67,7 @@ export function reserveOut(
   ) {
     return register(state, request, port, canPersist);
   }
-  // All others are for those who are registered, and know under which key.
+  // All other service actions need a registered port and its key.
   if (own === undefined || own.key !== key) return CONFLICT;
   switch (action) {
     case PersistentReserveOut.reserve:
@@ -82,7 +82,7 @@ export function reserveOut(
   }
 }
 
-/** What the reservation leaves an initiator port (SPC-4 table 65, SBC-3 table 13). */
+/** The access that the reservation allows an initiator port (SPC-4 table 65, SBC-3 table 13). */
 export function accessOf(state: Reservations, portKey: string): NexusAccess {
   const { reservation } = state;
   if (reservation === null || isHolder(state, portKey)) return NexusAccess.everything;
@@ -96,7 +96,7 @@ export function registrationOf(state: Reservations, portKey: string): Registrati
   return state.registrations.find((registration) => registration.portKey === portKey);
 }
 
-/** The port holds the reservation, alone or with all registrants. */
+/** True when the port holds the reservation, alone or with all registrants. */
 export function isHolder(state: Reservations, portKey: string): boolean {
   const { reservation } = state;
   if (reservation === null) return false;
@@ -104,7 +104,7 @@ export function isHolder(state: Reservations, portKey: string): boolean {
   return registrationOf(state, portKey) !== undefined;
 }
 
-/** The reservation is for all who are registered, whoever holds it. */
+/** True when the reservation gives access to all registrants. */
 export function isForRegistrants(type: ReservationType): boolean {
   return type !== ReservationType.writeExclusive && type !== ReservationType.exclusiveAccess;
 }
@@ -185,7 +185,7 @@ function reserve(
   return isSame ? done(state) : CONFLICT;
 }
 
-/** SPC-4 5.9.11.2. Who holds nothing releases nothing. */
+/** SPC-4 5.9.11.2. A port that does not hold the reservation releases nothing. */
 function release(
   state: Reservations,
   { scope, type }: ReserveOut,
@@ -212,7 +212,10 @@ function clear(state: Reservations, own: Registration): ReserveOutcome {
   return done(next, tell(told, Attention.reservationsPreempted));
 }
 
-/** SPC-4 5.9.11.4, table 61: which of the two a PREEMPT is depends on whose key it names. */
+/**
+ * SPC-4 5.9.11.4, table 61: the key decides whether PREEMPT removes registrations only, or also takes the
+ * reservation.
+ */
 function preempt(state: Reservations, request: ReserveOut, own: Registration): ReserveOutcome {
   const { serviceActionKey } = request;
   const { reservation } = state;
@@ -229,7 +232,7 @@ function preempt(state: Reservations, request: ReserveOut, own: Registration): R
     : removeRegistrations(state, request, own, named);
 }
 
-/** The reservation becomes the sender's. `lost` are the registrations that its former holders had. */
+/** Gives the reservation to the sender. `lost` has the registrations of the former holders. */
 function takeOver(
   state: Reservations,
   { action, scope, type }: ReserveOut,
@@ -252,7 +255,7 @@ function takeOver(
   return done(next, attentions, abortsOf(action, lost));
 }
 
-/** Scope and type mean nothing here. The sender's own registration goes with the others of its key. */
+/** Removes the registrations of a key, including the sender's own. Scope and type are ignored. */
 function removeRegistrations(
   state: Reservations,
   { action }: ReserveOut,
@@ -264,14 +267,14 @@ function removeRegistrations(
     ...state,
     generation: nextGeneration(state),
     registrations,
-    // All registrants hold it, or nobody.
+    // All registrants hold the reservation, so it ends with the last registration.
     reservation: registrations.length === 0 ? null : state.reservation,
   };
   const attentions = tell(without(lost, own), Attention.registrationsPreempted);
   return done(next, attentions, abortsOf(action, lost));
 }
 
-// What they have in common.
+// Common helpers.
 
 function done(
   state: Reservations,

@@ -2,9 +2,9 @@ import { LinkedQueue } from '../../common/linked-queue.js';
 import type { DiskCommand } from './disk-command.js';
 
 /**
- * Decides when a command may run. Ordinary commands run side by side. An exclusive one (COMPARE AND WRITE, ORDERED,
- * or one that needs the scratch buffer) waits until those before it have ended, runs alone, and holds back those
- * behind it: that is what makes it atomic.
+ * Decides when a command may run. Ordinary commands run in parallel. An exclusive command (COMPARE AND WRITE,
+ * ORDERED, or a command with the scratch buffer) waits until all earlier commands have ended, runs alone, and delays
+ * all later commands. This makes it atomic.
  */
 export class TaskGate {
   readonly #run: (command: DiskCommand) => void;
@@ -20,18 +20,18 @@ export class TaskGate {
     return this.#runningCount === 0 && this.#waiting.isEmpty;
   }
 
-  /** True when a command that enters now would run now. One that is over at once may then do without entering. */
+  /** True when a command that enters now would run now. A command that ends at once need not enter then. */
   isOpenTo(command: DiskCommand): boolean {
     return this.#waiting.isEmpty && this.#mayRun(command);
   }
 
-  /** Runs the command, now or when its turn comes. */
+  /** Runs the command now, or when its turn comes. */
   enter(command: DiskCommand): void {
     if (this.isOpenTo(command)) this.#start(command);
     else this.#waiting.push(command);
   }
 
-  /** The command has ended; others may follow it. */
+  /** The command has ended. Waiting commands may run now. */
   leave(command: DiskCommand): void {
     this.#runningCount -= 1;
     if (command.isExclusive) this.#isExclusiveRunning = false;

@@ -33,31 +33,31 @@ import type { ReserveOut, ReserveOutcome } from './reservations.js';
 import type { Reservations } from '../../scsi/reservation-state.js';
 import type { ReservationKeeper } from '../../store/reservation-keeper.js';
 
-/** What a request that succeeds brings about. */
+/** The effect of a successful request. */
 type Change = Extract<ReserveOutcome, { kind: 'done' }>;
 
-/** Aborts the unit's commands that `isMeant` picks; see {@link ManagedSession.abortTasks}. */
+/** Aborts the unit's commands for which `isMeant` is true; see {@link ManagedSession.abortTasks}. */
 export type CommandAborter = (
   isMeant: (command: DiskCommand) => boolean,
   ended: () => void,
 ) => number;
 
 /**
- * The reservations of one logical unit: persistent ones (SPC-4 5.9), and RESERVE and RELEASE of SPC-2 beside them, with
- * the exceptions that SPC-4 5.9.3 makes (CRH). It knows the sessions that the unit has, and what each may do.
+ * The reservations of one logical unit: persistent reservations (SPC-4 5.9), and RESERVE and RELEASE of SPC-2 with
+ * the exceptions of SPC-4 5.9.3 (CRH). This class knows the unit's sessions and the access of each.
  *
- * PERSISTENT RESERVE OUT is carried out one at a time: what changes is kept first, if it is to be kept, then it takes
- * effect, and then it is answered; PREEMPT AND ABORT when the commands that it aborts cannot touch the medium any more,
- * since whoever sends it will write next.
+ * PERSISTENT RESERVE OUT commands are executed one at a time. A change is first written to the store (with APTPL),
+ * then takes effect, and then is answered. PREEMPT AND ABORT is answered when the aborted commands cannot touch the
+ * medium any more, because its sender will write next.
  */
 export class UnitReservations {
-  /** Set by the unit's owner, who knows the sessions. */
+  /** Set by the owner of the unit, which knows the sessions. */
   abortCommands: CommandAborter = () => 0;
   readonly #keeper: ReservationKeeper | null;
   readonly #nexuses = new Set<Nexus>();
   readonly #waiting: DiskCommand[] = [];
   #state: Reservations;
-  /** Holds the reservation of a RESERVE(6) or (10). */
+  /** The holder of a RESERVE(6) or (10) reservation. */
   #oldHolder: Nexus | null = null;
   #isBusy = false;
   #data: Slab | null = null;
@@ -78,18 +78,18 @@ export class UnitReservations {
     nexus.access = this.#accessOf(nexus);
   }
 
-  /** Its session is gone, and all its commands have ended (I_T nexus loss). What is persistent stays. */
+  /** The session and all its commands have ended (I_T nexus loss). Persistent reservations remain. */
   leave(nexus: Nexus): void {
     this.#nexuses.delete(nexus);
     if (this.#oldHolder === nexus) this.#holdOld(null);
   }
 
-  /** LOGICAL UNIT RESET, and what includes it. What is persistent stays. */
+  /** LOGICAL UNIT RESET, or a reset that includes it. Persistent reservations remain. */
   reset(): void {
     this.#holdOld(null);
   }
 
-  /** A reservation keeps the command out. */
+  /** True when a reservation denies the command. */
   keepsOut({ decoded, nexus }: DiskCommand): boolean {
     switch (decoded.opcode) {
       case OperationCode.reserve6:
@@ -99,33 +99,33 @@ export class UnitReservations {
         return false;
       case OperationCode.persistentReserveIn:
       case OperationCode.persistentReserveOut:
-        // SPC-2 5.5.1: the two kinds exclude each other, for their holders as well.
+        // SPC-2 5.5.1: the two kinds exclude each other, even for their holders.
         return this.#oldHolder !== null;
       default:
         return nexus !== null && accessNeeded(decoded) > nexus.access;
     }
   }
 
-  /** Some reservation may keep somebody out: a look that costs next to nothing. */
+  /** True when no reservation can deny any command. A very cheap check. */
   get isQuiet(): boolean {
     return this.#oldHolder === null && this.#state.reservation === null;
   }
 
   // RESERVE and RELEASE.
 
-  /** RESERVE(6) and (10). False when the command has its outcome. */
+  /** RESERVE(6) and (10). False when the command already has its result. */
   reserveOld(command: DiskCommand): boolean {
     const { nexus } = command;
     if (nexus === null) return command.conflict();
     if (this.#isExcepted(nexus)) return true;
     const isTaken = this.#oldHolder !== null && this.#oldHolder !== nexus;
-    // A registration that is being kept excludes it already.
+    // A registration that is being written to the store excludes RESERVE already.
     if (isTaken || this.#isBusy || this.#state.registrations.length > 0) return command.conflict();
     this.#holdOld(nexus);
     return true;
   }
 
-  /** RELEASE(6) and (10). False when the command has its outcome. */
+  /** RELEASE(6) and (10). False when the command already has its result. */
   releaseOld(command: DiskCommand): boolean {
     const { nexus } = command;
     if (nexus === null) return command.conflict();
@@ -137,7 +137,7 @@ export class UnitReservations {
 
   // PERSISTENT RESERVE IN.
 
-  /** The report's memory, overwritten by the next. */
+  /** The memory of the report. The next report overwrites it. */
   get data(): Slab {
     this.#data ??= new Slab(RESERVATION_DATA_BYTES_MAX);
     return this.#data;
@@ -175,7 +175,7 @@ export class UnitReservations {
 
   // PERSISTENT RESERVE OUT.
 
-  /** Carries it out, in its turn; `done` of the command follows. */
+  /** Executes the command in its turn. Calls `done` of the command at its end. */
   execute(command: DiskCommand): void {
     this.#waiting.push(command);
     if (!this.#isBusy) this.#executeNext();
@@ -185,7 +185,8 @@ export class UnitReservations {
     while (!this.#isBusy) {
       const command = this.#waiting.shift();
       if (command === undefined) return;
-      // Who has been preempted meanwhile must not register anew with what it sent before.
+      // The sender may have been preempted while the command waited. Its old command must not register the sender
+      // again.
       if (command.isAborted) command.done(command);
       else this.#decide(command);
     }
@@ -252,7 +253,7 @@ export class UnitReservations {
     this.#abort(command, aborts);
   }
 
-  /** Answers the command when no command of `ports` but itself can touch the medium any more. */
+  /** Answers the command when no other command of `ports` can touch the medium any more. */
   #abort(command: DiskCommand, ports: readonly string[]): void {
     const barrier = new Barrier(() => command.done(command));
     if (ports.length > 0) {
@@ -273,7 +274,10 @@ export class UnitReservations {
     return this.#oldHolder === nexus ? NexusAccess.everything : NexusAccess.inquiry;
   }
 
-  /** SPC-4 5.9.3: RESERVE and RELEASE of those who have what they want already succeed and do nothing. */
+  /**
+   * SPC-4 5.9.3: RESERVE and RELEASE succeed without an effect if the port holds the persistent reservation, or has
+   * its access as a registrant.
+   */
   #isExcepted({ portKey }: Nexus): boolean {
     const { reservation } = this.#state;
     if (reservation === null) return false;
@@ -282,7 +286,7 @@ export class UnitReservations {
   }
 }
 
-/** The request of a PERSISTENT RESERVE OUT, or the ASC of what is wrong with its parameter list. */
+/** The request of a PERSISTENT RESERVE OUT, or the ASC for an invalid parameter list. */
 function requestOf({ decoded, slab, slabOffset, transferBytes }: DiskCommand): ReserveOut | number {
   if (slab === null || transferBytes < RESERVE_OUT_LIST_BYTES) return Asc.parameterListLengthError;
   const list = decodeReserveOutList(slab.view, slabOffset);
