@@ -47,7 +47,7 @@ export class AligningDevice implements BlockDevice {
   readonly #bounce: BouncePool;
   /** The requester of queries for extents. It changes nothing itself, so it waits for all changes. */
   readonly #observer = new Requester();
-  /** Unbounded here: there are as many as there are requests. */
+  /** Unbounded here, as are the jobs: a request has one, and whoever submits requests has a limit on them. */
   readonly #passages = new FreeList(
     Infinity,
     () => new Passage(this.#device, (done) => this.#passed(done as Passage)),

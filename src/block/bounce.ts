@@ -1,18 +1,19 @@
 import { assert } from '../common/assert.js';
+import { ConfigError } from '../common/errors.js';
 import { LinkedQueue } from '../common/linked-queue.js';
 import type { Linked } from '../common/linked-queue.js';
 import { SlabPool } from '../common/slab.js';
 import type { BufferSlot, Slab } from '../common/slab.js';
-import { BOUNCE_BYTES, BOUNCE_PIECE_BYTES_MAX } from './limits.js';
+import { BOUNCE_BYTES, BOUNCE_DEVICES_MAX, BOUNCE_PIECE_BYTES_MAX } from './limits.js';
 
 /**
- * The source of bounce memory. The pool of the data would not do: each open device keeps a slot, so that many devices
- * would use up the pool. This pool is limited by the number of devices only, and gives the slabs of closed devices to the
- * next ones.
+ * The source of bounce memory, apart from the pool of the data, whose slots would be used up by as many open devices. It
+ * keeps the slabs of closed devices for the next ones. None of its slots comes free before a device is closed, so who
+ * finds it used up is told, and does not wait.
  */
 export const bounceSlabs = new SlabPool([
-  { slotBytes: BOUNCE_BYTES, slotsMax: Number.MAX_SAFE_INTEGER, slotsPerSlab: 4 },
-  { slotBytes: BOUNCE_PIECE_BYTES_MAX, slotsMax: Number.MAX_SAFE_INTEGER, slotsPerSlab: 1 },
+  { slotBytes: BOUNCE_BYTES, slotsMax: BOUNCE_DEVICES_MAX, slotsPerSlab: 4 },
+  { slotBytes: BOUNCE_PIECE_BYTES_MAX, slotsMax: BOUNCE_DEVICES_MAX, slotsPerSlab: 1 },
 ]);
 
 /** A request that waits for a piece of bounce memory. */
@@ -32,6 +33,7 @@ export class BouncePool {
   #isReleased = false;
   readonly #waiting = new LinkedQueue<BounceUser>();
 
+  /** @throws ConfigError when the pool is {@link bounceSlabs}, and as many devices are open as may be */
   constructor(
     readonly pool: SlabPool,
     readonly pieceBytes: number,
@@ -65,6 +67,7 @@ export class BouncePool {
     );
     const slot = this.pool.acquire(lengthBytes);
     if (slot === null) {
+      if (this.pool === bounceSlabs) throw tooManyDevices();
       this.pool.whenAvailable(lengthBytes, () => this.#reserve());
       return;
     }
@@ -85,4 +88,11 @@ export class BouncePool {
       user.onBounce(this.#slot.slab, slabOffset);
     }
   }
+}
+
+function tooManyDevices(): ConfigError {
+  return new ConfigError(
+    'too-many-devices',
+    `one process serves at most ${BOUNCE_DEVICES_MAX} disks; serve the others from another process`,
+  );
 }

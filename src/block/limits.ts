@@ -13,6 +13,12 @@ export const SPLIT_PIECES_MAX = 256;
 /** Bounce memory of one aligning device: 32 requests at 512-byte sectors, 4 at 4096. Unaligned requests are rare. */
 export const BOUNCE_BYTES = 64 * 1024;
 
+/**
+ * Aligning devices that one process has at once. Each is an export, whose receives take 4.5 MiB: memory for commands is
+ * used up before memory for edges, 64 KiB each, is.
+ */
+export const BOUNCE_DEVICES_MAX = 1024;
+
 /** The largest piece of bounce memory: two edges, each with two of the largest sectors (64 KiB), old and new. */
 export const BOUNCE_PIECE_BYTES_MAX = 256 * 1024;
 

@@ -23,8 +23,8 @@ export class SplittingDevice implements BlockDevice {
     SPLIT_PIECES_MAX,
     () => new Piece((done) => this.#pieceDone(done as Piece)),
   );
-  /** Unbounded here: there are as many as there are requests. */
-  readonly #jobs = new FreeList(Infinity, () => new SplitJob());
+  /** Each has a piece under way, but the one that is waiting for its first. */
+  readonly #jobs = new FreeList(SPLIT_PIECES_MAX + 1, () => new SplitJob());
   /** Long requests that have not ended. */
   #jobCount = 0;
   #isClosed = false;

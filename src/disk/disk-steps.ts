@@ -1,6 +1,5 @@
 import { BlockOp } from '../block/device.js';
 import type { BlockRequest } from '../block/device.js';
-import { assert } from '../common/assert.js';
 import { Slab, SlabPool } from '../common/slab.js';
 import type { BufferSlot } from '../common/slab.js';
 import {
@@ -16,12 +15,14 @@ import {
   buildWriteSame16,
   setData,
 } from '../scsi/commands.js';
+import { ScsiError } from './errors.js';
 import { abilitiesOf, deviceInfoOf } from './device-info.js';
 import type { DiskAbilities } from './device-info.js';
 import type { DiskIo, DiskStep } from './disk-io.js';
 import type { InspectedUnit } from './inspect.js';
 import {
   BLOCKS_10_MAX,
+  DISKS_MAX,
   DISK_COMMANDS_MAX,
   FLUSH_TIMEOUT_MS,
   LBA_10_END,
@@ -40,16 +41,21 @@ const UNMAP_LIST_BYTES = UNMAP_HEADER_BYTES + UNMAP_DESCRIPTOR_BYTES;
 
 /**
  * Memory for UNMAP lists, which a disk holds as long as it is open. The data pool is not used: open disks could
- * exhaust it. One pool serves all disks and grows with their number. A fresh slab per opened disk would add up,
- * because an RDMA device keeps the registration of every slab that it has used.
+ * exhaust it. One pool serves all disks, at most {@link DISKS_MAX}. A fresh slab per opened disk would add up, because
+ * an RDMA device keeps the registration of every slab that it has used.
  */
 const listPool = new SlabPool([
   {
     slotBytes: DISK_COMMANDS_MAX * UNMAP_LIST_BYTES,
-    slotsMax: Number.MAX_SAFE_INTEGER,
+    slotsMax: DISKS_MAX,
     slotsPerSlab: 4,
   },
 ]);
+
+function tooManyDisks(): ScsiError {
+  const message = `one process has at most ${DISKS_MAX} disks open; serve the others from another process`;
+  return new ScsiError('scsi-too-many-disks', message);
+}
 
 let zeroes: Slab | null = null;
 
@@ -81,12 +87,15 @@ export class DiskSteps {
   /** UNMAP parameter lists, one per command slot. */
   readonly #lists: BufferSlot;
 
-  /** Takes memory for the UNMAP lists of `commandsMax` commands, at most `DISK_COMMANDS_MAX`. */
+  /**
+   * Takes memory for the UNMAP lists of `commandsMax` commands, at most `DISK_COMMANDS_MAX`.
+   * @throws ScsiError when {@link DISKS_MAX} disks are open
+   */
   constructor(unit: InspectedUnit, commandsMax: number) {
     this.#abilities = abilitiesOf(unit);
     this.#blockBytes = unit.blockBytes;
     const lists = listPool.acquire(commandsMax * UNMAP_LIST_BYTES);
-    assert(lists !== null, 'the pool of UNMAP lists has no limit');
+    if (lists === null) throw tooManyDisks();
     this.#lists = lists;
     this.adopt(unit);
   }

@@ -6,7 +6,7 @@ import type { Sense } from '../scsi/sense.js';
  * A logical unit cannot be used, or a command off the data path failed. Codes: `scsi-no-such-lun`, `scsi-not-a-disk`,
  * `scsi-no-capacity`, `scsi-block-size`, `scsi-not-ready`, `scsi-no-medium`, `scsi-malformed`, `scsi-status`,
  * `scsi-timeout`, `scsi-aborted`, `scsi-connection-lost`, `scsi-invalid-range`, `scsi-no-buffer`, `scsi-closed`,
- * `scsi-other-unit`, `scsi-unit-unusable`, and those of {@link ScsiCheckCondition}.
+ * `scsi-too-many-disks`, `scsi-other-unit`, `scsi-unit-unusable`, and those of {@link ScsiCheckCondition}.
  */
 export class ScsiError extends IserNbdError {
   override readonly name: string = 'ScsiError';

@@ -5,6 +5,12 @@
 export const DISK_COMMANDS_MAX = 512;
 
 /**
+ * Disks that one process has open at once. Each has a session of its own, whose receives take 4.5 MiB: memory is used
+ * up before this is. It bounds the memory that disks keep while they are open, 12 KiB each.
+ */
+export const DISKS_MAX = 1024;
+
+/**
  * A device may queue several unit attentions (SAM-5 5.14): power on, mode parameters, capacity, LUN inventory and
  * others.
  */

@@ -98,7 +98,7 @@ export class ScsiDisk implements BlockDevice {
 
   /**
    * Inspects the unit behind `port` and makes a disk of it. The owner of the port closes the port after the disk.
-   * @throws ScsiError when the unit cannot be used as a disk, or is not the expected one
+   * @throws ScsiError when the unit cannot be used as a disk, is not the expected one, or is one disk too many
    */
   static async open(
     port: ScsiPort,
@@ -108,8 +108,9 @@ export class ScsiDisk implements BlockDevice {
     const unit = await inspectLogicalUnit(port, services);
     checkIdentity(port.name, identityOf(unit), options.expected ?? null);
     const { vendor, product, sizeBytes, blockBytes } = unit;
+    const disk = new ScsiDisk(port, services, unit, options);
     services.log.info({ lun: port.name, vendor, product, sizeBytes, blockBytes }, 'disk opened');
-    return new ScsiDisk(port, services, unit, options);
+    return disk;
   }
 
   #watchHost(): UnitWatchHost {

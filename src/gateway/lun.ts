@@ -91,7 +91,14 @@ export async function openLun(
     const unit = units.join(disk, exportName, port.name);
     // An embedded LUN can be reached through this process only. Others may write to any other.
     const isExclusive = url.kind === 'embedded';
-    const device = new AligningDevice(new SplittingDevice(disk), { lock: unit.lock, isExclusive });
+    let device: AligningDevice;
+    try {
+      device = new AligningDevice(new SplittingDevice(disk), { lock: unit.lock, isExclusive });
+    } catch (error) {
+      units.leave(disk);
+      await disk.close();
+      throw error;
+    }
     const close = async (): Promise<void> => {
       await device.close().finally(() => path.close());
       units.leave(disk);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { AligningDevice } from '../../src/block/align.js';
 import { bounceSlabs } from '../../src/block/bounce.js';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
-import { COMPARE_ATTEMPTS_MAX } from '../../src/block/limits.js';
+import { BOUNCE_DEVICES_MAX, COMPARE_ATTEMPTS_MAX } from '../../src/block/limits.js';
 import { RangeLock } from '../../src/block/range-lock.js';
 import { Requester } from '../../src/common/requester.js';
 import { Slab, SlabPool } from '../../src/common/slab.js';
@@ -297,6 +297,18 @@ describe('AligningDevice, bounce memory', () => {
       await device.close();
       expect(bounceSlabs.usedCount).toBe(used - 1);
     }
+  });
+
+  it('is refused in one sentence when there are as many devices as may be', async () => {
+    const free = BOUNCE_DEVICES_MAX - bounceSlabs.usedCount;
+    const disk = new MemoryBlockDevice();
+    const devices = Array.from({ length: free }, () => new AligningDevice(disk));
+    expect(() => new AligningDevice(disk)).toThrow('at most 1024 disks');
+    await devices.pop()?.close();
+    const last = new AligningDevice(disk);
+    expect(bounceSlabs.usedCount).toBe(BOUNCE_DEVICES_MAX);
+    await Promise.all([...devices, last].map((device) => device.close()));
+    expect(bounceSlabs.usedCount).toBe(BOUNCE_DEVICES_MAX - free);
   });
 
   it('waits for its memory when the pool is empty at the start', async () => {

@@ -1,12 +1,15 @@
 import { describe, expect, it } from 'vitest';
 import { BlockOp, BlockStatus } from '../../src/block/device.js';
 import { Slab, SlabPool } from '../../src/common/slab.js';
+import { DiskSteps } from '../../src/disk/disk-steps.js';
+import { inspectLogicalUnit } from '../../src/disk/inspect.js';
 import { ScsiDisk } from '../../src/disk/scsi-disk.js';
 import { ScsiError } from '../../src/disk/errors.js';
 import {
   ABORTED_RETRIES_MAX,
   BUSY_DELAY_MIN_MS,
   BUSY_TOTAL_MS,
+  DISKS_MAX,
   FLUSH_TIMEOUT_MS,
   SLOT_WAIT_MS,
   UNIT_ATTENTION_RETRIES_MAX,
@@ -640,6 +643,26 @@ describe('ScsiDisk, memory', () => {
     // The next look at the unit.
     expect(services.clock.armedCount).toBe(1);
     expect(pool.usedCount).toBe(0);
+  });
+
+  it('is refused in one sentence when there are as many disks as may be', async () => {
+    const port = new ScsiPortDouble();
+    const services = testServices();
+    const unit = await inspectLogicalUnit(port, services);
+    // What takes the place of an open disk. Those that other tests have left open count as well.
+    const places: DiskSteps[] = [];
+    expect(() => {
+      while (places.length <= DISKS_MAX) places.push(new DiskSteps(unit, 1));
+    }).toThrow(ScsiError);
+    await expect(ScsiDisk.open(port, services)).rejects.toMatchObject({
+      code: 'scsi-too-many-disks',
+      message: `one process has at most ${DISKS_MAX} disks open; serve the others from another process`,
+    });
+    expect(services.clock.armedCount).toBe(0);
+    places.pop()?.release();
+    const disk = await ScsiDisk.open(port, services);
+    await disk.close();
+    for (const place of places) place.release();
   });
 
   it('keeps none when it cannot be opened', async () => {
