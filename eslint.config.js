@@ -63,7 +63,7 @@ export default tseslint.config(
   {
     // A disk's and a connection's whole life of a request, with all that can interrupt it.
     files: ['src/disk/scsi-disk.ts', 'src/nbd/transmission.ts'],
-    rules: { 'max-lines': ['error', 510] },
+    rules: { 'max-lines': ['error', 530] },
   },
   {
     files: ['src/common/later.ts'],

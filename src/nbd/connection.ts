@@ -14,7 +14,7 @@ import { ExportCounters } from './counters.js';
 import type { ServerCounters } from './counters.js';
 import { NbdProtocolError } from './errors.js';
 import type { ExportTable, ExportTerms, NbdExport } from './export.js';
-import { CARRY_BYTES_MAX } from './limits.js';
+import { CARRY_BYTES_MAX, HELD_BACK_MS } from './limits.js';
 import type { NbdLimits } from './limits.js';
 import { Negotiation } from './negotiation.js';
 import type { NegotiationHandler } from './negotiation.js';
@@ -24,9 +24,11 @@ import { StallWatch } from './stall-watch.js';
 import type { TransmissionTrace } from './reply-queue.js';
 import type { TlsGate, TlsIdentity } from './tls.js';
 import { Transmission } from './transmission.js';
-import type { TransmissionSink } from './transmission.js';
+import type { TransmissionSink } from './transmission-sink.js';
 import { commandName, errnoName, optionName, optionReplyName } from './wire.js';
 import type { OptionReply } from './wire.js';
+import { nextTurn } from '../common/later.js';
+import { isEstablished } from '../socket/tcp-table.js';
 
 /** What every connection of a server shares. */
 export interface ConnectionServices {
@@ -69,6 +71,8 @@ export class Connection
   #log: Logger;
   #socket: DataSocket | null = null;
   #inode: number | null = null;
+  /** When the client was last held back, or found to be there since; null while it is not held back. */
+  #heldBackSinceMs: number | null = null;
   readonly #machine = new StateMachine('an NBD connection', EDGES, 'handshake');
   /** What is known about the client. Names come with TLS. */
   #peer: Peer;
@@ -291,11 +295,38 @@ export class Connection
   }
 
   pause(): void {
+    this.#heldBackSinceMs = this.#services.clock.nowMs();
     this.#socket?.pause();
   }
 
   resume(): void {
+    this.#heldBackSinceMs = null;
     this.#socket?.resume();
+  }
+
+  mayBeGone(): boolean {
+    const sinceMs = this.#heldBackSinceMs;
+    if (sinceMs === null || this.#services.clock.nowMs() - sinceMs < HELD_BACK_MS) return false;
+    void this.#findPeer();
+    return true;
+  }
+
+  /** Finds out whether a client that was held back for long is still there. */
+  async #findPeer(): Promise<void> {
+    // The replies that are ready leave first. A Unix socket whose client is gone tells so now.
+    await new Promise<void>((resolve) => nextTurn(resolve));
+    const inode = this.#peer.address === null ? null : this.#inode;
+    const isThere = inode === null || (await isEstablished(inode));
+    if (this.#socket?.isDestroyed !== false) return;
+    if (isThere) {
+      if (this.#heldBackSinceMs !== null) this.#heldBackSinceMs = this.#services.clock.nowMs();
+      this.#transmission?.goOn();
+      return;
+    }
+    this.#log.warn(
+      'the client left while it was held back; what it sent and was not begun is dropped',
+    );
+    this.#socket?.destroy();
   }
 
   violated(error: NbdProtocolError): void {

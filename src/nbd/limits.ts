@@ -3,6 +3,12 @@ import { STRING_BYTES_MAX } from './wire.js';
 const KIB = 1024;
 const MIB = 1024 * KIB;
 
+/**
+ * A client that was held back for this long may have gone away, and its requests that wait in its socket be outdated: a
+ * second is what the most impatient client gives a server before it connects anew and writes again.
+ */
+export const HELD_BACK_MS = 1_000;
+
 /** The payload that a client may send without asking for size constraints (proto.md, "Size constraints"). */
 export const DEFAULT_PAYLOAD_BYTES = 32 * MIB;
 

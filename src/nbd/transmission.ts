@@ -39,19 +39,8 @@ import {
   REQUEST_MAGIC,
 } from './wire.js';
 import type { RequestHeader } from './wire.js';
-
-/** The connection, as its {@link Transmission} uses it. */
-export interface TransmissionSink {
-  /** Queues bytes. `owner` is told later that they have left. */
-  send(bytes: Buffer, owner: Flushable): void;
-  /** `pause` stops reading, which holds the client back; `resume` goes on. */
-  pause(): void;
-  resume(): void;
-  /** The client broke a rule. Requests in flight are still answered; then {@link idle} follows. */
-  violated(error: NbdProtocolError): void;
-  /** The transmission has ended: no request is in flight, and no more will come. Called once. */
-  idle(): void;
-}
+import type { TransmissionSink } from './transmission-sink.js';
+import { LinkedQueue } from '../common/linked-queue.js';
 
 export interface TransmissionOptions {
   readonly device: BlockDevice;
@@ -113,6 +102,13 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   readonly #carry = new Carry(CARRY_BYTES_MAX);
   readonly #parse = (bytes: Buffer, view: DataView, start: number, end: number): number =>
     this.#parser.parse(bytes, view, start, end);
+
+  /**
+   * A client that was held back for long can have gone away, connected anew, and written to the same place. So its
+   * changes wait here until it is known that it is still there.
+   */
+  #isOutdated = false;
+  readonly #outdated = new LinkedQueue<BlockRequest>();
 
   #messageCount = 0;
   #saidGoodbye = false;
@@ -227,7 +223,22 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     this.#stall = 'none';
     this.#carry.clear();
     this.#reads?.abort();
+    for (;;) {
+      const request = this.#outdated.shift();
+      if (request === null) break;
+      this.#finished(request as NbdRequest);
+    }
     this.#finishInput();
+  }
+
+  /** The client that may have been gone is still there: see {@link TransmissionSink.mayBeGone}. */
+  goOn(): void {
+    this.#isOutdated = false;
+    for (;;) {
+      const request = this.#outdated.shift();
+      if (request === null) return;
+      this.#device.submit(request);
+    }
   }
 
   /** The reply has left, or never will; see {@link NbdRequest}. */
@@ -284,7 +295,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     else if (request.command === NbdCommand.BLOCK_STATUS) void this.#tellStatus(request);
     else {
       this.#counters.writtenBytes.value += request.length;
-      this.#device.submit(request);
+      this.#submit(request);
     }
   }
 
@@ -378,6 +389,11 @@ export class Transmission implements RequestOwner, RequestParserHandler {
     else if (request.length === 0 && request.command !== NbdCommand.FLUSH) {
       this.#queue.succeed(request);
     } else if (this.#reads !== null && this.#isChunked(request)) this.#reads.start(request);
+    else this.#submit(request);
+  }
+
+  #submit(request: NbdRequest): void {
+    if (this.#isOutdated && modifies(request.command)) this.#outdated.push(request);
     else this.#device.submit(request);
   }
 
@@ -457,6 +473,7 @@ export class Transmission implements RequestOwner, RequestParserHandler {
   #unstall(): void {
     if (this.#stall === 'none') return;
     this.#stall = 'none';
+    this.#isOutdated ||= this.#sink.mayBeGone();
     this.#carry.consume(this.#parse);
     // Parsing may have set the stall again, which the compiler cannot see.
     if ((this.#stall as Stall) !== 'none') return;

@@ -173,6 +173,11 @@ export class DataSocket {
     return this.#closed;
   }
 
+  /** The socket is of no use any more. `onClose` follows, or was called. */
+  get isDestroyed(): boolean {
+    return this.#socket.destroyed;
+  }
+
   /** Bytes that were written here and have not left yet. */
   get queuedBytes(): number {
     return this.#socket.writableLength + (this.#held?.length ?? 0) + this.#packed.runBytes;

@@ -1,4 +1,4 @@
-import { createReadStream } from 'node:fs';
+import { createReadStream, existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 /** How long the peer of a TCP connection has been silent, as the kernel counts it. */
@@ -7,11 +7,25 @@ export interface TcpState {
   readonly unackedBytes: number;
   /** Retransmissions and probes in a row without an answer, where the kernel counts them. An answer makes it 0. */
   readonly unansweredCount: number;
+  /** Neither side has closed the connection. */
+  readonly isEstablished: boolean;
 }
 
 /** Three seconds. The slowest links acknowledge in a fifth of that; the least timeout, 200 ms, has doubled four times. */
 const BACKED_OFF_RTO = 300;
-const PATHS = ['/proc/self/net/tcp', '/proc/self/net/tcp6'];
+const PATHS = ['/proc/self/net/tcp', '/proc/self/net/tcp6'] as const;
+/** `TCP_ESTABLISHED`. */
+const ESTABLISHED = '01';
+
+/**
+ * Whether a TCP connection is up and neither side has closed it. True where the kernel has no table of connections.
+ */
+export async function isEstablished(inode: number): Promise<boolean> {
+  const states = await readTcpTable(new Set([inode]));
+  const state = states.get(inode);
+  // A connection that was reset is in no table any more.
+  return state === undefined ? !existsSync(PATHS[0]) : state.isEstablished;
+}
 
 /**
  * The states of TCP connections of this network namespace, by the inodes of their sockets. Only inodes in `wanted` are
@@ -45,8 +59,21 @@ export async function readTcpTable(
  */
 export function parseTcpLine(line: string): (TcpState & { readonly inode: number }) | null {
   const columns = line.trim().split(/\s+/);
-  const [, , , , queues = '', , retransmits = '', , probes = '', inode = '', , , rto = ''] =
-    columns;
+  const [
+    ,
+    ,
+    ,
+    state = '',
+    queues = '',
+    ,
+    retransmits = '',
+    ,
+    probes = '',
+    inode = '',
+    ,
+    ,
+    rto = '',
+  ] = columns;
   if (!/^\d+$/.test(inode)) return null;
   const unackedBytes = parseInt(queues, 16);
   const isSentAgain = unackedBytes > 0 && Number(rto) >= BACKED_OFF_RTO;
@@ -54,6 +81,7 @@ export function parseTcpLine(line: string): (TcpState & { readonly inode: number
   return {
     inode: Number(inode),
     unackedBytes,
+    isEstablished: state === ESTABLISHED,
     unansweredCount: counted === 0 && isSentAgain ? 1 : counted,
   };
 }

@@ -50,7 +50,7 @@ function added(inode: number | null): Peer {
 
 /** One round, at whose end the kernel's table says this of the peer with inode 1. */
 async function round(unansweredCount: number, unackedBytes = 0): Promise<void> {
-  table.set(1, { unansweredCount, unackedBytes });
+  table.set(1, { unansweredCount, unackedBytes, isEstablished: true });
   clock.advance(ROUND_MS);
   for (let turn = 0; turn < 4; turn++) await Promise.resolve();
 }

@@ -80,6 +80,7 @@ export class TransmissionBed {
           this.isPaused = true;
         },
         resume: () => (this.isPaused = false),
+        mayBeGone: () => false,
         violated: (error) => (this.violation = error),
         idle: () => this.idleCount++,
       },
