@@ -1,9 +1,9 @@
 /**
  * Ensures that a flush reports lost writes. A device with a write cache ends a write before its data is safe. When
  * the device loses that data later, it can report the loss only with another command. The ledger remembers the loss,
- * and every later flush must fail: nobody knows whose writes are lost, and a client takes a successful flush as proof
- * that its writes are on the medium. A device that failed a flush may also have dropped the data, and may report
- * success for the next flush.
+ * and every later flush must fail: it is unknown whose writes are lost, and a client takes a successful flush as
+ * proof that its writes are on the medium. A device that failed a flush may also have dropped the data, and may
+ * report success for the next flush.
  */
 export class WriteLedger {
   #isShared: boolean;

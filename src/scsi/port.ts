@@ -6,7 +6,7 @@ import type { Slab } from '../common/slab.js';
 /** The result of the service delivery subsystem (SAM-5 4.5). `status` and `sense` are valid only with `delivered`. */
 export const DeliveryOutcome = {
   delivered: 0,
-  /** The session has ended or is ending. Nobody knows whether the device executed the command. */
+  /** The session has ended or is ending. It is unknown whether the device executed the command. */
   connectionLost: 1,
   /**
    * The command had no answer in time and was aborted. The target has confirmed that it no longer executes the

@@ -1,12 +1,13 @@
 /**
- * What a device can do: REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 6.35, 6.36).
+ * What a device can do: REPORT SUPPORTED OPERATION CODES and REPORT SUPPORTED TASK MANAGEMENT FUNCTIONS (SPC-4 6.35,
+ * 6.36).
  *
  *   Operation codes, all   0-3 data length (n - 3); at 4, each 8 bytes:
  *                          0 opcode, 2-3 service action, 5 CTDP 1 SERVACTV 0, 6-7 CDB length; with CTDP: timeouts
  *                    one   1 CTDP 7, support 2-0; 2-3 CDB length; 4.. usage map; with CTDP: timeouts
  *   Timeouts               0-1 length (10), 2 -, 3 command specific, 4-7 nominal, 8-11 recommended, in seconds
  *   Task management        0 ATS 7, ATSS 6, CACAS 5, CTSS 4, LURS 3, QTS 2, TRS 1; 1 QAES 2, QTSS 1, ITNRS 0; 2 -;
- *                          3 additional length; with it: 4 TMFTMOV 0, 5 -; 6, 7 a timeout is told for the function above;
+ *                          3 additional length; with it: 4 TMFTMOV 0, 5 -; 6, 7 as 0, 1: the function has a timeout;
  *                          8-11 long, 12-15 short timeout, in tenths of a second
  */
 import type { CommandFormat } from './command-formats.js';

@@ -253,7 +253,7 @@ export class MemoryConnectionId implements ConnectionId {
     if (listener === null || listener.waiting >= listener.backlog) {
       const reason =
         listener === null
-          ? `nobody listens at ${formatAddress(address)}`
+          ? `no listener at ${formatAddress(address)}`
           : `${formatAddress(address)} has too many callers waiting`;
       this.#connectFailed({ type: 'unreachable', reason });
       return;

@@ -31,7 +31,7 @@ export class MemoryNetwork<Owner> {
     const port = address.port === 0 ? this.#freePort(host) : address.port;
     const key = keyOf(host, port);
     if (this.#listeners.has(key)) {
-      throw new VerbsError('address-in-use', `Somebody listens at ${host}:${port} already.`, {
+      throw new VerbsError('address-in-use', `Another listener already uses ${host}:${port}.`, {
         host,
         port,
       });
