@@ -7,12 +7,12 @@ import type { TlsFiles } from '../nbd/tls.js';
 
 const names = z.array(z.string().min(1)).min(1).optional();
 
-/** An export's `allow`: who may see it. An empty list would be nobody, which nobody means. */
+/** An export's `allow`: which clients may use it. An empty list would mean no client, so it is refused. */
 export const allowSchema = z.strictObject({ certificates: names, psk: names, networks: names });
 
 export type AllowConfig = z.infer<typeof allowSchema>;
 
-/** @throws UsageError for a network that is none. */
+/** @throws UsageError for a text that is not a network */
 export function accessRule(allow: AllowConfig | undefined): AccessRule | null {
   if (allow === undefined) return null;
   const { certificates = null, psk = null, networks } = allow;
@@ -20,16 +20,17 @@ export function accessRule(allow: AllowConfig | undefined): AccessRule | null {
 }
 
 /**
- * A rule that nobody can fulfil is a mistake: better said at the start than found out by those whom it shuts out.
- * @throws UsageError
+ * Checks a rule at the start, before clients meet it.
+ *
+ * @throws UsageError when no client could fulfil the rule
  */
 export function checkRule(exportName: string, rule: AccessRule | null, tls: TlsFiles | null): void {
   if (rule === null || !asksForTls(rule)) return;
   const wrong = (what: string): UsageError =>
     new UsageError('allow', `export ${exportName}: ${what}`, { export: exportName });
-  if (tls === null) throw wrong('allow names clients, which they can only prove with TLS; set tls');
+  if (tls === null) throw wrong('clients can prove the names in allow only with TLS; set tls');
   if (rule.certificates !== null && tls.ca === null) {
-    throw wrong('allow.certificates needs tls.ca, which says whose certificates count');
+    throw wrong('allow.certificates needs tls.ca, the file with the trusted authorities');
   }
   if (rule.psk !== null && tls.psk === null) throw wrong('allow.psk needs tls.psk, the key file');
 }

@@ -2,19 +2,19 @@ import { readFileSync, readlinkSync } from 'node:fs';
 import { ConfigError } from '../common/errors.js';
 import type { InheritedSocket } from '../nbd/socket.js';
 
-/** Where systemd's descriptors begin (sd_listen_fds(3)). */
+/** The first descriptor that systemd passes (sd_listen_fds(3)). */
 const FIRST_FD = 3;
 const FDS_MAX = 64;
 const VARIABLES = ['LISTEN_PID', 'LISTEN_FDS', 'LISTEN_FDNAMES'];
 
-/** What is asked of the system. */
+/** The parts of the system that are read here. */
 export interface ActivationSource {
   readonly pid: number;
-  /** The variables are taken out of it, for they are of no use to anybody that this process starts. */
+  /** The variables are deleted from it: they have no meaning for processes that this one starts. */
   readonly environment: NodeJS.ProcessEnv;
-  /** What an open descriptor is, as /proc has it: `socket:[12345]`. Throws when it is not open. */
+  /** The link of an open descriptor in /proc, such as `socket:[12345]`. Throws when the descriptor is not open. */
   linkOf(fd: number): string;
-  /** The table of Unix sockets, as /proc/net/unix has it. */
+  /** The table of Unix sockets, /proc/net/unix. */
   unixSockets(): string;
 }
 
@@ -26,9 +26,10 @@ const SYSTEM: ActivationSource = {
 };
 
 /**
- * The listening sockets that systemd, or whoever does as it does, has handed to this process: socket activation as
- * qemu-nbd and nbdkit have it. Empty when the variables are not there, or meant for another process.
- * @throws ConfigError when they are there and say nothing that can be.
+ * The listening sockets that systemd, or a program like it, has passed to this process: socket activation, as qemu-nbd
+ * and nbdkit have it. Empty when the variables are not set, or are for another process.
+ *
+ * @throws ConfigError when the variables are wrong
  */
 export function inheritedSockets(source: ActivationSource = SYSTEM): readonly InheritedSocket[] {
   const { LISTEN_PID, LISTEN_FDS, LISTEN_FDNAMES = '' } = source.environment;
@@ -39,7 +40,7 @@ export function inheritedSockets(source: ActivationSource = SYSTEM): readonly In
   if (!(count <= FDS_MAX)) {
     throw new ConfigError(
       'activation',
-      `LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; it should count 0 to ${FDS_MAX} sockets`,
+      `LISTEN_FDS is ${JSON.stringify(LISTEN_FDS)}; expected a number of sockets from 0 to ${FDS_MAX}`,
     );
   }
   const names = LISTEN_FDNAMES.split(':');
@@ -49,13 +50,12 @@ export function inheritedSockets(source: ActivationSource = SYSTEM): readonly In
   });
 }
 
-/** The path of a Unix socket; null when it has none, or is something else. */
+/** The path of a Unix socket; null for a socket without a path, or of another kind. */
 function pathOf(fd: number, source: ActivationSource): string | null {
   const inode = /^socket:\[(\d+)\]$/.exec(linkOf(fd, source))?.[1];
   if (inode === undefined) {
-    throw new ConfigError('activation', `LISTEN_FDS names descriptor ${fd}, which is no socket`, {
-      fd,
-    });
+    const message = `LISTEN_FDS includes descriptor ${fd}, which is not a socket`;
+    throw new ConfigError('activation', message, { fd });
   }
   for (const line of source.unixSockets().split('\n')) {
     const match = /^(?:\S+\s+){6}(\d+)\s+(.+)$/.exec(line);

@@ -28,10 +28,10 @@ const unixSocket = z.union([
   }),
 ]);
 
-/** What `serve` polls for unless it is told. */
+/** How long `serve` polls by default. */
 export const DEFAULT_POLL_US = 100;
 
-/** A serve configuration file: YAML. What the command line has as well has the same name there. */
+/** The configuration file of `serve`, in YAML. A value that is also an option has the same name in both. */
 const configFile = z.strictObject({
   listen: z.array(z.string()).default([]),
   unix: z.array(unixSocket).default([]),
@@ -63,12 +63,13 @@ const configFile = z.strictObject({
 
 export type ConfigFile = z.infer<typeof configFile>;
 
-/** As a path, it is standard input. */
+/** The path that means standard input. */
 const STANDARD_INPUT = '-';
 
 /**
- * `asked` is a path, or `-` for standard input. @throws ConfigError for a file that cannot be read, and UsageError that names
- * the first thing wrong with it.
+ * Reads a configuration file. `asked` is a path, or `-` for standard input.
+ *
+ * @throws ConfigError when the file cannot be read, and UsageError for the first error in the file
  */
 export function readConfigFile(asked: string): ConfigFile {
   const path = asked === STANDARD_INPUT ? 'standard input' : asked;
@@ -78,7 +79,7 @@ export function readConfigFile(asked: string): ConfigFile {
   } catch (error) {
     throw new ConfigError('config-file', `cannot read the configuration: ${messageOf(error)}`);
   }
-  // Read leniently, two names that are not UTF-8 could be one.
+  // A lenient decoder could turn two names that are not UTF-8 into the same name.
   if (!isUtf8(bytes)) throw new UsageError('config-file', `${path} is not UTF-8`);
   let document: unknown;
   try {
@@ -89,7 +90,7 @@ export function readConfigFile(asked: string): ConfigFile {
   }
   const result = configFile.safeParse(document ?? {});
   if (result.success) return result.data;
-  // A field that is misspelt is missing as well; that it is unknown says more.
+  // A misspelt field causes two errors, one unknown and one missing field. The unknown field is the better message.
   const { issues } = result.error;
   const issue = issues.find(({ code }) => code === 'unrecognized_keys') ?? issues[0];
   const where = issue === undefined || issue.path.length === 0 ? '' : `${issue.path.join('.')}: `;

@@ -5,28 +5,29 @@ import type { ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 import type { SecretFiles } from './secret-file.js';
 import type { ExportUrl } from './url.js';
 
-/** Where credentials come from: names from options or the URL, secrets from a file or the environment, never argv. */
+/** The sources of credentials: names from options or the URL, secrets from a file or the environment, never argv. */
 export interface CredentialSources {
   readonly user: string | null;
   readonly secretFile: string | null;
   readonly mutualUser: string | null;
   readonly mutualSecretFile: string | null;
-  /** Null for all of them. */
+  /** Null for all algorithms. */
   readonly algorithms: readonly ChapAlgorithm[] | null;
 }
 
 export const SECRET_VARIABLE = 'ISER_NBD_CHAP_SECRET';
 export const MUTUAL_SECRET_VARIABLE = 'ISER_NBD_MUTUAL_CHAP_SECRET';
 
-/** What credentials are read from. */
+/** The places that secrets are read from. */
 export interface SecretStores {
   readonly environment: NodeJS.ProcessEnv;
   readonly files: SecretFiles;
 }
 
 /**
- * Null when no user is named.
- * @throws UsageError when a user is named and its secret cannot be had or must not be used
+ * The credentials of a user; null when no user is named.
+ *
+ * @throws ConfigError when the user's secret is missing, unreadable or not allowed, or has no user
  */
 export function loadCredentials(
   sources: CredentialSources,
@@ -66,7 +67,7 @@ export function loadCredentials(
   return checked({ user, secret, mutual: { user: mutualUser, secret: mutualSecret }, ...allowed });
 }
 
-/** What a URL says goes before what is said elsewhere. */
+/** A user and algorithms in a URL win over those of the other sources. */
 export function withUrl(
   sources: CredentialSources,
   {
@@ -81,7 +82,11 @@ export function withUrl(
   };
 }
 
-/** For a LUN; nobody logs in to an embedded one. @throws UsageError as {@link loadCredentials} */
+/**
+ * The credentials for a LUN. An embedded LUN needs no login, so it has none.
+ *
+ * @throws ConfigError for the same reasons as {@link loadCredentials}
+ */
 export function credentialsFor(
   url: ExportUrl,
   sources: CredentialSources,
@@ -95,8 +100,10 @@ export function credentialsFor(
 }
 
 /**
- * For a LUN that nobody logs in to: a file that is not there is a mistake all the same, and shows only here.
- * @throws UsageError
+ * Reads the secret files of a LUN that needs no login. A file that is missing is a mistake all the same, and no login
+ * would show it.
+ *
+ * @throws ConfigError for a file that cannot be used
  */
 export function checkSecretFiles(
   { user, secretFile, mutualUser, mutualSecretFile }: CredentialSources,
@@ -129,10 +136,10 @@ function secretFrom(
     );
   }
   if (fromEnvironment.includes('\ufffd')) {
-    // Node has decoded it already: what the bytes were is lost, and many secrets look like this one.
+    // Node has already decoded the variable. The original bytes are lost, and many secrets become this same text.
     throw new UsageError(
       'chap-secret',
-      `${variable} holds bytes that are not UTF-8, which cannot be told apart here; put the secret into a file and give ${option} FILE`,
+      `${variable} contains bytes that are not UTF-8, which Node cannot read; put the secret into a file and give ${option} FILE`,
     );
   }
   return Buffer.from(fromEnvironment, 'utf8');

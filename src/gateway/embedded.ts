@@ -8,7 +8,7 @@ import type { Transports } from './transports.js';
 
 export const EMBEDDED_TARGET_NAME = 'iqn.2026-11.io.example.iser-nbd:embedded';
 
-/** A target in this process with one LUN, and where it is reached by the memory transport. */
+/** A target in this process with one LUN, and its address for the memory transport. */
 export interface EmbeddedTarget {
   readonly address: PortalAddress;
   close(): Promise<void>;
@@ -20,7 +20,11 @@ export interface EmbeddedOptions {
   readonly transports: Transports;
 }
 
-/** Starts a target whose LUN 0 is `spec` (memory:SIZE or file:PATH[:SIZE]). @throws ConfigError */
+/**
+ * Starts a target whose LUN 0 is `spec` (memory:SIZE or file:PATH[:SIZE]).
+ *
+ * @throws ConfigError for a LUN that cannot be opened
+ */
 export async function startEmbeddedTarget(
   spec: string,
   { log, clock, transports }: EmbeddedOptions,

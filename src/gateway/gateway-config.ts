@@ -11,11 +11,11 @@ export interface ExportConfig {
   readonly description: string;
   readonly readOnly: boolean;
   readonly credentials: ChapCredentials | null;
-  /** Who may see it; null for everybody. */
+  /** Which clients may use the export; null for all. */
   readonly allow?: AccessRule | null;
 }
 
-/** TLS for those who ask for it, or for everybody. */
+/** TLS for clients that ask for it, or for all clients (`required`). */
 export interface TlsSettings {
   readonly required: boolean;
   readonly files: TlsFiles;
@@ -25,14 +25,14 @@ export type ListenConfig = ListenAddress;
 
 export interface GatewayConfig {
   readonly exports: readonly ExportConfig[];
-  /** What a client gets that names no export; null for the only one, if there is only one. */
+  /** The export for clients that name none; null for the only export, if there is only one. */
   readonly defaultExport?: string | null;
   readonly listen: readonly ListenConfig[];
   readonly tls?: TlsSettings | null;
   readonly limits?: LimitsConfig;
-  /** Microseconds to poll for more after bytes have arrived; of this thread, not of one gateway. */
+  /** Microseconds to poll for more after bytes have arrived. The value is for all gateways of this thread. */
   readonly pollUs?: number;
   readonly initiatorName: string;
-  /** How many processes serve; 1, or nothing, is this one alone. See workers/. */
+  /** How many processes serve; 1, the default, is this process alone. See workers/. */
   readonly workers?: number;
 }

@@ -23,17 +23,17 @@ import { RangeNews } from './workers/range-news.js';
 import type { RangeNewsSink } from './workers/range-news.js';
 import type { GatewayConfig, ExportConfig } from './gateway-config.js';
 
-/** For a gateway that is one of several processes over the same LUNs: what it has from the others, and tells them. */
+/** For a gateway that is one of several processes over the same LUNs: what it gets from the others, and sends them. */
 export interface WorkerPlace extends RangeNewsSink {
-  /** What is in the files of TLS. */
+  /** The contents of the TLS files. */
   readonly tlsContents: TlsContents | null;
-  /** Which unit has to be behind each export, as far as that is known. */
+  /** The unit that each export must have, where it is known. */
   readonly units: UnitIdentities;
-  /** A client that came by {@link Gateway.serve} is gone. */
+  /** Called when a client from {@link Gateway.serve} is gone. */
   onReleased(conn: number): void;
-  /** Writes that had been answered may be lost; see {@link Gateway.loseWrites}. */
+  /** Called when answered writes may be lost; see {@link Gateway.loseWrites}. */
   onWritesLost(exportName: string, reason: string): void;
-  /** The session with the export's target is lost. */
+  /** Called when the session with the export's target is lost. */
   onDiskLost(exportName: string, reason: string): void;
 }
 
@@ -43,10 +43,10 @@ export interface GatewayServices {
   readonly counters: CounterSet;
 }
 
-/** The composition: exports over LUNs, and the NBD server in front of them. */
+/** Composes exports over LUNs, and the NBD server in front of them. */
 export class Gateway implements Serving {
   readonly uris: readonly string[];
-  /** With a place among others: what is told of ranges that are being changed. */
+  /** For a gateway with a place: the exchange of news about ranges that are being changed. */
   readonly rangeNews: RangeNews | null;
   readonly #server: NbdServer;
   readonly #luns: ReadonlyMap<string, OpenLun>;
@@ -70,8 +70,9 @@ export class Gateway implements Serving {
   }
 
   /**
-   * Logs in to every export's LUN, then listens. With a `place`, it is one of several over these LUNs.
-   * @throws IserNbdError for the first thing that cannot be had; nothing is left open then.
+   * Logs in to every export's LUN, then listens. With a `place`, the gateway is one of several over these LUNs.
+   *
+   * @throws IserNbdError when a LUN or an address cannot be opened; nothing stays open then
    */
   static async start(
     config: GatewayConfig,
@@ -83,7 +84,7 @@ export class Gateway implements Serving {
     const tls = tlsGate(config, place);
     const { log, clock, counters } = services;
     if (config.pollUs !== undefined) busyPoller.windowUs = config.pollUs;
-    // The devices have buffers of their own: a request that waits for one must not wait for other requests' ends.
+    // The devices have buffers of their own: a request that waits for such a buffer must not wait for other requests.
     const pool = bufferPool(config.limits);
     const { initiatorName } = config;
     const context = createInitiatorContext({ log, clock, initiatorName });
@@ -130,9 +131,9 @@ export class Gateway implements Serving {
     return Promise.resolve({ counters, connections: this.#server.connectionCount });
   }
 
-  // For a gateway with a place among others.
+  // For a gateway with a place.
 
-  /** Which unit is behind each export. */
+  /** The unit behind each export. */
   get units(): UnitIdentities {
     return Object.fromEntries(Array.from(this.#luns, ([name, { disk }]) => [name, disk.identity]));
   }
@@ -142,12 +143,12 @@ export class Gateway implements Serving {
     this.#server.serve(client, conn);
   }
 
-  /** Handshakes from now on use these. */
+  /** Handshakes from now on use these contents. */
   renewTls(contents: TlsContents): void {
     this.#tls?.reload(contents);
   }
 
-  /** Another process has learnt that writes to the export's LUN may be lost; a flush must not succeed here either. */
+  /** Another process reports that writes to the export's LUN may be lost. From now on, a flush must fail here too. */
   loseWrites(exportName: string, reason: string): void {
     this.#luns.get(exportName)?.disk.loseWrites(reason);
   }
@@ -183,6 +184,6 @@ function openExport(
 async function closeAll(luns: ReadonlyMap<string, OpenLun>, log: Logger): Promise<void> {
   for (const result of await Promise.allSettled(Array.from(luns.values(), (lun) => lun.close()))) {
     if (result.status === 'rejected')
-      log.warn({ reason: messageOf(result.reason) }, 'closing a LUN');
+      log.warn({ reason: messageOf(result.reason) }, 'cannot close a LUN');
   }
 }

@@ -7,11 +7,11 @@ import type { IserModuleOptions } from '../iser/module.js';
 import type { Logger } from '../observe/log.js';
 import { Transports } from './transports.js';
 
-/** What all LUNs of a process share. */
+/** The parts that all LUNs of a process share. */
 export interface InitiatorContext {
   readonly module: IserModule;
   readonly transports: Transports;
-  /** Buffers of the devices' own. Not those of the NBD clients: see docs/architecture.md. */
+  /** The buffers of the devices. NBD clients have others: see docs/architecture.md. */
   readonly pool: SlabPool;
   readonly log: Logger;
   readonly clock: Clock;
@@ -21,11 +21,11 @@ export interface InitiatorContext {
 export interface InitiatorContextOptions extends IserModuleOptions {
   readonly log: Logger;
   readonly clock?: Clock;
-  /** {@link defaultInitiatorName} unless said otherwise. */
+  /** {@link defaultInitiatorName} by default. */
   readonly initiatorName?: string | undefined;
 }
 
-/** Makes what all LUNs of a process share. One is enough for a process. */
+/** Makes the parts that all LUNs of a process share. One context is enough for a process. */
 export function createInitiatorContext({
   log,
   clock = systemClock,
@@ -42,7 +42,7 @@ export function createInitiatorContext({
   };
 }
 
-/** `iqn.2026-11.io.example.iser-nbd:HOSTNAME`, with what an iSCSI name may not contain left out. */
+/** `iqn.2026-11.io.example.iser-nbd:HOSTNAME`, without characters that an iSCSI name may not contain. */
 export function defaultInitiatorName(): string {
   const host = hostname()
     .toLowerCase()

@@ -6,7 +6,7 @@ import type { NbdLimits } from '../nbd/limits.js';
 import { parseSize } from '../store/lun-spec.js';
 
 const MIB = 1024 * 1024;
-/** Two slots of every size class: the least with which nobody has to wait for ever. */
+/** Two slots of every size class: with less, a client could wait for ever. */
 const BUFFER_BYTES_MIN = 80 * MIB;
 
 const count = (max: number) => z.int().min(1).max(max).optional();
@@ -22,25 +22,25 @@ const size = (min: number) =>
     })
     .optional();
 
-/** `limits` of the configuration: what a server takes on. */
+/** `limits` of the configuration: the limits of a server. */
 export const limitsSchema = z.strictObject({
-  /** Connections at a time, in all and from one address. */
+  /** The most connections at a time, in all and from one address. */
   connections: count(65_536),
   connectionsPerAddress: count(65_536),
   handshakeSeconds: seconds,
-  /** How long a client may stop within a message; and if others wait for the buffers that it holds. */
+  /** How long a client may stop within a message: in general, and while others wait for the buffers that it holds. */
   stallSeconds: seconds,
   contendedStallSeconds: seconds,
-  /** How long a client's host may be silent, when the kernel asks it, before it counts as gone. */
+  /** How long a client's host may leave the kernel's probes unanswered before the client counts as gone. */
   vanishedSeconds: z
     .number()
     .min(VANISHED_MS_MIN / 1000)
     .max(86_400)
     .optional(),
-  /** Of one connection. */
+  /** The limits of one connection. */
   requestsInFlight: count(65_536),
   bytesInFlight: size(MIB),
-  /** Of all connections: the memory that requests' data lives in. */
+  /** The memory for the data of the requests of all connections. */
   bytesInFlightTotal: size(BUFFER_BYTES_MIN),
 });
 
@@ -63,8 +63,10 @@ export function nbdLimits(config: LimitsConfig = {}): Partial<NbdLimits> {
 }
 
 /**
- * The limits of one of several workers: of the memory for requests, an equal share; all others, also those on the
- * number of connections, which their primary keeps to, are as they are. @throws UsageError
+ * The limits of one of several workers. Each gets an equal share of the memory for requests. The other limits are not
+ * divided; those on the number of connections are enforced by the primary.
+ *
+ * @throws UsageError when a share is too small
  */
 export function limitsOfWorker(config: LimitsConfig = {}, workers: number): LimitsConfig {
   const { bytesInFlightTotal } = config;

@@ -4,9 +4,9 @@ import { reportLuns } from '../disk/inspect.js';
 import type { ScsiPort } from '../scsi/port.js';
 
 /**
- * How LUN `lun` is addressed: as the target has listed it, where it has. SAM-5 4.7 writes numbers below 256 in two ways, and
- * there are targets that know a unit by one of them only. `lunZero` is the way to LUN 0, which answers for the others, and
- * is there even when it is no disk. Undefined leaves it to what everybody does.
+ * The address of LUN `lun` in the form that the target lists. SAM-5 4.7 has two forms for numbers below 256, and some
+ * targets accept only one of them. `lunZero` is the path to LUN 0, which lists the others, and exists even when it is not
+ * a disk. Undefined when the target does not list the LUN: then the usual form is used.
  */
 export async function listedLunAddress(
   lunZero: ScsiPort,
@@ -16,7 +16,7 @@ export async function listedLunAddress(
   try {
     const listed = await reportLuns(lunZero, services);
     const addresses = listed.filter((item) => item.lun === lun).map(({ lunHigh }) => lunHigh);
-    // With both in the list, the one that everybody uses.
+    // When the list has both forms, the usual one, which is the smaller number.
     return addresses.length === 0 ? undefined : Math.min(...addresses);
   } catch (error) {
     if (!(error instanceof ScsiError)) throw error;

@@ -17,13 +17,13 @@ import { UnitRegistry } from './units.js';
 import type { SharedUnit } from './units.js';
 import type { ExportUrl, TransportChoice } from './url.js';
 
-/** What a LUN is opened for, where it is not for itself alone. */
+/** How a gateway uses a LUN; a LUN that is opened alone has no such use. */
 export interface LunUse {
   readonly exportName: string;
   readonly units: UnitRegistry;
   /** Other processes serve the same LUNs to the same clients. */
   readonly isShared: boolean;
-  /** Which unit it has to be, where that is known from before. */
+  /** The unit that the LUN must be; null when it is not known yet. */
   readonly expected: UnitIdentity | null;
 }
 
@@ -31,18 +31,22 @@ export interface LunUse {
 export interface LunPath {
   readonly session: IscsiSession;
   readonly port: ScsiPort;
-  /** Logs out and lets go of everything, the embedded target included. */
+  /** Logs out and closes everything, also the embedded target. */
   close(): Promise<void>;
 }
 
-/** A LUN as a disk that takes any offset and length, if that can be had: see AligningDevice. */
+/** A LUN as a disk that takes any offset and length, where that is possible: see AligningDevice. */
 export interface OpenLun extends LunPath {
   readonly disk: ScsiDisk;
   readonly device: BlockDevice;
   readonly unit: SharedUnit;
 }
 
-/** Connects and logs in. @throws UsageError, IserConnectionError or IscsiLoginError, each with one sentence for people. */
+/**
+ * Connects and logs in.
+ *
+ * @throws ConfigError, IserConnectionError or IscsiLoginError, each with one sentence for people
+ */
 export async function openPath(
   url: ExportUrl,
   credentials: ChapCredentials | null,
@@ -75,7 +79,11 @@ export async function openPath(
   }
 }
 
-/** Opens a LUN as a disk. @throws as {@link openPath}, and ScsiError when the LUN is not a usable disk, or another one */
+/**
+ * Opens a LUN as a disk.
+ *
+ * @throws ScsiError when the LUN is not a usable disk or not the expected one, and the errors of {@link openPath}
+ */
 export async function openLun(
   url: ExportUrl,
   credentials: ChapCredentials | null,
@@ -110,7 +118,11 @@ export async function openLun(
   }
 }
 
-/** SendTargets at a portal. @throws as {@link openPath} */
+/**
+ * Sends SendTargets to a portal.
+ *
+ * @throws IserNbdError for the same reasons as {@link openPath}
+ */
 export function discover(
   portal: PortalAddress,
   choice: TransportChoice,

@@ -7,14 +7,14 @@ import type { Logger } from '../observe/log.js';
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const BYTE_ORDER_MARK = Buffer.from([0xef, 0xbb, 0xbf]);
-/** Enough to tell a secret that is too long: its limit, a line end, and one byte. */
+/** Enough to detect a secret that is too long: the longest secret, a line end, and one more byte. */
 const READ_BYTES_MAX = CHAP_SECRET_BYTES_MAX + 3;
-/** The permission bit that lets everybody read. */
+/** The permission bit that lets every user read the file. */
 const OTHERS_MAY_READ = 0o004;
 
 /**
- * The files that CHAP secrets are in. Each is read once, so that a pipe will do and a warning comes once. Its bytes are
- * taken as they are, without the line end that editors and `echo` put behind.
+ * Reads the files with CHAP secrets. Each file is read once: so a pipe works too, and a warning comes once. The secret is
+ * all bytes of the file, without the line end that editors and `echo` add.
  */
 export class SecretFiles {
   readonly #log: Logger;
@@ -24,7 +24,7 @@ export class SecretFiles {
     this.#log = log;
   }
 
-  /** @throws ConfigError for a file that cannot be read, or that begins with a byte order mark */
+  /** @throws ConfigError when the file cannot be read, or begins with a byte order mark */
   read(path: string, user: string | null): Uint8Array {
     const known = this.#known.get(path);
     if (known !== undefined) return known;
@@ -40,7 +40,7 @@ export class SecretFiles {
     const secret = withoutLineEnd(bytes);
     if (secret.at(-1) === NEWLINE) {
       this.#log.warn(
-        `${path} has more than one line end at its end; ${what} is all but the last of them`,
+        `${path} ends with more than one line end; ${what} includes all of them but the last`,
       );
     }
     this.#known.set(path, secret);
@@ -48,7 +48,7 @@ export class SecretFiles {
   }
 }
 
-/** Warns when a file with a secret can be read by everybody. One that cannot be looked at is its reader's matter. */
+/** Warns when every user can read a file with a secret. A file that cannot be found is reported when it is read. */
 export function warnOfReaders(
   path: string,
   {
@@ -57,7 +57,7 @@ export function warnOfReaders(
     log,
   }: { readonly what: string; readonly stats?: Stats | undefined; readonly log: Logger },
 ): void {
-  // The permissions of a pipe or a device say nothing of who reads what comes out.
+  // The permissions of a pipe or a device do not show who can read the secret.
   if (stats?.isFile() !== true || (stats.mode & OTHERS_MAY_READ) === 0) return;
   log.warn(`every user of this machine can read ${what} in ${path}; run chmod o= ${path}`);
 }

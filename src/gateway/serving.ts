@@ -5,15 +5,15 @@ import type { Logger } from '../observe/log.js';
 import { checkRule } from './access-config.js';
 import type { GatewayConfig, TlsSettings } from './gateway-config.js';
 
-/** What `serve` runs: one process that does everything, or several. */
+/** A running `serve`: one process, or a primary with its workers. */
 export interface Serving {
-  /** One per export and listener, as a client would write it. */
+  /** One URI per export and listener, for clients. */
   readonly uris: readonly string[];
-  /** Reads the files of TLS again; when they cannot be used, the ones from before stay. */
+  /** Reads the TLS files again. When they cannot be used, the old ones stay in use. */
   reload(log: Logger): void;
-  /** Requests in flight finish, clients see an orderly close, then the sessions log out. */
+  /** Lets requests in flight finish, closes the connections in order, then logs out of the sessions. */
   stop(log: Logger): Promise<void>;
-  /** What has been counted, for a person who asks; see {@link CountReport}. */
+  /** The counters, for a person who asks for them. */
   report(): Promise<CountReport>;
 }
 
@@ -26,7 +26,11 @@ export interface CountReport {
 /** How long a stop waits for requests in flight before it cuts connections. */
 export const DRAIN_MS = 30_000;
 
-/** What can be known to be wrong before anything is opened. @throws UsageError */
+/**
+ * Checks the exports before anything is opened.
+ *
+ * @throws UsageError for the first error
+ */
 export function checkExports({ exports, defaultExport = null, tls = null }: GatewayConfig): void {
   const seen = new Set<string>();
   for (const { name, allow } of exports) {

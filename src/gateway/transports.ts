@@ -13,15 +13,15 @@ export interface TransportServices {
 }
 
 /**
- * The transports of a process. Each is made on its first use, and shared by all who want the same. So is the RDMA device
- * below it: all sessions of a kind meet on one device, whose completion queues they share.
+ * The transports of a process. Each is made on first use, and shared by all users of the same choice. All transports of a
+ * kind share one RDMA device, so their sessions share its completion queues.
  */
 export class Transports {
   readonly #services: TransportServices;
   readonly #fabric: MemoryFabric;
   #memory: RdmaTransport | null = null;
   #iwarpDevice: SoftDevice | null = null;
-  /** By what they were chosen by. */
+  /** By the options of their choice. */
   readonly #iwarp = new Map<string, RdmaTransport>();
 
   constructor(services: TransportServices) {
@@ -29,7 +29,11 @@ export class Transports {
     this.#fabric = new MemoryFabric(services.clock);
   }
 
-  /** How to a remote target. @throws UsageError for a transport that is not there */
+  /**
+   * The transport to a remote target.
+   *
+   * @throws UsageError for a transport that this version does not have
+   */
   choose({ transport, crc, fpduBytes }: TransportChoice): RdmaTransport {
     if (transport === 'native') {
       throw new UsageError(
@@ -51,12 +55,12 @@ export class Transports {
     return made;
   }
 
-  /** How to a target in this process. */
+  /** The transport to a target in this process. */
   get memory(): RdmaTransport {
     return (this.#memory ??= this.#fabric.createTransport());
   }
 
-  /** For a target in this process. It has a device of its own, as a target on another machine has. */
+  /** Makes the transport of a target in this process. The target has its own device, like one on another machine. */
   createTargetTransport(): RdmaTransport {
     return this.#fabric.createTransport();
   }

@@ -3,11 +3,11 @@ import { iscsiNameKey } from '../iscsi/iscsi-name.js';
 import type { ScsiDisk } from '../disk/scsi-disk.js';
 import { compareIdentities } from '../disk/identity.js';
 
-/** A logical unit as this process uses it: by one export or by several, each with a session and a disk of its own. */
+/** A logical unit that one or several exports of this process use, each with its own session and disk. */
 export interface SharedUnit {
-  /** The name of the export that brought it here; all processes over the same exports call it so. */
+  /** The name of the unit's first export. All processes over the same exports use the same name. */
   readonly name: string;
-  /** One for all: requests that overlap are put in order whichever export they come by. */
+  /** The lock of all these exports: it orders overlapping requests from any of them. */
   readonly lock: RangeLock;
   /** The exports' disks. */
   readonly disks: ReadonlySet<ScsiDisk>;
@@ -18,11 +18,11 @@ interface Entry extends SharedUnit {
   readonly portName: string;
 }
 
-/** The logical units of this process. Two exports, or two URLs, may lead to one: their identity says so. */
+/** The logical units of this process. Two exports, or two URLs, may lead to the same unit: its identity shows that. */
 export class UnitRegistry {
   readonly #entries: Entry[] = [];
 
-  /** The unit that `disk` is a way to. `portName` is the target's name and the LUN, for units that have no identity. */
+  /** The unit of `disk`. `portName`, the target's name and the LUN, stands for the identity of a unit without one. */
   join(disk: ScsiDisk, exportName: string, portName: string): SharedUnit {
     const known = this.#entries.find((entry) => isSameUnit(entry, disk, portName));
     if (known === undefined) {
@@ -31,7 +31,7 @@ export class UnitRegistry {
       return entry;
     }
     known.disks.add(disk);
-    // A flush by one of them covers what was written by the others.
+    // A flush through one disk covers writes through the others.
     for (const each of known.disks) each.share();
     return known;
   }

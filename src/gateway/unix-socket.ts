@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import { UsageError } from '../common/errors.js';
 import type { SocketOwner, UnixSocketAddress } from '../nbd/socket.js';
 
-/** What a Unix socket is asked to be, as options and configuration have it. */
+/** A Unix socket in options and configuration. */
 export interface UnixSocketOptions {
   readonly path: string;
   /** Permission bits in octal, `0660`. */
@@ -11,7 +11,7 @@ export interface UnixSocketOptions {
   readonly owner?: string | undefined;
 }
 
-/** Where names are looked up. Only these files are: a user of a directory service is given by number. */
+/** The files in which names are looked up. There is no other look-up: a user of a directory service needs a number. */
 export interface AccountFiles {
   readonly passwd: string;
   readonly group: string;
@@ -22,7 +22,7 @@ const ACCOUNT_FILES: AccountFiles = { passwd: '/etc/passwd', group: '/etc/group'
 const UNCHANGED = -1;
 const ID_MAX = 0xffff_fffe;
 
-/** @throws UsageError for a mode or an owner that does not exist. */
+/** @throws UsageError for a wrong mode, or an owner that does not exist */
 export function unixSocketAddress(
   { path, mode, owner }: UnixSocketOptions,
   files: AccountFiles = ACCOUNT_FILES,
@@ -38,7 +38,7 @@ function parseMode(text: string): number {
   if (!/^0?[0-7]{3}$/.test(text)) {
     throw new UsageError(
       'unix-mode',
-      `${JSON.stringify(text)} is no mode of a socket; write it in octal, as in 0660`,
+      `${JSON.stringify(text)} is not the mode of a socket; write it in octal, as in 0660`,
     );
   }
   return parseInt(text, 8);
@@ -49,7 +49,7 @@ function parseOwner(text: string, files: AccountFiles): SocketOwner {
   if (rest.length > 0 || user + group === '') {
     throw new UsageError(
       'unix-owner',
-      `${JSON.stringify(text)} is no owner; write USER, USER:GROUP or :GROUP`,
+      `${JSON.stringify(text)} is not an owner; write USER, USER:GROUP or :GROUP`,
     );
   }
   return {
@@ -58,7 +58,7 @@ function parseOwner(text: string, files: AccountFiles): SocketOwner {
   };
 }
 
-/** Both files have the name first and the id third. */
+/** Looks up an id. In both files, the first column is the name and the third is the id. */
 function idOf(what: string, name: string, path: string): number {
   if (/^\d+$/.test(name) && Number(name) <= ID_MAX) return Number(name);
   for (const line of readFileSync(path, 'utf8').split('\n')) {

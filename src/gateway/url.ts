@@ -7,7 +7,7 @@ import { ISCSI_PORT } from '../iscsi/portal.js';
 import { LUN_MAX } from '../scsi/lun.js';
 import type { PortalAddress } from '../transport/verbs.js';
 
-/** How the bytes of an `iser://` URL travel; the query part of the URL. */
+/** The transport of an `iser://` URL, from its query part. */
 export interface TransportChoice {
   readonly transport: 'iwarp' | 'native';
   /** Ask the peer for MPA CRCs (iwarp). */
@@ -16,10 +16,10 @@ export interface TransportChoice {
   readonly fpduBytes: number | null;
 }
 
-/** Who logs in. */
+/** The user and the CHAP algorithms of a URL. */
 interface Login {
   readonly user: string | null;
-  /** Null leaves it to others. */
+  /** Null when the URL has none; other sources may have some. */
   readonly chapAlgorithms: readonly ChapAlgorithm[] | null;
 }
 
@@ -42,12 +42,12 @@ export type ExportUrl = RemoteLun | EmbeddedLun;
 const EXAMPLE = 'iser://HOST[:PORT]/TARGET-IQN/LUN, memory:SIZE or file:PATH[:SIZE]';
 const AUTHORITY =
   /^iser:\/\/(?:([^/?]*)@)?(\[[^/?@[\]]+\]|[^:/?@[\]]+)(?::(\d{1,5}))?(\/[^?]*)?(?:\?(.*))?$/;
-/** Of a letter, a digit, or one of -._~ (RFC 3986 2.3: such should not be). */
+/** An escape for a letter, a digit, or one of -._~. RFC 3986 2.3 advises against such escapes. */
 const UNNEEDED_ESCAPE = /%(?:2[de]|3\d|4[1-9a-f]|5[\daf]|6[1-9a-f]|7[\dae])/i;
 const FPDU_BYTES_MIN = 1400;
 const FPDU_BYTES_MAX = 65_500;
 
-/** @throws UsageError with one sentence for the user. */
+/** @throws UsageError for a wrong URL, with one sentence for the user */
 export function parseExportUrl(text: string): ExportUrl {
   if (/^(memory|file):/.test(text)) return { kind: 'embedded', spec: text };
   const { portal, path, choice } = parseAuthority(text, EXAMPLE);
@@ -65,7 +65,11 @@ export function parseExportUrl(text: string): ExportUrl {
   return { kind: 'remote', portal, targetName, lun, ...choice };
 }
 
-/** A portal alone, `iser://[user@]HOST[:PORT]`, as discovery wants it. @throws UsageError */
+/**
+ * Reads a portal without a target, `iser://[user@]HOST[:PORT]`, for discovery.
+ *
+ * @throws UsageError for a wrong URL
+ */
 export function parsePortalUrl(text: string): { portal: PortalAddress } & TransportChoice & Login {
   const { portal, path, choice } = parseAuthority(text, 'iser://HOST[:PORT]');
   if (path !== '' && path !== '/') {
@@ -99,29 +103,29 @@ function parseAuthority(text: string, example: string) {
 }
 
 /**
- * The part before the `@`, percent-decoded. An escape is good for what cannot stand there as it is; any other `%` may be
- * libiscsi's `user%password`, which must not become a name that is sent in the clear.
+ * The part before the `@`, percent-decoded. Only characters that a URL cannot hold may be escaped. Any other `%` may be
+ * libiscsi's `user%password`, which must not become a name: names are sent in the clear.
  */
 function parseUser(part: string, text: string): string | null {
   const elsewhere = 'give it by --chap-secret-file or ISER_NBD_CHAP_SECRET';
   if (part.includes(':')) {
     throw new UsageError(
       'url-secret',
-      `${redactUrl(text)}: a URL carries no secret; ${elsewhere}; a colon in a user is %3A`,
+      `${redactUrl(text)}: a URL must not contain a secret; ${elsewhere}; write a colon in a user as %3A`,
     );
   }
   const user = decodePercent(part);
   if (user === null || UNNEEDED_ESCAPE.test(part) || /\p{Cc}/u.test(user)) {
     throw new UsageError(
       'url-secret',
-      `${redactUrl(text)}: a % in the user is for characters that a URL cannot hold, as in user%40domain, and is ` +
-        `itself written %25; a URL carries no secret, as in user%password: ${elsewhere}`,
+      `${redactUrl(text)}: a % in the user is for characters that a URL cannot hold, as in user%40domain; write a ` +
+        `% itself as %25; a URL must not contain a secret, as in user%password: ${elsewhere}`,
     );
   }
   return user === '' ? null : user;
 }
 
-/** The URL without what may be a secret in it. */
+/** The URL without the part that may contain a secret. */
 function redactUrl(text: string): string {
   return text.replace(/\/\/[^/]*@/, '//…@');
 }
@@ -141,7 +145,7 @@ function parseQuery(query: string, text: string): TransportChoice & Pick<Login, 
     } else {
       throw new UsageError(
         'url-query',
-        `${text}: ${key}=${value} is not understood; known are transport=iwarp|native, crc=on|off, ` +
+        `${text}: ${key}=${value} is not known; expected transport=iwarp|native, crc=on|off, ` +
           `fpdu=${FPDU_BYTES_MIN}…${FPDU_BYTES_MAX}, chapAlgorithms=LIST`,
       );
     }

@@ -70,8 +70,8 @@ describe('an export URL', () => {
     [`iser://host/${TARGET}/16384`, 'at most 16383'],
     [`iser://host:0/${TARGET}/0`, 'not a port'],
     [`iser://host:99999/${TARGET}/0`, 'not a port'],
-    [`iser://host/${TARGET}/0?transport=pigeon`, 'transport=pigeon is not understood'],
-    [`iser://host/${TARGET}/0?fpdu=9`, 'fpdu=9 is not understood'],
+    [`iser://host/${TARGET}/0?transport=pigeon`, 'transport=pigeon is not known'],
+    [`iser://host/${TARGET}/0?fpdu=9`, 'fpdu=9 is not known'],
     [`iser://host/iqn.2026-11.io.example:%zz/0`, 'percent'],
     [`iser://host/${TARGET}/0?chapAlgorithms=sha512`, 'sha3-256, sha256, sha1, md5'],
     [`iser://host/${TARGET}/0?chapAlgorithms=md5,MD5`, 'named twice'],
@@ -94,7 +94,7 @@ describe('an export URL', () => {
         parseExportUrl(text);
         expect.unreachable();
       } catch (error) {
-        expect((error as Error).message).toContain('no secret');
+        expect((error as Error).message).toContain('must not contain a secret');
         expect((error as Error).message).not.toContain('hunter2');
       }
     }

@@ -159,7 +159,7 @@ describe.skipIf(!hasTools)('libnbd’s tools', () => {
     }
     expect(await mustRun('nbdinfo', withKey(host, 'disk'))).toMatch(/with TLS/);
     const { stderr } = (await program?.stop()) ?? { stderr: '' };
-    expect(stderr).toMatch(/stay as they were/);
+    expect(stderr).toMatch(/stay in use/);
     expect(stderr).toMatch(/read again/);
     credentials.server();
   });

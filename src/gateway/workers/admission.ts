@@ -2,21 +2,21 @@ import type { Clock, Timer } from '../../common/clock.js';
 import type { WaitingClient } from './handover.js';
 import { ADMISSION_MS } from './limits.js';
 
-/** What an {@link ClientAdmission} asks of the pool. */
+/** The pool, as {@link ClientAdmission} uses it. */
 export interface AdmissionHost {
-  /** The numbers of the workers that serve. */
+  /** The numbers of the workers that are serving. */
   serving(): readonly number[];
-  /** Asks a worker to announce what it is changing, and to say `round` when it has. */
+  /** Asks a worker to announce the ranges that it is changing, and then to answer with `round`. */
   ask(worker: number, round: number): void;
   admit(client: WaitingClient): void;
-  /** A worker did not answer in time; clients are let in without its word. */
+  /** A worker did not answer in time; clients are admitted without its answer. */
   unanswered(worker: number): void;
 }
 
 /**
- * Lets clients in. Before, every worker announces the ranges that it is changing (see RangeNews): a client may have been
- * connected to another worker a moment ago, and what that one still has on its way must not overtake what it writes now.
- * Clients that come while the workers are being asked wait for the next round.
+ * Admits clients. First, every worker announces the ranges that it is changing (see RangeNews). The reason: a client may
+ * have been connected to another worker a moment ago, and old writes that this worker still has in flight must not
+ * overwrite the client's new ones. Clients that come while the workers are being asked wait for the next round.
  */
 export class ClientAdmission {
   readonly #clock: Clock;
@@ -37,7 +37,7 @@ export class ClientAdmission {
     if (this.#asked.length === 0) this.#ask();
   }
 
-  /** A worker has announced all. */
+  /** A worker has announced all its ranges. */
   answered(worker: number, round: number): void {
     if (round === this.#round) this.#strike(worker);
   }
@@ -47,7 +47,7 @@ export class ClientAdmission {
     this.#strike(worker);
   }
 
-  /** Those who have not been let in yet, and will not be. */
+  /** Ends admission, and returns the clients that were not admitted. */
   close(): WaitingClient[] {
     this.#timer?.cancel();
     this.#unanswered.clear();

@@ -1,8 +1,8 @@
 import type { BusyRange, BusyRanges, EndedRanges } from './messages.js';
 
-/** What the workers have announced to each other and not yet taken back; for those that start later. */
+/** The ranges that workers have announced as busy and that have not ended; for workers that start later. */
 export class BusyTable {
-  /** By worker, by unit, by the worker's number for it. */
+  /** By worker, by unit, by the worker's number of the range. */
   readonly #workers = new Map<number, Map<string, Map<number, BusyRange>>>();
 
   add(worker: number, { unitName, ranges }: BusyRanges): void {
@@ -16,7 +16,7 @@ export class BusyTable {
     for (const number of numbers) known?.delete(number);
   }
 
-  /** What a worker has announced, in the form in which it did. */
+  /** The busy ranges of a worker, in the form of its announcements. */
   of(worker: number): BusyRanges[] {
     const units = this.#workers.get(worker) ?? new Map<string, Map<number, BusyRange>>();
     return [...units]
@@ -24,7 +24,7 @@ export class BusyTable {
       .filter(({ ranges }) => ranges.length > 0);
   }
 
-  /** Forgets all of a worker's ranges, and tells what their end is. */
+  /** Forgets all ranges of a worker, and returns them as ended. */
   drop(worker: number): EndedRanges[] {
     const ended = this.of(worker).map(({ unitName, ranges }) => ({
       unitName,

@@ -5,7 +5,7 @@ import type { CounterSet } from '../../observe/counters.js';
 import { COUNT_ANSWER_MS, COUNT_PERIOD_MS } from './limits.js';
 import type { ToWorker } from './messages.js';
 
-/** What is asked for its counters. */
+/** A worker that is asked for its counters. */
 export interface CountedSeat {
   readonly number: number;
   readonly isServing: boolean;
@@ -14,7 +14,7 @@ export interface CountedSeat {
 
 const OWN = 'primary';
 
-/** The counters of all processes, as one. */
+/** Adds up the counters of all processes. */
 export class CountCollector {
   readonly #clock: Clock;
   readonly #own: CounterSet;
@@ -38,7 +38,7 @@ export class CountCollector {
     this.#seats = seats;
   }
 
-  /** Asks from time to time, so that little is lost of what a worker that is killed has counted. */
+  /** Asks the workers from time to time, so that few counts are lost when a worker is killed. */
   begin(): void {
     this.#timer = this.#clock.after(COUNT_PERIOD_MS, () => {
       this.#ask();
@@ -50,7 +50,7 @@ export class CountCollector {
     this.#timer?.cancel();
   }
 
-  /** Asks all workers; of one that does not answer soon, what it has told last counts. */
+  /** Asks all workers. For a worker that does not answer soon, its last readings are used. */
   async collect(): Promise<Record<string, number>> {
     this.#ask();
     await new Promise<void>((resolve) => {
@@ -78,7 +78,7 @@ export class CountCollector {
 
   #ask(): void {
     for (const seat of this.#seats) {
-      // One that does not answer is not asked again: messages to it would pile up.
+      // A worker that does not answer is not asked again: messages to it would pile up.
       if (!seat.isServing || this.#unanswered.has(seat.number)) continue;
       this.#unanswered.add(seat.number);
       seat.send({ type: 'count' });

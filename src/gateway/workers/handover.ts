@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../../common/clock.js';
 import type { SocketHandle } from '../../socket/data-socket.js';
 import { CLIENT_HANDOVER_MS } from './limits.js';
 
-/** A client on its way to a worker; its handle is open here until it is taken there. */
+/** A client on its way to a worker. Its handle stays open here until the worker has taken it. */
 export interface WaitingClient {
   readonly conn: number;
   readonly address: string | null;
@@ -11,16 +11,16 @@ export interface WaitingClient {
 
 export interface HandoverHandler {
   send(client: WaitingClient): void;
-  /** The worker has not taken a client for long; these, which were not sent yet, can go elsewhere. */
+  /** The worker has not taken a client for a long time. `clients` were not sent yet, and can go to other workers. */
   stalled(clients: readonly WaitingClient[]): void;
-  /** It has, after all. */
+  /** The worker has taken the client after all. */
   recovered(): void;
 }
 
 /**
- * The clients on their way to one worker. One at a time is sent: the next when the worker has said that it took the
- * last. Only what was never sent, or was sent to a worker that has ended without a word of it, may go to another:
- * of two workers with one client, both would talk to it.
+ * The clients on their way to one worker. They are sent one at a time: the next one after the worker has confirmed that
+ * it took the last. A client may go to another worker only when it was never sent, or when its worker has ended without
+ * confirming it. Otherwise two workers could talk to the same client.
  */
 export class Handover {
   readonly #clock: Clock;
@@ -40,7 +40,7 @@ export class Handover {
     this.#sendNext();
   }
 
-  /** The worker has the client: from now on it is only there. */
+  /** The worker has the client: this process closes its own copy of the handle. */
   taken(conn: number): void {
     if (this.#sent?.conn !== conn) return;
     this.#timer?.cancel();
@@ -51,7 +51,7 @@ export class Handover {
     this.#sendNext();
   }
 
-  /** The worker has ended: all that it never took, the first first. */
+  /** The worker has ended. Returns the clients that it never took, in order. */
   end(): readonly WaitingClient[] {
     this.#timer?.cancel();
     const left = this.#sent === null ? this.#queue : [this.#sent, ...this.#queue];

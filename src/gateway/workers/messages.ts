@@ -6,7 +6,7 @@ import type { LogLevel } from '../../observe/log.js';
 import type { UnitIdentity } from '../../disk/identity.js';
 import type { GatewayConfig } from '../gateway-config.js';
 
-/** The first message to a worker: everything that it needs. Secrets travel here, never by argv or environment. */
+/** The first message to a worker, with everything that it needs. Secrets are sent here, never by argv or environment. */
 export interface StartMessage {
   readonly type: 'start';
   readonly worker: number;
@@ -15,18 +15,18 @@ export interface StartMessage {
   readonly tlsContents: TlsContents | null;
   /** Exports whose LUN may have lost writes; see WriteLedger. */
   readonly lost: readonly LostWrites[];
-  /** What the exports' units were when others looked, as far as that is known: they have to be the same. */
+  /** The units that other workers have found behind the exports. This worker must find the same ones. */
   readonly units: UnitIdentities;
 }
 
-/** A range that a worker is changing, under its own number for it. In bytes. */
+/** A range that a worker is changing, in bytes, with the worker's own number for the range. */
 export interface BusyRange {
   readonly number: number;
   readonly startBytes: number;
   readonly endBytes: number;
 }
 
-/** News of ranges of one unit, which is called by the first of its exports. */
+/** Ranges of one unit that are being changed. The unit has the name of its first export. */
 export interface BusyRanges {
   readonly unitName: string;
   readonly ranges: readonly BusyRange[];
@@ -45,31 +45,31 @@ export interface LostWrites {
   readonly reason: string;
 }
 
-/** From the primary to a worker. They arrive in the order in which they were sent. */
+/** Messages from the primary to a worker. They arrive in the order in which they were sent. */
 export type ToWorker =
   | StartMessage
-  /** With the connection's handle. */
+  /** A client. The connection's handle comes with the message. */
   | { readonly type: 'client'; readonly conn: number; readonly address: string | null }
   | { readonly type: 'tls'; readonly contents: TlsContents }
   | ({ readonly type: 'writesLost' } & LostWrites)
-  /** Announce all that is being changed now, then say so. */
+  /** Announce all ranges that are being changed now, then answer `announced`. */
   | { readonly type: 'announce'; readonly round: number }
-  /** Another worker is changing these ranges, or has done with them. */
+  /** Another worker is changing these ranges, or has ended its changes. */
   | ({ readonly type: 'busy'; readonly worker: number } & BusyRanges)
   | ({ readonly type: 'over'; readonly worker: number } & EndedRanges)
   | { readonly type: 'count' }
   /** Drain, log out, end. */
   | { readonly type: 'stop' };
 
-/** From a worker to the primary. */
+/** Messages from a worker to the primary. */
 export type FromWorker =
-  /** Listens for messages; the first one. */
+  /** The worker listens for messages. The first message. */
   | { readonly type: 'up' }
-  /** Logged in everywhere. */
+  /** The worker has logged in to all LUNs. */
   | { readonly type: 'ready'; readonly units: UnitIdentities }
-  /** Could not start; it ends. */
+  /** The worker could not start, and ends. */
   | { readonly type: 'failed'; readonly error: StartFailure }
-  /** Has a client's handle, and serves it from now on: nobody else may any more. */
+  /** The worker has a client's handle and serves the client from now on. No other process may do so any more. */
   | { readonly type: 'taken'; readonly conn: number }
   | { readonly type: 'released'; readonly conn: number }
   | { readonly type: 'announced'; readonly round: number }
@@ -77,14 +77,14 @@ export type FromWorker =
   | ({ readonly type: 'over' } & EndedRanges)
   | { readonly type: 'counted'; readonly readings: readonly CounterReading[] }
   | ({ readonly type: 'writesLost' } & LostWrites)
-  /** Its session with the export's target is lost. */
+  /** The worker's session with the export's target is lost. */
   | ({ readonly type: 'diskLost' } & LostWrites);
 
-/** An error, as it travels. */
+/** An error in a message. */
 export interface StartFailure {
   readonly message: string;
   readonly stack: string;
-  /** What an IserNbdError has; null for anything else, which is a bug. */
+  /** The code of an IserNbdError; null for any other error, which is a bug. */
   readonly code: string | null;
   readonly facts: ErrorFacts;
   readonly isUsage: boolean;
@@ -96,17 +96,17 @@ export interface Ending {
   readonly signal: NodeJS.Signals | null;
 }
 
-/** A worker process as the primary sees it. Sending to one that has ended does nothing. */
+/** A worker process, for the primary. Sending to a process that has ended does nothing. */
 export interface WorkerLink {
   readonly pid: number;
-  /** `handle`'s copy here stays open, and the sender's. */
+  /** The worker gets a copy of `handle`; the sender's handle stays open. */
   send(message: ToWorker, handle?: SocketHandle): void;
   kill(): void;
 }
 
 export interface WorkerLinkHandler {
   onMessage(message: FromWorker): void;
-  /** Once, and after all that it had sent. */
+  /** Called once, after all messages of the worker. */
   onEnded(ending: Ending): void;
 }
 

@@ -4,19 +4,19 @@ import type { ClientCountLimits, ClientRefusal } from '../../nbd/client-counts.j
 
 interface Placed {
   readonly address: string | null;
-  /** Null while it waits for a worker. */
+  /** Null while the client waits for a worker. */
   worker: number | null;
 }
 
 /**
- * Which worker serves which client. A new one goes to the worker that has the fewest; of several, they take turns.
- * So the connections of one client that opens several at once are spread as evenly as they can be.
+ * Decides which worker serves which client. A new client goes to the worker with the fewest clients; workers with equal
+ * numbers take turns. So several connections of one client are spread as evenly as possible.
  */
 export class ClientPlacement {
-  /** Of all workers together. */
+  /** The clients of all workers together. */
   readonly #clients: ClientCounts;
   readonly #placed = new Map<number, Placed>();
-  /** Connections of each worker that may be given some. */
+  /** The number of clients of each worker that takes new ones. */
   readonly #counts = new Map<number, number>();
   #lastChosen = 0;
 
@@ -24,31 +24,31 @@ export class ClientPlacement {
     this.#clients = new ClientCounts(limits);
   }
 
-  /** Clients that are being served, or wait for it. */
+  /** The number of clients that are served or wait for a worker. */
   get size(): number {
     return this.#placed.size;
   }
 
-  /** There is a Unix socket to come by. */
+  /** The server listens on a Unix socket: keeps places for its clients. */
   keepForUnix(): void {
     this.#clients.keepForUnix();
   }
 
-  /** Why the next client from there would be one too many; null when it would not. */
+  /** Why one more client from `address` would be too many; null when it would not. */
   refusal(address: string | null): ClientRefusal | null {
     return this.#clients.refusal(address);
   }
 
-  /** Counts a client that is new. */
+  /** Counts a new client. */
   admit(conn: number, address: string | null): void {
     this.#placed.set(conn, { address, worker: null });
     this.#clients.change(address, 1);
   }
 
-  /** The worker that a client goes to; null when there is none at the moment. */
+  /** Chooses a worker for a client; null when there is none at the moment. */
   place(conn: number): number | null {
     const placed = this.#placed.get(conn);
-    assert(placed !== undefined, 'a client is placed that was not admitted');
+    assert(placed !== undefined, 'a client was placed before it was admitted');
     this.#leave(placed);
     const worker = this.#choose();
     placed.worker = worker;
@@ -67,14 +67,14 @@ export class ClientPlacement {
     this.#clients.change(placed.address, -1);
   }
 
-  /** The worker can take clients, and may have some. */
+  /** The worker takes clients from now on. It may already have some. */
   open(worker: number): void {
     let count = 0;
     for (const placed of this.#placed.values()) if (placed.worker === worker) count++;
     this.#counts.set(worker, count);
   }
 
-  /** The worker is given no more clients. */
+  /** The worker gets no more clients. */
   shut(worker: number): void {
     this.#counts.delete(worker);
   }
@@ -88,7 +88,7 @@ export class ClientPlacement {
     return this.#counts.get(worker) ?? this.clientsOf(worker).length;
   }
 
-  /** From the one behind the last that was chosen, round and round. */
+  /** The worker with the fewest clients. The search begins behind the worker chosen last, so that equals take turns. */
   #choose(): number | null {
     const workers = [...this.#counts.keys()].sort((left, right) => left - right);
     const behind = workers.findIndex((worker) => worker > this.#lastChosen);

@@ -34,9 +34,9 @@ export interface WorkerPoolOptions {
   readonly workers: number;
   readonly spawn: SpawnWorker;
   readonly limits: ClientCountLimits;
-  /** Tells a client that is one too many why it is not served. */
+  /** Refuses a client above the limit, with the reason. */
   readonly refuse: (client: Client, message: string) => void;
-  /** What a worker is started with now; the pool adds the rest. */
+  /** The present contents of a start message; the pool adds the rest. */
   readonly startMessage: () => Omit<StartMessage, 'type' | 'worker' | 'lost' | 'units'>;
   readonly log: Logger;
   readonly clock: Clock;
@@ -44,8 +44,8 @@ export interface WorkerPoolOptions {
 }
 
 /**
- * The worker processes: started, replaced when they end, given clients, and told what concerns all of them. What this
- * decides is in `placement.ts`, `handover.ts` and `supervision.ts`.
+ * The worker processes. The pool starts them, replaces those that end, gives them clients, and passes on news for all of
+ * them. `placement.ts`, `handover.ts` and `supervision.ts` make its decisions.
  */
 export class WorkerPool implements WorkerSeatHandler {
   readonly #options: WorkerPoolOptions;
@@ -55,14 +55,14 @@ export class WorkerPool implements WorkerSeatHandler {
   readonly #serverCounters: ServerCounters;
   readonly #counts: CountCollector;
   readonly #lost = new Map<string, LostWrites>();
-  /** Exports to which a session was lost: what was in the target's cache then may be lost as well. */
+  /** Exports whose session was lost: the writes in the target's cache may be lost too. */
   readonly #suspected = new Map<string, LostWrites>();
-  /** Clients for whom there is no worker at the moment. */
+  /** Clients for which there is no worker at the moment. */
   #waiting: WaitingClient[] = [];
   #lastConn = 0;
-  /** While the workers start for the first time. */
+  /** Set while the workers start for the first time. */
   #starting: { resolve: () => void; reject: (error: Error) => void } | null = null;
-  /** Which unit is behind each export. */
+  /** The unit behind each export. */
   readonly #units = new Map<string, UnitIdentity>();
   readonly #busy = new BusyTable();
   readonly #orphanTimers = new Map<number, Timer>();
@@ -80,7 +80,8 @@ export class WorkerPool implements WorkerSeatHandler {
       ask: (worker, round) => this.#seatOf(worker)?.send({ type: 'announce', round }),
       admit: (client) => this.#place(client),
       unanswered: (worker) => {
-        const message = 'a worker does not say what it is writing; a client is let in without';
+        const message =
+          'a worker does not announce its writes; clients are admitted without its answer';
         this.#log.warn({ worker }, message);
       },
     });
@@ -90,7 +91,7 @@ export class WorkerPool implements WorkerSeatHandler {
     this.#counts = new CountCollector({ clock, own: counters, seats: this.#seats });
   }
 
-  /** Resolves when all serve. Rejects with what the first one that cannot has said; none is left then. */
+  /** Resolves when all workers serve. Rejects with the first worker's error; then all workers have ended. */
   async start(): Promise<void> {
     const started = new Promise<void>((resolve, reject) => (this.#starting = { resolve, reject }));
     for (const seat of this.#seats) seat.begin();
@@ -103,12 +104,12 @@ export class WorkerPool implements WorkerSeatHandler {
     this.#counts.begin();
   }
 
-  /** Clients may come by a Unix socket. */
+  /** The server listens on a Unix socket: keeps places for its clients. */
   keepForUnix(): void {
     this.#placement.keepForUnix();
   }
 
-  /** Takes on a client, whose handle is the pool's from now on. */
+  /** Takes a client. Its handle belongs to the pool from now on. */
   accept(handle: SocketHandle, address: string | null): void {
     if (this.#isStopping) {
       handle.close();
@@ -127,7 +128,7 @@ export class WorkerPool implements WorkerSeatHandler {
     this.#admission.arrive({ conn, address, handle });
   }
 
-  /** Tells all workers that run; those that start later learn it from their start message. */
+  /** Sends a message to all workers that serve. Later workers get the same news in their start message. */
   broadcast(message: ToWorker): void {
     for (const seat of this.#seats) if (seat.isServing) seat.send(message);
   }
@@ -141,7 +142,7 @@ export class WorkerPool implements WorkerSeatHandler {
     return { counters, connections: Object.fromEntries(counts) };
   }
 
-  /** Every worker drains, logs out and ends; one that does not in time is killed. */
+  /** Every worker drains, logs out and ends. A worker that takes too long is killed. */
   stop(): Promise<void> {
     return this.#stop(DRAIN_MS + STOP_GRACE_MS);
   }
@@ -176,7 +177,7 @@ export class WorkerPool implements WorkerSeatHandler {
   onReady(seat: WorkerSeat, units: UnitIdentities): void {
     if (!this.#learnUnits(seat, units)) return;
     this.#tellBusy(seat);
-    // What became of the LUNs, and of the files of TLS, while it logged in.
+    // News of the LUNs and of the TLS files that came while the worker logged in.
     for (const lost of this.#lostForNewcomers) seat.send({ type: 'writesLost', ...lost });
     const { tlsContents: contents } = this.#options.startMessage();
     if (contents !== null) seat.send({ type: 'tls', contents });
@@ -226,7 +227,7 @@ export class WorkerPool implements WorkerSeatHandler {
       return;
     }
     const facts = { worker, workerPid: pid, status, signal, connectionsLost: cut.length, delayMs };
-    this.#log.error(facts, 'a worker has ended; another one takes its place');
+    this.#log.error(facts, 'a worker has ended; starting another one');
     for (const client of waiting) this.#place(client);
     this.#admission.ended(worker);
   }
@@ -239,7 +240,7 @@ export class WorkerPool implements WorkerSeatHandler {
   }
 
   onRecovered({ number: worker, pid: workerPid }: WorkerSeat): void {
-    this.#log.info({ worker, workerPid }, 'the worker answers again');
+    this.#log.info({ worker, workerPid }, 'a worker answers again');
     this.#placement.open(worker);
     for (const client of this.#waiting.splice(0)) this.#place(client);
   }
@@ -265,8 +266,8 @@ export class WorkerPool implements WorkerSeatHandler {
   }
 
   /**
-   * A worker serves from now on: it learns what the others are changing, and they that its predecessor changes nothing any
-   * more. What that one had under way at its end was held until now: the time that its successor took to log in.
+   * A worker begins to serve. It gets the ranges that the other workers are changing. The others hear that the ranges of
+   * its predecessor have ended: these were held until now, while the new worker logged in.
    */
   #tellBusy(seat: WorkerSeat): void {
     this.#dropBusy(seat.number);
@@ -281,14 +282,14 @@ export class WorkerPool implements WorkerSeatHandler {
     for (const ended of this.#busy.drop(worker)) this.#tellOver(worker, ended);
   }
 
-  /** The ranges of a worker that has ended are held until its successor serves, but not for ever. */
+  /** Holds the ranges of a worker that has ended until its successor serves, but not for ever. */
   #holdOrphans(worker: number): void {
     if (this.#busy.of(worker).length === 0) return;
     const timer = this.#options.clock.after(ORPHANS_HELD_MS, () => this.#dropBusy(worker));
     this.#orphanTimers.set(worker, timer);
   }
 
-  /** All workers must have the same units behind the exports; false when this one has not, and is ended. */
+  /** All workers must find the same units behind the exports. False when this worker found another one; then it ends. */
   #learnUnits(seat: WorkerSeat, units: UnitIdentities): boolean {
     for (const [exportName, identity] of Object.entries(units)) {
       const known = this.#units.get(exportName);
@@ -303,7 +304,7 @@ export class WorkerPool implements WorkerSeatHandler {
 
   #foundOther(seat: WorkerSeat, exportName: string): void {
     const facts = { worker: seat.number, export: exportName };
-    const message = `worker ${seat.number} found another disk behind export ${exportName} than the others`;
+    const message = `worker ${seat.number} found a different disk behind export ${exportName} than the others`;
     if (this.#starting !== null) this.#startFailed(new IserNbdError('other-unit', message, facts));
     else {
       this.#log.error(facts, message);
@@ -331,19 +332,19 @@ export class WorkerPool implements WorkerSeatHandler {
     this.#placement.release(conn);
   }
 
-  /** A flush on any worker covers the writes of all: none may succeed any more. */
+  /** A flush on any worker covers the writes of all workers, so no worker's flush may succeed any more. */
   #writesLost(from: WorkerSeat, { exportName, reason }: LostWrites): void {
     if (this.#lost.has(exportName)) return;
     this.#lost.set(exportName, { exportName, reason });
-    // Those that drain as well: they may have flushes yet. One that starts is told again when it is ready.
+    // Draining workers hear it too: they may still have flushes. A starting worker hears it again when it is ready.
     for (const seat of this.#seats) {
       if (seat !== from) seat.send({ type: 'writesLost', exportName, reason });
     }
   }
 
   /**
-   * The target may have started anew, without what was in its cache. Whoever still has a session knows that it has not;
-   * a worker that logs in from now on cannot know, and its flushes would vouch for the writes of those before it.
+   * The target may have restarted and lost its cache. A worker whose session goes on knows that it has not. A worker that
+   * logs in from now on cannot know, and its flushes would confirm the earlier writes of other workers.
    */
   #diskLost({ exportName, reason }: LostWrites): void {
     this.#suspected.set(exportName, { exportName, reason });

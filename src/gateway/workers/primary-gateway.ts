@@ -30,8 +30,8 @@ interface Parts {
 }
 
 /**
- * The primary of several processes: it owns the listening sockets, and the LUNs that live in a process. It accepts
- * clients, and hands each to a worker, which is a {@link Gateway} of its own.
+ * The primary of several processes. The primary owns the listening sockets and the embedded LUNs. It accepts clients and
+ * passes each to a worker, which runs a {@link Gateway} of its own.
  */
 export class PrimaryGateway implements Serving {
   readonly #parts: Parts;
@@ -44,7 +44,8 @@ export class PrimaryGateway implements Serving {
 
   /**
    * Opens embedded LUNs, starts the workers, which log in, then listens.
-   * @throws IserNbdError for the first thing that cannot be had; nothing is left open then, and no process.
+   *
+   * @throws IserNbdError when a LUN or an address cannot be opened; no process and nothing open is left then
    */
   static async start(config: GatewayConfig, services: PrimaryServices): Promise<PrimaryGateway> {
     checkExports(config);
@@ -105,7 +106,7 @@ export class PrimaryGateway implements Serving {
     const uris: string[] = [];
     const listeners = await openListeners(config.listen, {
       onAccept: (accepted) => this.#accept(accepted),
-      onError: (error) => log.error({ reason: error.message }, 'accepting a client'),
+      onError: (error) => log.error({ reason: error.message }, 'cannot accept a client'),
     });
     for (const listener of listeners) {
       this.#listeners.push(listener);
@@ -121,7 +122,7 @@ export class PrimaryGateway implements Serving {
       this.#parts.pool.accept(handle, address);
       return;
     }
-    this.#parts.log.error('this version of Node cannot hand a client to a worker; refusing it');
+    this.#parts.log.error('this version of Node cannot pass a client to a worker; refusing it');
     socket.destroy();
   }
 }

@@ -6,30 +6,31 @@ import type { SharedUnit, UnitRegistry } from '../units.js';
 import { ANNOUNCE_AFTER_TICKS, ANNOUNCE_TICK_MS } from './limits.js';
 import type { BusyRange, BusyRanges, EndedRanges } from './messages.js';
 
-/** The units that there is news of. */
+/** The units whose ranges are announced. */
 export type Units = Pick<UnitRegistry, 'get' | typeof Symbol.iterator>;
 
-/** Where a worker's news goes. */
+/** Sends a worker's news to the primary. */
 export interface RangeNewsSink {
   busy(news: BusyRanges): void;
   over(news: EndedRanges): void;
 }
 
 /**
- * What the workers tell each other of the ranges that they are changing, so that the order of requests that overlap holds
- * across processes (see RangeLock). Not of every range: one that is over in a moment concerns nobody. Announced are
+ * Announces the ranges that this worker is changing to the other workers, and hears theirs. So the order of overlapping
+ * requests holds across processes (see RangeLock). A change that ends soon is not announced, as it concerns no other
+ * worker. Announced are:
  *
- * - changes that take long: a client that gives up waits a second at least, and by then all workers know;
+ * - slow changes: a client that gives up waits at least a second first, and by then all workers know the range;
  * - changes whose client is gone, at once;
- * - all changes under way, whenever a client is about to be let in: it may be one that was here before.
+ * - all changes under way when a client is about to be admitted, as that client may have been connected before.
  */
 export class RangeNews {
   readonly #units: Units;
   readonly #clock: Clock;
   readonly #sink: RangeNewsSink;
-  /** What other workers have announced, by worker and by their number for it. */
+  /** The ranges that other workers have announced, by worker and by the worker's number of the range. */
   readonly #foreign = new Map<number, Map<number, ForeignRange>>();
-  /** Ends that have not been told yet, by unit. */
+  /** The numbers of ended ranges that have not been sent yet, by unit. */
   readonly #ended = new Map<string, number[]>();
   #lastNumber = 0;
   #timer: Timer | null = null;
@@ -43,17 +44,17 @@ export class RangeNews {
     this.#armTick();
   }
 
-  /** Announces every change that is under way. */
+  /** Announces all changes under way. */
   announceAll(): void {
     this.#announce(() => true);
   }
 
-  /** A client is gone: announces what of its changes is still under way. */
+  /** A client is gone: announces its changes that are still under way. */
   announceOrphans(): void {
     this.#announce(({ requester }) => requester.isGone);
   }
 
-  /** Another worker is changing these. */
+  /** Another worker is changing these ranges. */
   hear({ worker, unitName, ranges }: BusyRanges & { readonly worker: number }): void {
     const unit = this.#units.get(unitName);
     if (unit === undefined) return;

@@ -7,7 +7,7 @@ import { EMBEDDED_TARGET_NAME } from '../embedded.js';
 import type { TransportServices } from '../transports.js';
 import type { ExportConfig } from '../gateway-config.js';
 
-/** Exports without embedded LUNs: those have become remote ones of a target in this process. */
+/** The exports for workers: embedded LUNs have become remote LUNs of a target in this process. */
 export interface SharedLuns {
   readonly exports: readonly ExportConfig[];
   close(): Promise<void>;
@@ -17,9 +17,11 @@ export interface SharedLuns {
 const SECRET_BYTES = 24;
 
 /**
- * A memory or file LUN lives in one process. For workers it is a LUN of a target in the primary, over iWARP on the
- * loopback interface, that only they can log in to: by secrets, in both directions, made up anew at every start.
- * @throws ConfigError for a LUN that cannot be had; nothing is left open then.
+ * Makes embedded LUNs available to workers. A memory or file LUN exists in one process only, so workers reach it as a LUN
+ * of a target in the primary, over iWARP on the loopback interface. Only workers can log in to that target: by CHAP in
+ * both directions, with new random secrets at every start.
+ *
+ * @throws ConfigError when a LUN cannot be opened; nothing stays open then
  */
 export async function shareLuns(
   exports: readonly ExportConfig[],

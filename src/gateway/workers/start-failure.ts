@@ -1,7 +1,7 @@
 import { IserNbdError, UsageError, messageOf } from '../../common/errors.js';
 import type { StartFailure } from './messages.js';
 
-/** An error as it can be sent to another process. */
+/** An error in a form that can be sent to another process. */
 export function packError(error: unknown): StartFailure {
   return {
     message: messageOf(error),
@@ -12,7 +12,7 @@ export function packError(error: unknown): StartFailure {
   };
 }
 
-/** The error again, which for a user is what it would have been in one process. */
+/** The error again. For a user, it is the same as from a single process. */
 export function unpackError({ message, stack, code, facts, isUsage }: StartFailure): Error {
   const Kind = isUsage ? UsageError : IserNbdError;
   const error = code === null ? new Error(message) : new Kind(code, message, facts);

@@ -15,7 +15,7 @@ const EDGES: Edges<SupervisionState> = {
 };
 
 /**
- * When the process of one worker is started: again and again, until it is to stop.
+ * Decides when the process of one worker is started: again after each end, until {@link stop}.
  *
  *     idle ──> starting ──ready──> serving
  *                 │  ^               │          stop, from everywhere:
@@ -32,7 +32,7 @@ export class Supervision {
   #servingSinceMs = 0;
   #timer: Timer | null = null;
 
-  /** `start` is to start a process. */
+  /** `start` starts a process. */
   constructor(clock: Clock, start: () => void) {
     this.#clock = clock;
     this.#start = start;
@@ -52,7 +52,7 @@ export class Supervision {
     this.#servingSinceMs = this.#clock.nowMs();
   }
 
-  /** The process has ended, or there is none. Returns how long it is until the next one; null for never. */
+  /** The process has ended, or could not be started. Returns the delay until the next one; null for none. */
   ended(): number | null {
     if (this.#machine.state === 'stopping') {
       this.#machine.enter('stopped');
@@ -71,7 +71,7 @@ export class Supervision {
     return delayMs;
   }
 
-  /** No process is started any more; true when one still runs. */
+  /** Starts no more processes; true when a process still runs. */
   stop(): boolean {
     this.#timer?.cancel();
     const { state } = this;

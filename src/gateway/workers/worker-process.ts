@@ -12,7 +12,7 @@ export function processSpawner(main: string, args: readonly string[]): SpawnWork
       [...process.execArgv.filter(isForAll), main, ...args, String(worker)],
       {
         env: environment(),
-        // Standard output is for the lines that say where to connect; the log, on standard error, is everybody's.
+        // Standard output belongs to the primary, for its `ready` lines. All processes log to standard error.
         stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
         serialization: 'advanced',
       },
@@ -27,8 +27,8 @@ function linkTo(child: ChildProcess): WorkerLink {
     pid: child.pid ?? 0,
     send(message, handle) {
       if (!child.connected) return;
-      // Node passes on the handle itself as well (node:cluster does), which its types do not know. A failure to send
-      // means that the worker is ending, which is told by itself.
+      // Node can send a handle without its Socket, as node:cluster does; Node's types do not have that. When sending
+      // fails, the worker is ending, which is reported by `onEnded`.
       child.send(message, handle as never, undefined, () => undefined);
     },
     kill: () => void child.kill('SIGKILL'),
@@ -44,23 +44,23 @@ function watch(child: ChildProcess, handler: WorkerLinkHandler): void {
   };
   // Both ends are of one version of this program.
   child.on('message', (message) => handler.onMessage(message as FromWorker));
-  // Not 'exit', at which what it had sent may still be on its way; and not 'disconnect', which does not come when the
-  // process ends with a handle on its way to it.
+  // Not 'exit': then some messages of the worker may not have arrived. And not 'disconnect': that does not come when the
+  // process ends while a handle is on its way to it.
   child.on('close', (status, signal) => ended({ status, signal }));
   child.on('error', () => {
-    // A process that could not be started tells nothing else.
+    // For a process that could not be started, no other event comes.
     if (child.pid === undefined) nextTurn(() => ended({ status: null, signal: null }));
   });
 }
 
-/** Secrets are read here; what workers need of them is sent. */
+/** The environment without secrets: the primary reads them, and sends workers those that they need. */
 function environment(): NodeJS.ProcessEnv {
   const env = { ...process.env };
   for (const name of [SECRET_VARIABLE, MUTUAL_SECRET_VARIABLE]) Reflect.deleteProperty(env, name);
   return env;
 }
 
-/** A debugger's port can be had once. */
+/** Only one process can listen on the debugger's port. */
 function isForAll(argument: string): boolean {
   return !argument.startsWith('--inspect');
 }

@@ -11,13 +11,13 @@ import type {
 } from './messages.js';
 import { Supervision } from './supervision.js';
 
-/** What a seat tells the pool. */
+/** Receives the events of a seat. */
 export interface WorkerSeatHandler {
-  /** A new process listens, and is to be told to start. */
+  /** A new process listens for messages, and needs its start message. */
   onUp(seat: WorkerSeat): void;
   onReady(seat: WorkerSeat, units: UnitIdentities): void;
   onMessage(seat: WorkerSeat, message: FromWorker): void;
-  /** Its process has ended. `waiting` are clients that it never had; `delayMs` is null when there will be no other. */
+  /** The process has ended. It never had the clients in `waiting`. `delayMs` is null when no other process follows. */
   onEnded(seat: WorkerSeat, how: SeatEnding): void;
   onStalled(seat: WorkerSeat, waiting: readonly WaitingClient[]): void;
   onRecovered(seat: WorkerSeat): void;
@@ -29,7 +29,7 @@ export interface SeatEnding extends Ending {
   readonly delayMs: number | null;
 }
 
-/** One worker's number, and the processes that have it, one after the other. */
+/** One worker's number, and its processes, one after the other. */
 export class WorkerSeat {
   readonly number: number;
   readonly #clock: Clock;
@@ -71,12 +71,12 @@ export class WorkerSeat {
     this.#link?.send(message);
   }
 
-  /** Hands a client over. */
+  /** Passes a client to the worker. */
   give(client: WaitingClient): void {
     this.#handover.give(client);
   }
 
-  /** Starts no process any more, and asks the one there is to end. */
+  /** Starts no more processes, and asks the present one to end. */
   stop(): void {
     if (this.#supervision.stop()) this.send({ type: 'stop' });
   }
@@ -106,11 +106,11 @@ export class WorkerSeat {
   #onMessage(message: FromWorker): void {
     const { state } = this.#supervision;
     if (message.type === 'up') {
-      // What was sent before it listened may be lost.
+      // A `stop` that was sent before the worker listened may be lost, so it is sent again.
       if (state === 'starting') this.#handler.onUp(this);
       else this.send({ type: 'stop' });
     } else if (message.type === 'ready') {
-      // One that is to stop already will be told so, or was.
+      // When the worker is stopping, `stop` has been sent to it.
       if (state !== 'starting') return;
       this.#supervision.ready();
       this.#handler.onReady(this, message.units);

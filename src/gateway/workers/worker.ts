@@ -10,15 +10,15 @@ import { Gateway } from '../gateway.js';
 import type { FromWorker, StartMessage, ToWorker } from './messages.js';
 import { packError } from './start-failure.js';
 
-/** What a terminal sends to all its processes, and what ends a process that does not listen: the primary decides. */
+/** Signals that a worker ignores: a terminal sends them to all its processes, and the primary decides what to do. */
 const PRIMARYS_SIGNALS: readonly NodeJS.Signals[] = ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGUSR2'];
 
-/** This process's life as a worker. Without a primary it ends. */
+/** Runs this process as a worker. The worker ends when its primary is gone. */
 export function runWorker(): void {
   for (const signal of PRIMARYS_SIGNALS) process.on(signal, () => undefined);
   const worker = new Worker();
   process.on('message', (message, handle) => {
-    // Both ends are of one version of this program; a handle without its Socket is not in Node's types.
+    // Both ends have the same version of this program. Node's types do not have a handle without its Socket.
     worker.onMessage(message as ToWorker, handle as SocketHandle | undefined);
   });
   process.on('disconnect', () => worker.stop('the primary process is gone'));
@@ -37,7 +37,7 @@ class Worker {
         void this.#start(message);
         break;
       case 'client':
-        assert(handle !== undefined, 'a client came without its connection');
+        assert(handle !== undefined, 'a client came without its handle');
         this.#take(message, handle);
         break;
       case 'tls':
@@ -64,7 +64,7 @@ class Worker {
     }
   }
 
-  /** Drains, logs out and ends; before it serves, at once. */
+  /** Drains, logs out and ends. A worker that does not serve yet ends at once. */
   stop(reason: string | null): void {
     if (this.#isStopping) return;
     this.#isStopping = true;
@@ -75,7 +75,7 @@ class Worker {
 
   async #end(gateway: Gateway, log: Logger): Promise<void> {
     await gateway.stop(log);
-    // What was sent goes first: the process ends when nothing is left to do.
+    // Messages that are queued are sent first: the process ends when it has nothing left to do.
     if (process.connected) process.disconnect();
     await settleStreams();
   }
@@ -107,8 +107,8 @@ class Worker {
   }
 
   /**
-   * First the primary is told, and only when that is on its way is anything done with the connection: should this
-   * process end before, another worker gets the client as it came.
+   * Confirms the client first, and uses the connection only after that message is on its way. If this process ends
+   * earlier, another worker gets the client with its connection untouched.
    */
   #take({ conn, address }: { conn: number; address: string | null }, handle: SocketHandle): void {
     send({ type: 'taken', conn }, (error) => {

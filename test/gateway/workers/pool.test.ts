@@ -416,7 +416,7 @@ describe('the units behind the exports', () => {
     }
     await Promise.resolve();
     for (const worker of workers.all) worker.end({ status: 0 });
-    await expect(starting).rejects.toThrow(/worker 2 found another disk behind export disk/);
+    await expect(starting).rejects.toThrow(/worker 2 found a different disk behind export disk/);
   });
 
   it('are told to a worker that starts later, which may not serve another', async () => {
