@@ -84,7 +84,7 @@ export class BouncePool {
       const user = this.#waiting.shift();
       if (user === null) return;
       const slabOffset = this.#free.pop();
-      assert(slabOffset !== undefined, 'a free piece of bounce memory that is not there');
+      assert(slabOffset !== undefined, 'the list of free bounce memory is inconsistent');
       user.onBounce(this.#slot.slab, slabOffset);
     }
   }

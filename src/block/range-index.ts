@@ -86,7 +86,7 @@ export class RangeIndex<Range extends IndexedRange<Range>> {
     return false;
   }
 
-  // `?? null` is for the compiler, here and in #push: all chains are there, and a chain's number is masked.
+  // `?? null` is for the compiler, here and in #push: a chain's number is masked, so the chain always exists.
   #someOf(chain: number, range: Range, accepts: Accepts<Range>): boolean {
     for (let link = this.#heads[chain] ?? null; link !== null; link = link.next) {
       const found = link.range;

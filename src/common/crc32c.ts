@@ -19,7 +19,7 @@ const REFLECTED_POLYNOMIAL = 0x82f63b78;
 const tables = makeTables();
 const native = loadNative();
 
-/** Whether the processor's CRC instruction is used for long input. @internal the benchmark tells it */
+/** Whether the processor's CRC instruction is used for long input. @internal only the benchmark reports it */
 export const crc32cIsNative = native !== null;
 
 /**

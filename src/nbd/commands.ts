@@ -75,7 +75,7 @@ const RULES: Readonly<Partial<Record<number, CommandRule>>> = {
 /** The block operation of a command that {@link checkNbdRequest} has accepted. */
 export function blockOpOf(command: number): BlockOp {
   const op = RULES[command]?.op ?? null;
-  assert(op !== null, 'a command that is no request of a block device');
+  assert(op !== null, 'a command that the block device does not carry out');
   return op;
 }
 

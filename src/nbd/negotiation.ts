@@ -319,7 +319,7 @@ export class Negotiation implements OptionContext {
 
   /** Refuses an option of a client that is not served. Closing the connection now could lose the answer. */
   #refuseForPolicy(why: string): void {
-    // EXPORT_NAME has no way to say no.
+    // EXPORT_NAME has no error reply.
     if (this.#option === NbdOption.EXPORT_NAME) {
       this.end(null);
     } else {
