@@ -1,3 +1,4 @@
+import type { TaskTag } from '../iscsi/wire.js';
 import { StateMachine } from '../common/state-machine.js';
 import type { Edges } from '../common/state-machine.js';
 import { assert } from '../common/assert.js';
@@ -218,7 +219,7 @@ export class IscsiConnection implements DatamoverHandler {
     }
   }
 
-  taskByTag(initiatorTaskTag: number): DatamoverTask | null {
+  taskByTag(initiatorTaskTag: TaskTag): DatamoverTask | null {
     const slot = this.#tasks.get(initiatorTaskTag);
     return slot !== undefined && slot.kind === TaskKind.command ? slot.task : null;
   }
@@ -324,7 +325,7 @@ export class IscsiConnection implements DatamoverHandler {
   #onScsiResponse(view: DataView, bhs: number, data: number, length: number): void {
     const response = this.#responsePdu;
     decodeScsiResponse(view, bhs, response);
-    const slot = this.#tasks.get(response.initiatorTaskTag);
+    const slot = this.#tasks.get(taskTagAt(view, bhs));
     if (slot === undefined || slot.kind !== TaskKind.command || slot.command === null) {
       throw unknownTag(PduOpcode.scsiResponse, response.initiatorTaskTag);
     }
@@ -352,7 +353,7 @@ export class IscsiConnection implements DatamoverHandler {
   }
 
   /** Called by the target's events: the target rejected the PDU with this tag. */
-  rejectTask(initiatorTaskTag: number, reason: string): void {
+  rejectTask(initiatorTaskTag: TaskTag, reason: string): void {
     this.#replies.reject(initiatorTaskTag, reason);
   }
 

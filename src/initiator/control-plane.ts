@@ -1,3 +1,4 @@
+import type { TaskTag } from '../iscsi/wire.js';
 import { assert } from '../common/assert.js';
 import { IscsiSessionError } from '../iscsi/errors.js';
 import { LogoutReason } from '../iscsi/codes.js';
@@ -28,7 +29,7 @@ const NO_DATA = new Uint8Array(0);
 export interface TaskManagementOptions {
   readonly function: number;
   readonly port: LunPort;
-  readonly task: { readonly tag: number; readonly cmdSn: number } | null;
+  readonly task: { readonly tag: TaskTag; readonly cmdSn: number } | null;
 }
 
 /**
@@ -81,7 +82,7 @@ export class ControlPlane {
 
   /** Answers the target's ping (RFC 7143 11.18), without a task tag, and with the target's transfer tag and LUN. */
   answerPing(ping: NopInPdu): void {
-    this.#sendNopOut(RESERVED_TAG, ping.targetTransferTag, ping.lunHigh, ping.lunLow);
+    this.#sendNopOut(RESERVED_TAG as TaskTag, ping.targetTransferTag, ping.lunHigh, ping.lunLow);
   }
 
   /** Sends the request when its turn comes, unless `isStillWanted` then returns false. */
@@ -119,7 +120,7 @@ export class ControlPlane {
   continueText(answer: TextResponsePdu): void {
     this.#text.lunHigh = answer.lunHigh;
     this.#text.lunLow = answer.lunLow;
-    this.#sendText(answer.initiatorTaskTag, answer.targetTransferTag, NO_DATA);
+    this.#sendText(answer.initiatorTaskTag as TaskTag, answer.targetTransferTag, NO_DATA);
   }
 
   logout(control: ControlHandler): void {
@@ -175,7 +176,7 @@ export class ControlPlane {
     this.#waiting.push(send);
   }
 
-  #acquire(kind: TaskKind, control: ControlHandler): number {
+  #acquire(kind: TaskKind, control: ControlHandler): TaskTag {
     const slot = this.#tasks.acquire(kind);
     assert(slot !== null, 'no task tag is free for a control PDU');
     slot.control = control;
@@ -183,7 +184,7 @@ export class ControlPlane {
     return slot.tag;
   }
 
-  #sendNopOut(tag: number, transferTag: number, lunHigh: number, lunLow: number): void {
+  #sendNopOut(tag: TaskTag, transferTag: number, lunHigh: number, lunLow: number): void {
     const pdu = this.#nopOut;
     pdu.immediate = true;
     pdu.initiatorTaskTag = tag;
@@ -196,7 +197,7 @@ export class ControlPlane {
     this.#datamover.sendControl(this.#bhs, NO_DATA);
   }
 
-  #sendText(tag: number, transferTag: number, data: Uint8Array): void {
+  #sendText(tag: TaskTag, transferTag: number, data: Uint8Array): void {
     const pdu = this.#text;
     pdu.immediate = true;
     pdu.initiatorTaskTag = tag;

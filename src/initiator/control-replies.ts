@@ -1,3 +1,4 @@
+import type { TaskTag } from '../iscsi/wire.js';
 import type { Logger } from '../observe/log.js';
 import { LogoutStatus, PduOpcode, TaskManagementStatus, opcodeName } from '../iscsi/codes.js';
 import type { ControlPlane } from './control-plane.js';
@@ -57,7 +58,7 @@ export class ControlReplies {
    * CmdSN unused and the window stuck, so the connection must end.
    * @throws IscsiProtocolError for a PDU that is not a control PDU
    */
-  reject(initiatorTaskTag: number, reason: string): void {
+  reject(initiatorTaskTag: TaskTag, reason: string): void {
     const slot = this.#tasks.get(initiatorTaskTag);
     if (slot === undefined || slot.kind === TaskKind.idle || slot.kind === TaskKind.command) {
       throw new IscsiProtocolError(`the target rejected a PDU: ${reason}`);

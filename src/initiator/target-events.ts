@@ -1,3 +1,4 @@
+import type { TaskTag } from '../iscsi/wire.js';
 import type { IserNbdError } from '../common/errors.js';
 import type { Logger } from '../observe/log.js';
 import { AsyncEvent, asyncEventName, opcodeName, rejectReasonName } from '../iscsi/codes.js';
@@ -18,7 +19,7 @@ export interface TargetEventHost {
   readonly control: ControlPlane;
   drain(reason: IserNbdError, withinMs: number): void;
   fail(error: IserNbdError): void;
-  rejectTask(initiatorTaskTag: number, reason: string): void;
+  rejectTask(initiatorTaskTag: TaskTag, reason: string): void;
 }
 
 const NO_TEXT = new Uint8Array(0);

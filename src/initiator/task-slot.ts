@@ -3,6 +3,7 @@ import type { DatamoverTask } from '../iscsi/datamover.js';
 import type { LunPort } from './lun-port.js';
 import type { TaskManagementResponsePdu, TextResponsePdu } from '../iscsi/response-wire.js';
 import { RESERVED_TAG } from '../iscsi/wire.js';
+import type { TaskTag } from '../iscsi/wire.js';
 
 /** The present use of a task tag. */
 export const TaskKind = {
@@ -39,7 +40,7 @@ export interface ControlHandler {
  */
 export class TaskSlot {
   readonly task: DatamoverTask;
-  tag = RESERVED_TAG;
+  tag = RESERVED_TAG as TaskTag;
   kind: TaskKind = TaskKind.idle;
 
   command: ScsiCommand | null = null;

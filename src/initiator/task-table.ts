@@ -1,5 +1,6 @@
 import { SlotTable } from '../common/slot-table.js';
 import type { DatamoverTask } from '../iscsi/datamover.js';
+import type { TaskTag } from '../iscsi/wire.js';
 import { CommandPhase, TaskKind, TaskSlot } from './task-slot.js';
 
 /** The tasks of a connection, by their Initiator Task Tags. */
@@ -23,13 +24,14 @@ export class TaskTable {
     const tag = this.#slots.acquire();
     const slot = tag === -1 ? undefined : this.#slots.get(tag);
     if (slot === undefined) return null;
-    slot.tag = tag;
+    // Made here: the table's tags are our Initiator Task Tags.
+    slot.tag = tag as TaskTag;
     slot.kind = kind;
     return slot;
   }
 
   /** The slot in use with `tag`; undefined for an old or unknown tag. */
-  get(tag: number): TaskSlot | undefined {
+  get(tag: TaskTag): TaskSlot | undefined {
     return this.#slots.get(tag);
   }
 

@@ -3,6 +3,7 @@
  * the Linux initiator (libiscsi above, ib_iser below). iSCSI writes a command's BHS directly into the datamover's
  * descriptor. iSCSI knows nothing of work requests or keys.
  */
+import type { TaskTag } from './wire.js';
 import type { DataDirection } from '../common/data-direction.js';
 import type { Slab } from '../common/slab.js';
 
@@ -76,7 +77,7 @@ export interface DatamoverHandler {
    * The task of a response's Initiator Task Tag, or null. The datamover calls this before `controlNotify`, to check
    * which registration the peer invalidated.
    */
-  taskByTag(initiatorTaskTag: number): DatamoverTask | null;
+  taskByTag(initiatorTaskTag: TaskTag): DatamoverTask | null;
   /**
    * Connection_Terminate_Notify, once. Every task is inactive now. `error` is the reason; null after our `terminate`.
    */

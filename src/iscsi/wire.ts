@@ -21,6 +21,8 @@
  * become a BigInt.
  */
 
+import type { Brand } from '../common/brand.js';
+
 /** A basic header segment. */
 export const BHS_BYTES = 48;
 
@@ -29,6 +31,9 @@ export const IMMEDIATE_FLAG = 0x40;
 export const FINAL_FLAG = 0x80;
 /** In login and text PDUs: the next PDU continues the text of the same step. */
 export const CONTINUE_FLAG = 0x40;
+
+/** An Initiator Task Tag (RFC 7143 11.2.1.8): not a target transfer tag, nor any sequence number. */
+export type TaskTag = Brand<number, 'TaskTag'>;
 
 /** RFC 7143 11.2.1.8 and 11.7.4: the tag that means no task. */
 export const RESERVED_TAG = 0xffff_ffff;
@@ -61,8 +66,8 @@ export function dataSegmentLengthAt(view: DataView, offset: number): number {
   return view.getUint32(offset + AT_AHS_LENGTH) & 0xff_ffff;
 }
 
-export function taskTagAt(view: DataView, offset: number): number {
-  return view.getUint32(offset + AT_TASK_TAG);
+export function taskTagAt(view: DataView, offset: number): TaskTag {
+  return view.getUint32(offset + AT_TASK_TAG) as TaskTag;
 }
 
 /** Bytes of a data segment with its padding (RFC 7143 11.2.3). */
