@@ -81,7 +81,7 @@ export class IscsiSession implements ConnectionOwner, LunPortOwner {
 
   get queueDepth(): number {
     const { commandsMax, window } = this.#connection;
-    return Math.max(1, Math.min(commandsMax, window.size));
+    return Math.max(1, Math.min(commandsMax, window.sizeMax));
   }
 
   get hasQueued(): boolean {

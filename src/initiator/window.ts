@@ -13,6 +13,7 @@ export class CommandWindow {
   #cmdSn: number;
   #expCmdSn: number;
   #maxCmdSn: number;
+  #sizeMax = 0;
 
   constructor(cmdSn: number, expCmdSn: number, maxCmdSn: number) {
     this.#cmdSn = cmdSn >>> 0;
@@ -37,9 +38,14 @@ export class CommandWindow {
     return !serialLess(this.#maxCmdSn, this.#cmdSn);
   }
 
-  /** The number of commands that the target allows to be outstanding now. */
+  /** The number of commands that the target takes now, besides those that it has acknowledged. Load makes it smaller. */
   get size(): number {
     return (this.#maxCmdSn - this.#expCmdSn + 1) >>> 0;
+  }
+
+  /** The largest {@link size} so far: what the target takes when it is idle. */
+  get sizeMax(): number {
+    return this.#sizeMax;
   }
 
   /** Takes the CmdSN of the next command. The caller has checked {@link isOpen}. */
@@ -64,6 +70,7 @@ export class CommandWindow {
     }
     if (serialLess(this.#expCmdSn, expCmdSn)) this.#expCmdSn = expCmdSn;
     if (serialLess(this.#maxCmdSn, maxCmdSn)) this.#maxCmdSn = maxCmdSn;
+    this.#sizeMax = Math.max(this.#sizeMax, this.size);
   }
 }
 

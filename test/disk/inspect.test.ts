@@ -225,7 +225,9 @@ describe('deviceInfoOf', () => {
     expect((await infoOf({ transferBytesMax: 100_000 })).transferBytesMax).toBe(99_840);
     const limits = { transferBlocksMax: 16 };
     expect((await infoOf({ limits, blockBytes: 4096 })).transferBytesMax).toBe(65_536);
-    expect((await infoOf({ transferBytesMax: 100 })).transferBytesMax).toBe(512);
+    expect((await infoOf({ transferBytesMax: 5000, blockBytes: 8192 })).transferBytesMax).toBe(
+      8192,
+    );
   });
 
   it('prefers what the device does, within its limits', async () => {

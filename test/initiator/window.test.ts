@@ -62,6 +62,17 @@ describe('the command window', () => {
     expect([window.expCmdSn, window.maxCmdSn]).toEqual([13, 25]);
   });
 
+  it('is remembered at its widest: commands that a target has make it narrow', () => {
+    const window = new CommandWindow(10, 10, 9);
+    expect(window.sizeMax).toBe(0);
+    window.update(10, 17);
+    for (let count = 0; count < 6; count++) window.take();
+    window.update(16, 17);
+    expect([window.size, window.sizeMax]).toEqual([2, 8]);
+    window.update(16, 25);
+    expect([window.size, window.sizeMax]).toEqual([10, 10]);
+  });
+
   it('never closes below what a target allowed, but may be shut', () => {
     const window = new CommandWindow(10, 10, 9);
     expect(window.isOpen).toBe(false);

@@ -1,3 +1,4 @@
+import { assert } from '../../../src/common/assert.js';
 import { DeliveryOutcome } from '../../../src/scsi/port.js';
 import { DataDirection } from '../../../src/common/data-direction.js';
 import type { ScsiCommand, ScsiPort, ScsiPortListener } from '../../../src/scsi/port.js';
@@ -73,6 +74,10 @@ export class ScsiPortDouble implements ScsiPort {
   readonly options: DoubleOptions;
   isLost = false;
   questionedCount = 0;
+  /** The next reset is refused. */
+  refusesReset = false;
+  /** The next read gets no more than so many bytes of its data, and is told that it has all. */
+  withheldTo: number | null = null;
   /** VPD page 80; the first designator of page 83 goes with it. */
   serial = 'S-4711';
   /** The LUNs that REPORT LUNS lists, eight bytes each in hexadecimal; null for 0, 1 and 300 as usual. */
@@ -105,6 +110,7 @@ export class ScsiPortDouble implements ScsiPort {
   }
 
   execute(command: ScsiCommand): void {
+    assert(command.dataLength <= this.transferBytesMax, 'longer than the path carries');
     const cdb = new wire.DecodedCdb();
     wire.decodeCdb(command.cdbView, 0, cdb);
     const name = wire.commandNameAt(command.cdbView, 0);
@@ -118,12 +124,31 @@ export class ScsiPortDouble implements ScsiPort {
     this.questionedCount++;
   }
 
+  /** Ends what is in flight as aborted. */
   resetLogicalUnit(): Promise<void> {
-    return Promise.resolve();
+    const covered = [...this.inFlight];
+    return Promise.resolve().then(() => {
+      if (this.isLost) throw new Error('the path is lost');
+      if (this.refusesReset) {
+        this.refusesReset = false;
+        throw new Error('the reset is refused');
+      }
+      for (const command of covered) this.abort(command);
+    });
   }
 
-  /** The path goes: whatever is in flight ends, then the listener hears of it. */
+  /** Ends a command as aborted, if it is in flight. */
+  abort(command: ScsiCommand): void {
+    const index = this.inFlight.indexOf(command);
+    if (index < 0) return;
+    this.inFlight.splice(index, 1);
+    end(command, { outcome: DeliveryOutcome.aborted });
+    command.done(command);
+  }
+
+  /** The path goes: the listener hears of it, and whatever is in flight ends. */
   lose(reason: string): void {
+    if (this.isLost) return;
     this.isLost = true;
     this.isHeld = false;
     this.listener?.onPortLost(reason);
@@ -220,14 +245,14 @@ export class ScsiPortDouble implements ScsiPort {
     }
     const disk = this.bytes.subarray(cdb.lba * blockBytes, (cdb.lba + cdb.blocks) * blockBytes);
     const { slab, slabOffset, dataLength } = command;
-    const data = slab!.bytes.subarray(slabOffset, slabOffset + dataLength);
+    const data = slab?.bytes.subarray(slabOffset, slabOffset + dataLength) ?? new Uint8Array();
     const isSame = cdb.opcode === OperationCode.writeSame16;
     const isCompare = cdb.opcode === OperationCode.compareAndWrite;
     if (dataLength !== (isSame ? 1 : isCompare ? 2 * cdb.blocks : cdb.blocks) * blockBytes) {
       return check(SenseKey.abortedCommand, Asc.dataPhaseError);
     }
     if (cdb.opcode === OperationCode.read16 || cdb.opcode === OperationCode.read10) {
-      data.set(disk);
+      this.#sendData(command, disk, data);
       return undefined;
     }
     if (isCompare) {
@@ -245,6 +270,15 @@ export class ScsiPortDouble implements ScsiPort {
     }
     if (!isSame) disk.set(data);
     return undefined;
+  }
+
+  #sendData(command: ScsiCommand, disk: Uint8Array, data: Uint8Array): void {
+    const bytes = Math.min(this.withheldTo ?? Infinity, data.length);
+    this.withheldTo = null;
+    data.set(disk.subarray(0, bytes));
+    if (bytes === data.length || !this.verifiesDataIn) return;
+    command.outcome = DeliveryOutcome.dataMissing;
+    command.residual = data.length - bytes;
   }
 
   #unmap({ slab, slabOffset, dataLength }: ScsiCommand): Ending | undefined {
@@ -358,9 +392,10 @@ export class ScsiPortDouble implements ScsiPort {
     const name = wire.commandNameAt(command.cdbView, 0);
     const length = this.truncateTo?.(name, cdb) ?? encoded;
     const allocated = cdb.opcode === OperationCode.readCapacity10 ? 8 : cdb.allocationLength;
-    const sent = Math.min(length, allocated, command.dataLength);
+    const offered = Math.min(length, allocated);
+    const sent = Math.min(offered, command.dataLength);
     command.slab!.bytes.set(bytes.subarray(0, sent), command.slabOffset);
-    command.residual = command.dataLength - sent;
+    command.residual = command.dataLength - offered;
     return undefined;
   }
 }

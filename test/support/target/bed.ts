@@ -7,7 +7,7 @@ import { MemoryFabric } from '../../../src/transport/memory/fabric.js';
 import type { PortalAddress, RdmaTransport } from '../../../src/transport/verbs.js';
 import { TestInitiator } from './initiator.js';
 import type { ConnectOptions } from './initiator.js';
-import { turn } from '../waiting.js';
+import { passTime } from '../waiting.js';
 
 export const TARGET_NAME = 'iqn.2026-11.io.example:lab';
 
@@ -62,15 +62,7 @@ export class TargetBed {
   }
 
   /** Lets time pass until something has happened. */
-  async passTime<T>(something: Promise<T>): Promise<T> {
-    let hasHappened = false;
-    void something.then(() => {
-      hasHappened = true;
-    });
-    while (!hasHappened) {
-      await turn();
-      this.clock.advance(1000);
-    }
-    return something;
+  passTime<T>(something: Promise<T>): Promise<T> {
+    return passTime(this.clock, something);
   }
 }
