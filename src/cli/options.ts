@@ -64,12 +64,17 @@ export function withInitiator<T>(argv: Argv<T>) {
     });
 }
 
+/** The algorithms that there are, best first, as an option takes them. */
+export function chapAlgorithmList(): string {
+  return CHAP_ALGORITHMS.map(chapAlgorithmName).join(',');
+}
+
 function withChapAlgorithms<T>(argv: Argv<T>) {
   return argv.option('chap-algorithms', {
     type: 'string',
     describe:
       'CHAP algorithms to allow, best first; when a target takes no list, md5 is tried alone, if the list has it ' +
-      `(docs/chap.md) [${CHAP_ALGORITHMS.map(chapAlgorithmName).join(',')}]`,
+      `(docs/chap.md) [${chapAlgorithmList()}]`,
   });
 }
 

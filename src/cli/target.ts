@@ -21,6 +21,7 @@ import {
   withExamples,
   withLogLevel,
   withPolling,
+  chapAlgorithmList,
 } from './options.js';
 import { announce } from './output.js';
 import { stopRequested } from './signals.js';
@@ -54,7 +55,7 @@ const targetOptions = (argv: Argv) =>
     .option('chap-user', { type: 'string', describe: 'CHAP name that initiators must prove' })
     .option('chap-algorithms', {
       type: 'string',
-      describe: 'CHAP algorithms to take, best first (docs/chap.md) [sha3-256,sha256,sha1,md5]',
+      describe: `CHAP algorithms to take, best first (docs/chap.md) [${chapAlgorithmList()}]`,
     })
     .option('chap-secret-file', {
       type: 'string',

@@ -17,6 +17,7 @@ import { LOOKS_IN_A_ROW_MAX, LOOK_PERIOD_MS, LOOK_SPACING_MS, REGAIN_PERIOD_MS }
  *        │ it is missing        └─────it cannot be told─> doubtful
  *        └─────────────────────────────────────────────────^ │ a request needs to know, or time has passed
  *                               checking <───────────────────┘
+ *     trusted ──a look finds another disk──> foreign
  *     every state but `lost` ──the path is gone──> lost
  */
 export type UnitTrust = 'trusted' | 'checking' | 'doubtful' | 'foreign' | 'lost';

@@ -61,9 +61,18 @@ function parseOwner(text: string, files: AccountFiles): SocketOwner {
 /** Looks up an id. In both files, the first column is the name and the third is the id. */
 function idOf(what: string, name: string, path: string): number {
   if (/^\d+$/.test(name) && Number(name) <= ID_MAX) return Number(name);
-  for (const line of readFileSync(path, 'utf8').split('\n')) {
+  for (const line of linesOf(path)) {
     const [found, , id] = line.split(':');
     if (found === name && id !== undefined && /^\d+$/.test(id)) return Number(id);
   }
   throw new UsageError('unix-owner', `there is no ${what} ${name} in ${path}; give its number`);
+}
+
+/** None where the file is not there: a container need not have one. */
+function linesOf(path: string): string[] {
+  try {
+    return readFileSync(path, 'utf8').split('\n');
+  } catch {
+    return [];
+  }
 }

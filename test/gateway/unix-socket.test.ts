@@ -35,6 +35,11 @@ describe('a Unix socket', () => {
     expect(unixSocketAddress({ path, owner }, files).owner).toEqual(ids);
   });
 
+  it('asks for a number where there is no file of accounts', () => {
+    const nowhere = { passwd: join(folder, 'none'), group: join(folder, 'none') };
+    expect(() => unixSocketAddress({ path, owner: 'qemu' }, nowhere)).toThrow(/give its number/);
+  });
+
   it.each(['rw', '0888', '1660', '66', ''])('is refused the mode %j', (mode) => {
     expect(() => unixSocketAddress({ path, mode }, files)).toThrow(ConfigError);
   });
