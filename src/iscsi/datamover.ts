@@ -74,35 +74,59 @@ export interface DatamoverHandler {
    */
   controlNotify(view: DataView, bhsOffset: number, dataOffset: number, dataLength: number): void;
   /**
-   * The task of a response's Initiator Task Tag, or null. The datamover calls this before `controlNotify`, to check
-   * which registration the peer invalidated.
+   * The task of a SCSI response's Initiator Task Tag, or null. The datamover calls this before it hands up that response,
+   * and for no other PDU, to check which registration the peer invalidated. A response without a task goes up too.
    */
   taskByTag(initiatorTaskTag: TaskTag): DatamoverTask | null;
   /**
-   * Connection_Terminate_Notify, once. Every task is inactive now. `error` is the reason; null after our `terminate`.
+   * Connection_Terminate_Notify, once. Every task is inactive now. `error` is the reason; null after our `terminate`. It
+   * is the last upward call.
    */
   terminateNotify(error: Error | null): void;
 }
 
-/** A connected datamover. Calls never block, and upward calls never happen inside downward ones. */
+/**
+ * A connected datamover. Calls never block, and upward calls never happen inside downward ones. Downward calls may happen
+ * inside upward ones. PDUs reach the peer in the order of `sendControl` and `sendCommand`.
+ *
+ * From the moment the connection begins to end, by `terminate` or otherwise, nothing is sent and no PDU goes up. Until
+ * `terminateNotify` and after it, `sendControl`, `enterFullFeature` and `finishTask` do nothing else than make a task
+ * inactive, and `sendCommand` makes its task active until `terminateNotify`. After `terminateNotify` iSCSI sends no command.
+ */
 export interface DatamoverConnection {
   readonly limits: DatamoverLimits;
   /** For logs: the portal. */
   readonly peerName: string;
+  /** A handler that is set after the end hears of it, in a turn of its own. */
   handler: DatamoverHandler;
-  /** Send_Control: copies a 48-byte BHS and its data segment into a control descriptor and sends them. */
+  /**
+   * Send_Control: copies a 48-byte BHS and its data segment into a control descriptor and sends them. Asserts 48 bytes and
+   * `controlDataBytesMax`.
+   */
   sendControl(bhs: Uint8Array, data: Uint8Array): void;
-  /** Allocate_Connection_Resources: tasks, registrations and receive buffers for `count` commands. Once, before full feature. */
+  /**
+   * Allocate_Connection_Resources: tasks, registrations and receive buffers for `count` commands. Once, before full
+   * feature; asserts both, and `tasksMax`.
+   */
   allocateTasks(count: number): readonly DatamoverTask[];
   /**
    * Enable_Datamover: call before the login request whose answer may start full feature phase. Posts the receives for
    * that phase.
    */
   enterFullFeature(): void;
-  /** Put_Data and Get_Data with Send_Control: registers the task's buffer and sends its BHS and immediate data. */
+  /**
+   * Put_Data and Get_Data with Send_Control: registers the task's buffer and sends its BHS and immediate data. Asserts that
+   * full feature phase was entered, that the task is not active, and that immediate data is all of a write or nothing.
+   */
   sendCommand(task: DatamoverTask): void;
-  /** Ends the command. When this returns, the peer has no access to the buffer. */
+  /**
+   * Ends the command. When this returns, the peer has no access to the buffer. Only a datamover that registers whole slabs
+   * leaves the peer that access until the device is let go.
+   */
   finishTask(task: DatamoverTask): void;
-  /** Connection_Terminate. Resolves after `terminateNotify`, when every resource of the connection is released. */
+  /**
+   * Connection_Terminate. Resolves after `terminateNotify`, when every resource of the connection is released. May be called
+   * again, and after the end.
+   */
   terminate(): Promise<void>;
 }

@@ -6,6 +6,7 @@ import type {
   DatamoverLimits,
   DatamoverTask,
 } from '../../../src/iscsi/datamover.js';
+import { PduOpcode } from '../../../src/iscsi/codes.js';
 import { opcodeAt, taskTagAt } from '../../../src/iscsi/wire.js';
 import { DataDirection } from '../../../src/common/data-direction.js';
 
@@ -82,6 +83,8 @@ export class ScriptedDatamover implements DatamoverConnection {
   closesAfterLogout = true;
   isFullFeature = false;
   isTerminated = false;
+  /** `terminate` was called: nothing is sent, and nothing goes up any more but the end. */
+  isEnding = false;
 
   constructor(limits: Partial<DatamoverLimits> = {}) {
     this.limits = { ...SCRIPTED_LIMITS, ...limits };
@@ -102,7 +105,8 @@ export class ScriptedDatamover implements DatamoverConnection {
   sendControl(bhs: Uint8Array, data: Uint8Array): void {
     if (bhs.length !== BHS_BYTES) this.#violation(`a BHS of ${bhs.length} bytes`);
     if (data.length > this.limits.controlDataBytesMax) this.#violation('too much control data');
-    this.#record(new SentPdu(bhs.slice(), data.slice(), null));
+    // Not slice: that of a Buffer copies nothing.
+    this.#record(new SentPdu(Uint8Array.from(bhs), Uint8Array.from(data), null));
   }
 
   allocateTasks(count: number): readonly DatamoverTask[] {
@@ -113,6 +117,8 @@ export class ScriptedDatamover implements DatamoverConnection {
   }
 
   enterFullFeature(): void {
+    if (this.isTerminated) return;
+    if (this.tasks.length === 0) this.#violation('enterFullFeature without tasks');
     if (this.isFullFeature) this.#violation('enterFullFeature twice');
     this.isFullFeature = true;
     this.events.push('full feature');
@@ -121,6 +127,11 @@ export class ScriptedDatamover implements DatamoverConnection {
   sendCommand(task: DatamoverTask): void {
     const scripted = task as ScriptedTask;
     if (scripted.isActive) this.#violation('sendCommand of an active task');
+    scripted.placedBytes = 0;
+    if (!this.isFullFeature && !this.isTerminated) this.#violation('a command before full feature');
+    if (task.immediateLength !== 0 && task.immediateLength !== task.dataLength) {
+      this.#violation('a part of the data as immediate data');
+    }
     scripted.isActive = true;
     const bytes = new Uint8Array(task.view.buffer, task.view.byteOffset + task.bhsOffset, 48);
     const immediate =
@@ -139,6 +150,7 @@ export class ScriptedDatamover implements DatamoverConnection {
 
   terminate(): Promise<void> {
     this.events.push('terminate');
+    this.isEnding = true;
     if (!this.terminates) return new Promise(() => undefined);
     return Promise.resolve().then(() => this.drop(null));
   }
@@ -154,11 +166,14 @@ export class ScriptedDatamover implements DatamoverConnection {
 
   /** Brings a PDU up, at an odd place in a buffer that is overwritten right after. */
   deliver(bhs: Uint8Array, data: Uint8Array = new Uint8Array(0)): void {
-    if (this.isTerminated) return;
+    if (this.isTerminated || this.isEnding) return;
     const bytes = new Uint8Array(3 + 48 + data.length);
     bytes.set(bhs, 3);
     bytes.set(data, 51);
-    this.handler.controlNotify(new DataView(bytes.buffer, 1), 2, 50, data.length);
+    const view = new DataView(bytes.buffer, 1);
+    // As a datamover does that looks which registration a response is about.
+    if (opcodeAt(view, 2) === PduOpcode.scsiResponse) this.handler.taskByTag(taskTagAt(view, 2));
+    this.handler.controlNotify(view, 2, 50, data.length);
     bytes.fill(0xdd);
     const isLogoutResponse = ((bhs[0] ?? 0) & 0x3f) === 0x26;
     if (isLogoutResponse && this.closesAfterLogout) queueMicrotask(() => this.drop(null));
@@ -172,7 +187,7 @@ export class ScriptedDatamover implements DatamoverConnection {
   }
 
   #record(pdu: SentPdu): void {
-    if (this.isTerminated) return;
+    if (this.isTerminated || this.isEnding) return;
     this.sent.push(pdu);
     const { onSent } = this;
     if (onSent !== null) queueMicrotask(() => onSent(pdu));

@@ -59,6 +59,7 @@ export class SessionBench {
     this.expCmdSn = cmdSn;
     this.datamover = new ScriptedDatamover(setup.limits);
     const tasks = this.datamover.allocateTasks(setup.tasks ?? 128);
+    this.datamover.enterFullFeature();
     this.session = new IscsiSession({
       targetName: 'iqn.2026-11.io.example:array',
       portalName: 'scripted:3260',
