@@ -1,7 +1,7 @@
 import { assert } from '../common/assert.js';
 import type { Slab } from '../common/slab.js';
 import type { CompletionHandler, MemoryRegion, WorkCompletion } from '../transport/verbs.js';
-import { ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../transport/verbs.js';
+import { NO_KEY, ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../transport/verbs.js';
 import {
   ISER_HEADER_BYTES,
   ISER_HEADERS_BYTES,
@@ -151,7 +151,7 @@ export class RxDescriptor {
   readonly request: ReceiveWorkRequest;
   byteLength = 0;
   withInvalidate = false;
-  invalidatedKey = 0;
+  invalidatedKey = NO_KEY;
   /** The PDU has passed its checks. It may still have to wait. */
   isChecked = false;
   /** The task that the PDU answers, and the serial number of the task's command. */

@@ -4,7 +4,7 @@ import type { Slab } from '../common/slab.js';
 import { PduOpcode } from '../iscsi/codes.js';
 import { dataSegmentLengthAt, opcodeAt, taskTagAt } from '../iscsi/wire.js';
 import { Access } from '../transport/verbs.js';
-import type { MemoryRegion, WorkCompletion } from '../transport/verbs.js';
+import type { MemoryKey, MemoryRegion, WorkCompletion } from '../transport/verbs.js';
 import type { ConnectionHost } from './connection-host.js';
 import type { LoginDescriptor } from './descriptors.js';
 import { RxDescriptor, rxDescriptorBytes } from './descriptors.js';
@@ -169,7 +169,7 @@ export class ReceivePath {
   }
 
   /** `iser_check_remote_inv`: the target may revoke only the key that the answered command advertised. */
-  #checkInvalidatedKey(task: IserTask | null, key: number): string | null {
+  #checkInvalidatedKey(task: IserTask | null, key: MemoryKey): string | null {
     if (task === null || !task.isActive) {
       return 'it invalidated a memory key for a command that is not outstanding';
     }

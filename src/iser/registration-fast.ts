@@ -1,5 +1,10 @@
 import { assert } from '../common/assert.js';
-import type { FastRegion, ProtectionDomain, WorkCompletion } from '../transport/verbs.js';
+import type {
+  FastRegion,
+  MemoryKey,
+  ProtectionDomain,
+  WorkCompletion,
+} from '../transport/verbs.js';
 import { Access, SendWorkRequest, WorkOpcode, WorkStatus } from '../transport/verbs.js';
 import { ISER_TRANSFER_BYTES_MAX } from './limits.js';
 import { ProtectionContext } from './protection.js';
@@ -87,7 +92,7 @@ export class FastRegistration implements RegistrationOps {
     return context === null ? 0 : regionOf(context).placedBytes;
   }
 
-  remotelyInvalidated(task: IserTask, key: number): boolean {
+  remotelyInvalidated(task: IserTask, key: MemoryKey): boolean {
     for (const registration of task.registrations) {
       const { context, rkey } = registration;
       if (context === null || !context.resources.mrValid || rkey !== key) continue;

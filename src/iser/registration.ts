@@ -1,3 +1,4 @@
+import type { MemoryKey } from '../transport/verbs.js';
 import type { RegistrationHost } from './registration-host.js';
 import type { RegistrationDescriptor } from './memory-registration.js';
 import type { DataIndex, IserTask } from './task.js';
@@ -30,7 +31,7 @@ export interface RegistrationOps {
    */
   placedBytes(task: IserTask): number;
   /** Call when the peer has revoked `key`. False if the task did not advertise `key`. */
-  remotelyInvalidated(task: IserTask, key: number): boolean;
+  remotelyInvalidated(task: IserTask, key: MemoryKey): boolean;
   /**
    * Call when the target has answered without an invalidation. True when the peer has no access any more. False while
    * a LOCAL_INV of this call is incomplete; call again after its completion.

@@ -12,10 +12,16 @@
  *
  * Remote addresses are opaque 64-bit numbers and travel as two unsigned 32-bit halves.
  */
+import type { Brand } from '../common/brand.js';
 import { assert } from '../common/assert.js';
 import { IserNbdError } from '../common/errors.js';
 import type { ListenPlace } from '../common/listen-plan.js';
 import type { Slab } from '../common/slab.js';
+
+/** A memory key (an STag): ours, or one that the peer advertised. Not an address, of which a half has the same range. */
+export type MemoryKey = Brand<number, 'MemoryKey'>;
+/** No key: a device never draws it. */
+export const NO_KEY = 0 as MemoryKey;
 
 /** A device, a connection or a registration refused a request. */
 export class VerbsError extends IserNbdError {
@@ -118,8 +124,8 @@ export interface MemoryRegion {
   readonly offset: number;
   readonly length: number;
   readonly access: number;
-  readonly lkey: number;
-  readonly rkey: number;
+  readonly lkey: MemoryKey;
+  readonly rkey: MemoryKey;
   /** The remote address (tagged offset) of the region's first byte. */
   readonly addressHigh: number;
   readonly addressLow: number;
@@ -137,7 +143,7 @@ export interface FastRegion extends MemoryRegion {
    * Draws the next key (`ib_update_fast_reg_key`) for the REG_MR work request that is about to be posted, and returns
    * the key, so that a Send in the same chain can advertise it.
    */
-  nextKey(): number;
+  nextKey(): MemoryKey;
   /**
    * The bytes from the region's start to the first gap that RDMA Writes of the peer have filled since the last
    * REG_MR. Also valid after the key is revoked. Only if the device counts them (`countsPlacement`).
@@ -173,7 +179,7 @@ export class WorkCompletion {
   byteLength = 0;
   /** Receive: the message was a Send with Invalidate, and this key of ours is revoked. */
   withInvalidate = false;
-  invalidatedKey = 0;
+  invalidatedKey = NO_KEY;
   queuePair: QueuePair | null = null;
 }
 
@@ -191,18 +197,18 @@ export class SendWorkRequest {
   readonly sges: readonly Sge[];
   sgeCount = 0;
   /** RDMA Write and Read: the peer's key and address. */
-  remoteKey = 0;
+  remoteKey = NO_KEY;
   remoteAddressHigh = 0;
   remoteAddressLow = 0;
   /** Send with Invalidate: the peer's key. Local Invalidate: our key. */
-  invalidateKey = 0;
+  invalidateKey = NO_KEY;
   /** REG_MR: the region, and the memory, access rights and key that it gets. */
   fastRegion: FastRegion | null = null;
   registerSlab: Slab | null = null;
   registerOffset = 0;
   registerLength = 0;
   registerAccess: number = Access.none;
-  registerKey = 0;
+  registerKey = NO_KEY;
   next: SendWorkRequest | null = null;
   done: CompletionHandler;
 

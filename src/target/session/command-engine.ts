@@ -7,7 +7,7 @@ import { decodeControlHeader } from '../../iscsi/iser-header.js';
 import type { IserControlHeader } from '../../iscsi/iser-header.js';
 import { ScsiStatus } from '../../scsi/wire.js';
 import { WorkStatus, workStatusName } from '../../transport/verbs.js';
-import type { WorkCompletion } from '../../transport/verbs.js';
+import type { MemoryKey, WorkCompletion } from '../../transport/verbs.js';
 import { BufferShare } from './buffer-share.js';
 import type { Channel } from './channel.js';
 import { checkLengths, missingKeyOf, violationOf } from './command-checks.js';
@@ -375,7 +375,7 @@ export class CommandEngine implements TaskEvents {
     const key = mayInvalidate ? keyToInvalidate(header) : 0;
     const dataInBytes = Math.min(prepareResponse(task, window, key), task.dataInBytesMax);
     if (dataInBytes > 0) {
-      write.remoteKey = header.readStag;
+      write.remoteKey = header.readStag as MemoryKey;
       write.remoteAddressHigh = header.readAddressHigh;
       write.remoteAddressLow = header.readAddressLow;
       if (slot !== null) {

@@ -1,7 +1,7 @@
 import type { Slab } from '../../common/slab.js';
 import { ISER_HEADERS_BYTES, ISER_HEADER_BYTES } from '../../iscsi/iser-header.js';
 import { ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../../transport/verbs.js';
-import type { MemoryRegion, WorkCompletion } from '../../transport/verbs.js';
+import type { MemoryKey, MemoryRegion, WorkCompletion } from '../../transport/verbs.js';
 
 /** The registered memory of a descriptor's PDU. */
 export interface DescriptorMemory {
@@ -69,7 +69,7 @@ export class TargetTxDescriptor {
     const padded = (dataLength + 3) & ~3;
     for (let at = dataLength; at < padded; at++) this.view.setUint8(this.dataOffset + at, 0);
     request.opcode = invalidateKey === 0 ? WorkOpcode.send : WorkOpcode.sendWithInvalidate;
-    request.invalidateKey = invalidateKey;
+    request.invalidateKey = invalidateKey as MemoryKey;
     request.next = null;
     request.sge(0).set(this.#region, this.offset, ISER_HEADERS_BYTES + padded);
   }

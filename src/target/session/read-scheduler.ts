@@ -1,3 +1,4 @@
+import type { MemoryKey } from '../../transport/verbs.js';
 import { assert } from '../../common/assert.js';
 import { Ring } from '../../common/ring.js';
 import type { Channel } from './channel.js';
@@ -86,7 +87,7 @@ export class ReadScheduler {
     // Linux initiators advertise the address after the immediate data.
     const low = header.writeAddressLow + readIssuedBytes;
     const carry = low >= TWO_32 ? 1 : 0;
-    read.remoteKey = header.writeStag;
+    read.remoteKey = header.writeStag as MemoryKey;
     read.remoteAddressLow = low - carry * TWO_32;
     read.remoteAddressHigh = (header.writeAddressHigh + carry) >>> 0;
     if (isLent) {

@@ -36,6 +36,8 @@
  *
  * terminate.ts has the Terminate payload, because its decoding needs more than a layout.
  */
+import { NO_KEY } from '../verbs.js';
+import type { MemoryKey } from '../verbs.js';
 
 export const MPA_KEY_BYTES = 16;
 export const MPA_HEADER_BYTES = 20;
@@ -152,10 +154,10 @@ export class FpduHeader {
   ddpVersion = 0;
   rdmapVersion = 0;
   opcode = 0;
-  stag = 0;
+  stag = NO_KEY;
   offsetHigh = 0;
   offsetLow = 0;
-  invalidateStag = 0;
+  invalidateStag = NO_KEY;
   queueNumber = 0;
   sequenceNumber = 0;
   messageOffset = 0;
@@ -197,11 +199,11 @@ export function decodeFpduHeader(view: DataView, offset: number, out: FpduHeader
   out.rdmapVersion = rdmapControl >>> RDMAP_VERSION_SHIFT;
   out.opcode = rdmapControl & RDMAP_OPCODE_MASK;
   if (out.isTagged) {
-    out.stag = view.getUint32(offset + 4);
+    out.stag = view.getUint32(offset + 4) as MemoryKey;
     out.offsetHigh = view.getUint32(offset + 8);
     out.offsetLow = view.getUint32(offset + 12);
   } else {
-    out.invalidateStag = view.getUint32(offset + 4);
+    out.invalidateStag = view.getUint32(offset + 4) as MemoryKey;
     out.queueNumber = view.getUint32(offset + 8);
     out.sequenceNumber = view.getUint32(offset + 12);
     out.messageOffset = view.getUint32(offset + 16);
@@ -230,21 +232,21 @@ export function encodeFpduHeader(view: DataView, offset: number, header: FpduHea
 
 /** A Read Request's payload. */
 export class ReadRequest {
-  sinkStag = 0;
+  sinkStag = NO_KEY;
   sinkOffsetHigh = 0;
   sinkOffsetLow = 0;
   lengthBytes = 0;
-  sourceStag = 0;
+  sourceStag = NO_KEY;
   sourceOffsetHigh = 0;
   sourceOffsetLow = 0;
 }
 
 export function decodeReadRequest(view: DataView, offset: number, out: ReadRequest): void {
-  out.sinkStag = view.getUint32(offset);
+  out.sinkStag = view.getUint32(offset) as MemoryKey;
   out.sinkOffsetHigh = view.getUint32(offset + 4);
   out.sinkOffsetLow = view.getUint32(offset + 8);
   out.lengthBytes = view.getUint32(offset + 12);
-  out.sourceStag = view.getUint32(offset + 16);
+  out.sourceStag = view.getUint32(offset + 16) as MemoryKey;
   out.sourceOffsetHigh = view.getUint32(offset + 20);
   out.sourceOffsetLow = view.getUint32(offset + 24);
 }

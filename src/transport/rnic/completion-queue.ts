@@ -3,11 +3,12 @@ import { soon } from '../../common/later.js';
 import type {
   CompletionHandler,
   CompletionQueue,
+  MemoryKey,
   QueuePair,
   WorkOpcode,
   WorkStatus,
 } from '../verbs.js';
-import { VerbsError, WorkCompletion } from '../verbs.js';
+import { NO_KEY, VerbsError, WorkCompletion } from '../verbs.js';
 import { COMPLETION_QUEUE_DEPTH_MAX } from '../limits.js';
 
 /** The initial number of entries. The queue doubles on demand, up to its depth. */
@@ -26,7 +27,7 @@ class CompletionEntry {
   opcode: WorkOpcode = 0;
   byteLength = 0;
   withInvalidate = false;
-  invalidatedKey = 0;
+  invalidatedKey = NO_KEY;
   queuePair: CompletionSource | null = null;
   isReceive = false;
   /** The position in its queue up to which this completion frees the slots. */
@@ -84,12 +85,12 @@ export class SoftCompletionQueue implements CompletionQueue {
     entry.status = status;
     entry.byteLength = byteLength;
     entry.withInvalidate = false;
-    entry.invalidatedKey = 0;
+    entry.invalidatedKey = NO_KEY;
     entry.done = done;
   }
 
   /** Marks the last pushed completion: its message was a Send with Invalidate. */
-  noteInvalidated(key: number): void {
+  noteInvalidated(key: MemoryKey): void {
     const entry = this.#entries[(this.#head + this.#count - 1) % this.#entries.length];
     assert(entry !== undefined && this.#count > 0, 'no completion to mark as invalidating');
     entry.withInvalidate = true;

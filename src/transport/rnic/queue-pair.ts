@@ -5,13 +5,14 @@ import { soon } from '../../common/later.js';
 import { Ring } from '../../common/ring.js';
 import { MESSAGE_BYTES_MAX, READ_DEPTH_MAX } from '../limits.js';
 import type {
+  MemoryKey,
   QueuePair,
   QueuePairOptions,
   ReceiveWorkRequest,
   SendWorkRequest,
   Sge,
 } from '../verbs.js';
-import { Access, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
+import { Access, NO_KEY, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
 import { regionAddressHigh, regionAddressLow } from './address.js';
 import { SoftCompletionQueue } from './completion-queue.js';
 import { DrainWaiters } from './drain.js';
@@ -220,10 +221,10 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     if (receive === null) return Fault.noReceive;
     const { sge } = receive;
     if (messageOffset + length > sge.length) return Fault.messageTooLong;
-    return this.#openLocal(sge, messageOffset, length, 0);
+    return this.#openLocal(sge, messageOffset, length, NO_KEY);
   }
 
-  beginWrite(stag: number, addressHigh: number, addressLow: number, length: number): Fault {
+  beginWrite(stag: MemoryKey, addressHigh: number, addressLow: number, length: number): Fault {
     if (!this.isConnected) return Fault.notConnected;
     const inbound = this.#inbound;
     if (length === 0) {
@@ -245,7 +246,12 @@ export class SoftQueuePair implements QueuePair, AccessScope {
    * Admits a segment of the response to the oldest outstanding RDMA Read, if its place is right and its length is
    * within the request.
    */
-  beginReadResponse(stag: number, addressHigh: number, addressLow: number, length: number): Fault {
+  beginReadResponse(
+    stag: MemoryKey,
+    addressHigh: number,
+    addressLow: number,
+    length: number,
+  ): Fault {
     if (!this.isConnected) return Fault.notConnected;
     const slot = this.#reads.peek();
     if (slot === undefined) return Fault.readResponse;
@@ -282,12 +288,12 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   /**
    * Checks that the peer may revoke this key. For the header of a Send with Invalidate, before its payload is taken.
    */
-  checkInvalidate(key: number): Fault {
+  checkInvalidate(key: MemoryKey): Fault {
     return this.#table.checkInvalidate(key, this);
   }
 
   /** Call when the message is complete. Revokes the key, if the message has one, and completes the receive. */
-  endSend(messageBytes: number, withInvalidate: boolean, invalidateKey: number): Fault {
+  endSend(messageBytes: number, withInvalidate: boolean, invalidateKey: MemoryKey): Fault {
     if (!this.isConnected) return Fault.notConnected;
     if (this.#receiveQueue.peek() === null) return Fault.noReceive;
     if (withInvalidate) {
@@ -318,7 +324,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
 
   /** Admits an RDMA Read of the peer. `span` then names the bytes of the response. */
   beginRead(
-    stag: number,
+    stag: MemoryKey,
     addressHigh: number,
     addressLow: number,
     length: number,
@@ -402,7 +408,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     return region instanceof SoftFastRegion && region.register(this, request);
   }
 
-  #invalidate(key: number): boolean {
+  #invalidate(key: MemoryKey): boolean {
     const region = this.#table.find(key);
     if (region === null || region.activeKey !== key || !region.isFast) return false;
     if (region.protectionDomain !== this.protectionDomain) return false;
@@ -411,7 +417,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
   }
 
   /** Opens a segment for local memory. With a `key`, only while the memory is registered with that key. */
-  #openLocal(sge: Sge, offset: number, length: number, key: number): Fault {
+  #openLocal(sge: Sge, offset: number, length: number, key: MemoryKey): Fault {
     if (length === 0) {
       this.#inbound.clear();
       return Fault.none;

@@ -1,3 +1,4 @@
+import type { MemoryKey } from '../verbs.js';
 import { assert } from '../../common/assert.js';
 import { REGION_KEYS_MAX } from '../limits.js';
 import { VerbsError } from '../verbs.js';
@@ -34,7 +35,7 @@ export class RegionTable implements RegionKeys {
    * Draws an unused key and adds `region` with it.
    * @throws VerbsError when the table is full
    */
-  draw(region: SoftRegion): number {
+  draw(region: SoftRegion): MemoryKey {
     if (this.#count >= REGION_KEYS_MAX) {
       throw new VerbsError(
         'regions-exhausted',
@@ -42,14 +43,14 @@ export class RegionTable implements RegionKeys {
       );
     }
     if ((this.#count + 1) * 2 > this.#keys.length) this.#grow();
-    let key = this.#source.draw();
-    while (this.find(key) !== null) key = this.#source.draw();
+    let key = this.#source.draw() as MemoryKey;
+    while (this.find(key) !== null) key = this.#source.draw() as MemoryKey;
     this.#insert(key, region);
     this.#count++;
     return key;
   }
 
-  find(key: number): SoftRegion | null {
+  find(key: MemoryKey): SoftRegion | null {
     if (key === 0) return null;
     let slot = key & this.#mask;
     for (;;) {
@@ -61,7 +62,7 @@ export class RegionTable implements RegionKeys {
   }
 
   /** Removes a key that {@link draw} returned. */
-  remove(key: number): void {
+  remove(key: MemoryKey): void {
     const keys = this.#keys;
     const mask = this.#mask;
     let hole = key & mask;
@@ -87,7 +88,7 @@ export class RegionTable implements RegionKeys {
    * 32-bit. With `Fault.none`, `out` names the bytes in the slab.
    */
   check(
-    stag: number,
+    stag: MemoryKey,
     scope: AccessScope,
     access: number,
     addressHigh: number,
@@ -114,20 +115,20 @@ export class RegionTable implements RegionKeys {
   }
 
   /** Revokes the key that a peer named in a Send with Invalidate, if the peer may revoke it. */
-  invalidateRemotely(stag: number, scope: AccessScope): Fault {
+  invalidateRemotely(stag: MemoryKey, scope: AccessScope): Fault {
     const fault = this.checkInvalidate(stag, scope);
     if (fault === Fault.none) this.find(stag)?.revoke();
     return fault;
   }
 
-  checkInvalidate(stag: number, scope: AccessScope): Fault {
+  checkInvalidate(stag: MemoryKey, scope: AccessScope): Fault {
     const region = this.find(stag);
     if (region === null || region.activeKey !== stag) return Fault.invalidStag;
     if (!region.isOpenTo(scope)) return Fault.notAssociated;
     return region.isFast ? Fault.none : Fault.cannotInvalidate;
   }
 
-  #insert(key: number, region: SoftRegion): void {
+  #insert(key: MemoryKey, region: SoftRegion): void {
     let slot = key & this.#mask;
     while (this.#keys[slot] !== 0) slot = (slot + 1) & this.#mask;
     this.#keys[slot] = key;
@@ -143,7 +144,8 @@ export class RegionTable implements RegionKeys {
     this.#mask = capacity - 1;
     for (let slot = 0; slot < keys.length; slot++) {
       const region = regions[slot];
-      if (region !== null && region !== undefined) this.#insert(keys[slot] ?? 0, region);
+      if (region !== null && region !== undefined)
+        this.#insert((keys[slot] ?? 0) as MemoryKey, region);
     }
   }
 }

@@ -1,12 +1,13 @@
 import { Slab } from '../../common/slab.js';
 import type {
   FastRegion,
+  MemoryKey,
   MemoryRegion,
   MemorySpan,
   ProtectionDomain,
   SendWorkRequest,
 } from '../verbs.js';
-import { Access, VerbsError } from '../verbs.js';
+import { Access, NO_KEY, VerbsError } from '../verbs.js';
 import {
   addressHighOf,
   addressLowOf,
@@ -24,9 +25,9 @@ export interface RegionKeys {
    * Draws an unused key and adds `region` with it.
    * @throws VerbsError when the table is full
    */
-  draw(region: SoftRegion): number;
+  draw(region: SoftRegion): MemoryKey;
   /** Removes a key that {@link draw} returned. */
-  remove(key: number): void;
+  remove(key: MemoryKey): void;
 }
 
 /** The common part of plain and fast regions. Local and remote key are the same number. */
@@ -38,9 +39,9 @@ export abstract class SoftRegion implements MemoryRegion {
   addressHigh = 0;
   addressLow = 0;
   /** The valid key of the region; 0 while the region is invalid. */
-  activeKey = 0;
+  activeKey = NO_KEY;
   abstract readonly isFast: boolean;
-  abstract readonly rkey: number;
+  abstract readonly rkey: MemoryKey;
   readonly protectionDomain: ProtectionDomain;
   protected readonly table: RegionKeys;
 
@@ -49,7 +50,7 @@ export abstract class SoftRegion implements MemoryRegion {
     this.table = table;
   }
 
-  get lkey(): number {
+  get lkey(): MemoryKey {
     return this.rkey;
   }
 
@@ -64,7 +65,7 @@ export abstract class SoftRegion implements MemoryRegion {
   revoke(): void {
     if (this.activeKey === 0) return;
     this.table.remove(this.activeKey);
-    this.activeKey = 0;
+    this.activeKey = NO_KEY;
   }
 
   abstract deregister(): void;
@@ -84,7 +85,7 @@ export abstract class SoftRegion implements MemoryRegion {
 export class SoftMemoryRegion extends SoftRegion {
   readonly isFast = false;
   readonly #deregistered: () => void;
-  readonly rkey: number;
+  readonly rkey: MemoryKey;
 
   /** @throws VerbsError when `source` is not inside its slab */
   constructor(
@@ -137,8 +138,8 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   readonly bytesMax: number;
   readonly #deregistered: () => void;
   readonly #placed = new PlacedRanges();
-  #drawnKey = 0;
-  #latestKey = 0;
+  #drawnKey = NO_KEY;
+  #latestKey = NO_KEY;
   #boundTo: AccessScope | null = null;
   #isAllocated = true;
 
@@ -156,11 +157,11 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   }
 
   /** The key that was drawn last. It is valid after its REG_MR has been executed. */
-  get rkey(): number {
+  get rkey(): MemoryKey {
     return this.#latestKey;
   }
 
-  nextKey(): number {
+  nextKey(): MemoryKey {
     if (!this.#isAllocated) {
       throw new VerbsError('region-deregistered', 'The fast registration region is deregistered.');
     }
@@ -196,7 +197,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
     this.cover(slab, request.registerOffset, length, request.registerAccess);
     this.#placed.reset();
     this.#boundTo = scope;
-    this.#drawnKey = 0;
+    this.#drawnKey = NO_KEY;
     this.activeKey = key;
     return true;
   }
@@ -217,7 +218,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   #forgetDrawnKey(): void {
     if (this.#drawnKey === 0) return;
     this.table.remove(this.#drawnKey);
-    this.#drawnKey = 0;
+    this.#drawnKey = NO_KEY;
   }
 }
 

@@ -1,7 +1,7 @@
 import { assert } from '../../common/assert.js';
 import { SGES_MAX, WORK_REQUESTS_MAX } from '../limits.js';
-import type { ProtectionDomain, SendWorkRequest, Sge } from '../verbs.js';
-import { VerbsError, WorkOpcode } from '../verbs.js';
+import type { MemoryKey, ProtectionDomain, SendWorkRequest, Sge } from '../verbs.js';
+import { NO_KEY, VerbsError, WorkOpcode } from '../verbs.js';
 import { regionAddressHigh, regionAddressLow } from './address.js';
 import { SoftRegion } from './region.js';
 
@@ -18,9 +18,9 @@ export function readSinkLow(request: SendWorkRequest): number {
 }
 
 /** The key of an RDMA Read's sink. Zero for a read of zero bytes. */
-export function readSinkKey(request: SendWorkRequest): number {
+export function readSinkKey(request: SendWorkRequest): MemoryKey {
   const region = sinkRegion(request);
-  return region === null ? 0 : region.activeKey;
+  return region === null ? NO_KEY : region.activeKey;
 }
 
 /** Null for a read of nothing. {@link localRegion} has seen any other. */

@@ -6,6 +6,7 @@ import type {
   ConnectionEvent,
   ConnectionId,
   ConnectionParameters,
+  MemoryKey,
   MemoryRegion,
   PortalAddress,
   ProtectionDomain,
@@ -164,7 +165,7 @@ export class IserPeerConnection {
     const request = new SendWorkRequest(() => undefined);
     if (invalidate !== undefined) {
       request.opcode = WorkOpcode.sendWithInvalidate;
-      request.invalidateKey = invalidate;
+      request.invalidateKey = invalidate as MemoryKey;
     }
     request.sges[0]!.set(this.#sendRegion, this.#sendOffset, message.length);
     request.sgeCount = message.length === 0 ? 0 : 1;
@@ -215,7 +216,7 @@ export class IserPeerConnection {
       request.opcode = opcode;
       request.sges[0]!.set(region, 0, length);
       request.sgeCount = 1;
-      request.remoteKey = stag;
+      request.remoteKey = stag as MemoryKey;
       request.remoteAddressHigh = high;
       request.remoteAddressLow = low;
       this.queuePair.postSend(request);

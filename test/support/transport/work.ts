@@ -1,6 +1,7 @@
 import type { Slab } from '../../../src/common/slab.js';
 import type {
   FastRegion,
+  MemoryKey,
   MemoryRegion,
   WorkCompletion,
   WorkStatus,
@@ -84,20 +85,24 @@ interface Local {
 
 /** A key and a 64-bit address at the peer. */
 export interface Remote {
-  readonly key: number;
+  readonly key: MemoryKey;
   readonly high: number;
   readonly low: number;
 }
 
 /** `delta` bytes into a region of the peer; may lie outside of it. */
-export function remoteAt(region: MemoryRegion, delta = 0, key = region.rkey): Remote {
+export function remoteAt(region: MemoryRegion, delta = 0, key: number = region.rkey): Remote {
   const base = (BigInt(region.addressHigh) << 32n) | BigInt(region.addressLow);
   return remoteAddress(key, base + BigInt(delta));
 }
 
 export function remoteAddress(key: number, address: bigint): Remote {
   const wrapped = BigInt.asUintN(64, address);
-  return { key, high: Number(wrapped >> 32n), low: Number(wrapped & 0xffff_ffffn) };
+  return {
+    key: key as MemoryKey,
+    high: Number(wrapped >> 32n),
+    low: Number(wrapped & 0xffff_ffffn),
+  };
 }
 
 export function sendWork(local: Local, offset: number, length: number): SendWork {
@@ -111,7 +116,7 @@ export function sendInvalidateWork(
   key: number,
 ): SendWork {
   const work = new SendWork(WorkOpcode.sendWithInvalidate).addSge(local.region, offset, length);
-  work.request.invalidateKey = key;
+  work.request.invalidateKey = key as MemoryKey;
   return work;
 }
 
@@ -147,7 +152,7 @@ export function registerWork(
 ): SendWork {
   const work = new SendWork(WorkOpcode.registerMemory);
   work.request.fastRegion = region;
-  work.request.registerKey = key;
+  work.request.registerKey = key as MemoryKey;
   work.request.registerSlab = slab;
   work.request.registerOffset = offset;
   work.request.registerLength = length;
@@ -157,7 +162,7 @@ export function registerWork(
 
 export function invalidateWork(key: number): SendWork {
   const work = new SendWork(WorkOpcode.localInvalidate);
-  work.request.invalidateKey = key;
+  work.request.invalidateKey = key as MemoryKey;
   return work;
 }
 

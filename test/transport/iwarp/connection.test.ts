@@ -3,7 +3,7 @@ import { ManualClock } from '../../support/common/manual-clock.js';
 import { STREAM_CLOSE_TIMEOUT_MS } from '../../../src/transport/iwarp/limits.js';
 import { IwarpTransport } from '../../../src/transport/iwarp/transport.js';
 import type { IwarpOptions } from '../../../src/transport/iwarp/transport.js';
-import type { ConnectionId } from '../../../src/transport/verbs.js';
+import type { ConnectionId, MemoryKey } from '../../../src/transport/verbs.js';
 import { readFrames, tagged, untagged } from '../../support/iwarp/frames.js';
 import type { RawPeer } from '../../support/iwarp/raw-peer.js';
 import { acceptNext, anyAddress, called, cleanUp } from '../../support/iwarp/parties.js';
@@ -103,7 +103,7 @@ describe('an established iWARP connection', () => {
     await receive.completion;
     peer.socket.pause();
     const source = endpoint.register(32 * 1024 * 1024);
-    const work = writeWork(source, 0, source.slab.length, { key: 1, high: 0, low: 0 });
+    const work = writeWork(source, 0, source.slab.length, { key: 1 as MemoryKey, high: 0, low: 0 });
     endpoint.post(work);
     endpoint.id.disconnect();
     // The stream gives up first, then what it left in the socket does.

@@ -9,7 +9,7 @@ import type { SoftRegion } from '../../../src/transport/rnic/region.js';
 import { SoftMemoryRegion } from '../../../src/transport/rnic/region.js';
 import { RegionTable } from '../../../src/transport/rnic/region-table.js';
 import { Access } from '../../../src/transport/verbs.js';
-import type { MemoryRegion, ProtectionDomain } from '../../../src/transport/verbs.js';
+import type { MemoryKey, MemoryRegion, ProtectionDomain } from '../../../src/transport/verbs.js';
 
 const slab = new Slab(20_000);
 
@@ -99,11 +99,11 @@ describe('region check', () => {
     const { rkey, addressHigh, addressLow } = region!;
     const foreign = { protectionDomain: device.allocateProtectionDomain() };
     const check = (key: number, who: typeof scope): Fault =>
-      device.regions.check(key, who, Access.none, addressHigh, addressLow, 1, span);
+      device.regions.check(key as MemoryKey, who, Access.none, addressHigh, addressLow, 1, span);
     expect(check(rkey, scope)).toBe(Fault.none);
     expect(check(rkey, foreign)).toBe(Fault.notAssociated);
     expect(check(0, scope)).toBe(Fault.invalidStag);
-    const keys = new Set(regions.map((known) => known.rkey));
+    const keys = new Set<number>(regions.map((known) => known.rkey));
     const unknown = [1, 2, 3].find((key) => !keys.has(key)) ?? 0;
     expect(check(unknown, scope)).toBe(Fault.invalidStag);
   });
@@ -181,8 +181,8 @@ describe('key table', () => {
           expect(table.count).toBe(model.size);
         }
         for (let key = 0; key < 0x4000; key += 0xff)
-          expect(table.find(key)).toBe(model.get(key) ?? null);
-        for (const [key, region] of model) expect(table.find(key)).toBe(region);
+          expect(table.find(key as MemoryKey)).toBe(model.get(key) ?? null);
+        for (const [key, region] of model) expect(table.find(key as MemoryKey)).toBe(region);
       }),
     );
   });
