@@ -1,6 +1,6 @@
 import { formatAddress } from '../common/address.js';
 import { printable } from '../common/printable.js';
-import type { DiscoveredTarget } from '../initiator/connect.js';
+import type { DiscoveredTarget } from '../iscsi/send-targets.js';
 
 /** The output of `discover`: one line per target, with its portals below. */
 export function describeTargets(targets: readonly DiscoveredTarget[]): string {

@@ -4,7 +4,7 @@ import { SplittingDevice } from '../block/split.js';
 import type { ChapCredentials } from '../iscsi/chap.js';
 import { connectIser } from '../iser/initiator.js';
 import { connectSession, discoverTargets } from '../initiator/connect.js';
-import type { DiscoveredTarget } from '../initiator/connect.js';
+import type { DiscoveredTarget } from '../iscsi/send-targets.js';
 import type { IscsiSession } from '../initiator/session.js';
 import { ScsiDisk } from '../disk/scsi-disk.js';
 import type { UnitIdentity } from '../disk/identity.js';

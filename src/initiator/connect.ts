@@ -5,8 +5,6 @@ import { parseSendTargets } from '../iscsi/send-targets.js';
 import type { DiscoveredTarget } from '../iscsi/send-targets.js';
 import type { IscsiSession } from './session.js';
 
-export type { DiscoveredTarget } from '../iscsi/send-targets.js';
-
 export interface SessionConnectOptions extends InitiatorOptions {
   readonly targetName: string;
 }

@@ -13,7 +13,8 @@ export type { BlockDevice, BlockDeviceInfo, BlockExtent } from '../block/device.
 export type { ChapCredentials, ChapIdentity } from '../iscsi/chap.js';
 export { CHAP_ALGORITHMS, ChapAlgorithm } from '../iscsi/chap-algorithm.js';
 export { connectSession, discoverTargets } from '../initiator/connect.js';
-export type { DiscoveredTarget, SessionConnectOptions } from '../initiator/connect.js';
+export type { SessionConnectOptions } from '../initiator/connect.js';
+export type { DiscoveredTarget } from '../iscsi/send-targets.js';
 export type { IscsiSession } from '../initiator/session.js';
 export { connectIser } from '../iser/initiator.js';
 export type { IserConnectOptions } from '../iser/initiator.js';
