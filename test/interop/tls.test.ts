@@ -160,7 +160,7 @@ describe.skipIf(!hasTools)('libnbd’s tools', () => {
     expect(await mustRun('nbdinfo', withKey(host, 'disk'))).toMatch(/with TLS/);
     const { stderr } = (await program?.stop()) ?? { stderr: '' };
     expect(stderr).toMatch(/stay in use/);
-    expect(stderr).toMatch(/read again/);
+    expect(stderr).toMatch(/read the certificates and keys again/);
     credentials.server();
   });
 });
