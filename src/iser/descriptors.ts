@@ -1,7 +1,12 @@
 import { assert } from '../common/assert.js';
 import type { Slab } from '../common/slab.js';
 import type { CompletionHandler, MemoryRegion, WorkCompletion } from '../transport/verbs.js';
-import { NO_KEY, ReceiveWorkRequest, SendWorkRequest, WorkOpcode } from '../transport/verbs.js';
+import {
+  NO_MEMORY_KEY,
+  ReceiveWorkRequest,
+  SendWorkRequest,
+  WorkOpcode,
+} from '../transport/verbs.js';
 import {
   ISER_HEADER_BYTES,
   ISER_HEADERS_BYTES,
@@ -101,7 +106,7 @@ export class TxDescriptor {
   /** The first request of the chain to post. */
   get firstRequest(): SendWorkRequest {
     if (this.#registrationCount === 0) return this.sendRequest;
-    const [first] = this.#registrationRequests;
+    const first = this.#registrationRequests[0];
     assert(first !== undefined, 'descriptor without the work requests that it counts');
     return first;
   }
@@ -151,7 +156,7 @@ export class RxDescriptor {
   readonly request: ReceiveWorkRequest;
   byteLength = 0;
   withInvalidate = false;
-  invalidatedKey = NO_KEY;
+  invalidatedKey = NO_MEMORY_KEY;
   /** The PDU has passed its checks. It may still have to wait. */
   isChecked = false;
   /** The task that the PDU answers, and the serial number of the task's command. */

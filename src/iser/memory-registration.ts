@@ -1,6 +1,6 @@
 import type { Slab } from '../common/slab.js';
 import type { MemoryRegion, SendWorkRequest } from '../transport/verbs.js';
-import { NO_KEY, Sge } from '../transport/verbs.js';
+import { NO_MEMORY_KEY, Sge } from '../transport/verbs.js';
 import type { ProtectionContext } from './protection.js';
 import { RegistrationResources } from './registration-resources.js';
 
@@ -34,7 +34,7 @@ export class DataBuffer {
 /** `iser_mem_reg`: the keys and the address of a registered buffer. */
 export class MemoryRegistration {
   readonly sge = new Sge();
-  rkey = NO_KEY;
+  rkey = NO_MEMORY_KEY;
   /** The remote address of the buffer's first byte. */
   addressHigh = 0;
   addressLow = 0;

@@ -21,7 +21,7 @@ import type { Slab } from '../common/slab.js';
 /** A memory key (an STag): ours, or one that the peer advertised. Not an address, of which a half has the same range. */
 export type MemoryKey = Brand<number, 'MemoryKey'>;
 /** No key: a device never draws it. */
-export const NO_KEY = 0 as MemoryKey;
+export const NO_MEMORY_KEY = 0 as MemoryKey;
 
 /** A device, a connection or a registration refused a request. */
 export class VerbsError extends IserNbdError {
@@ -179,7 +179,7 @@ export class WorkCompletion {
   byteLength = 0;
   /** Receive: the message was a Send with Invalidate, and this key of ours is revoked. */
   withInvalidate = false;
-  invalidatedKey = NO_KEY;
+  invalidatedKey = NO_MEMORY_KEY;
   queuePair: QueuePair | null = null;
 }
 
@@ -197,18 +197,18 @@ export class SendWorkRequest {
   readonly sges: readonly Sge[];
   sgeCount = 0;
   /** RDMA Write and Read: the peer's key and address. */
-  remoteKey = NO_KEY;
+  remoteKey = NO_MEMORY_KEY;
   remoteAddressHigh = 0;
   remoteAddressLow = 0;
   /** Send with Invalidate: the peer's key. Local Invalidate: our key. */
-  invalidateKey = NO_KEY;
+  invalidateKey = NO_MEMORY_KEY;
   /** REG_MR: the region, and the memory, access rights and key that it gets. */
   fastRegion: FastRegion | null = null;
   registerSlab: Slab | null = null;
   registerOffset = 0;
   registerLength = 0;
   registerAccess: number = Access.none;
-  registerKey = NO_KEY;
+  registerKey = NO_MEMORY_KEY;
   next: SendWorkRequest | null = null;
   done: CompletionHandler;
 

@@ -1,4 +1,4 @@
-import { NO_KEY } from '../verbs.js';
+import { NO_MEMORY_KEY } from '../verbs.js';
 import { assert } from '../../common/assert.js';
 import { Ring } from '../../common/ring.js';
 import { Fault, faultReason } from '../rnic/fault.js';
@@ -24,7 +24,7 @@ import type { FpduHeader } from './wire.js';
 export class InboundRead {
   readonly span = new RegionSpan();
   lengthBytes = 0;
-  sinkStag = NO_KEY;
+  sinkStag = NO_MEMORY_KEY;
   sinkOffsetHigh = 0;
   sinkOffsetLow = 0;
 }

@@ -4,7 +4,7 @@ import type { SoftQueuePair } from '../rnic/queue-pair.js';
 import type { SendSlot } from '../rnic/send-queue.js';
 import { readSinkHigh, readSinkLow } from '../rnic/work-request.js';
 import type { MemoryKey, SendWorkRequest } from '../verbs.js';
-import { NO_KEY, WorkOpcode } from '../verbs.js';
+import { NO_MEMORY_KEY, WorkOpcode } from '../verbs.js';
 import { FpduWriter } from './fpdu-writer.js';
 import type { ByteSink } from './fpdu-writer.js';
 import type { InboundRead } from './inbound.js';
@@ -160,7 +160,7 @@ export class Outbound {
   nudge(): void {
     if (this.#isStopped || !this.mayTransmit || !this.isIdle) return;
     if (!this.#writer.hasRoomFor(TAGGED_PAYLOAD_OFFSET, 0)) return;
-    this.#tagged(RdmapOpcode.write, NO_KEY, 0, 0);
+    this.#tagged(RdmapOpcode.write, NO_MEMORY_KEY, 0, 0);
     this.#beginFpdu(0, 0, true);
     this.#writer.finish();
     this.#flush();
@@ -367,7 +367,7 @@ export class Outbound {
     const header = this.#header;
     header.isTagged = false;
     header.opcode = opcode;
-    header.invalidateStag = NO_KEY;
+    header.invalidateStag = NO_MEMORY_KEY;
     header.queueNumber = queueNumber;
     header.sequenceNumber = sequenceNumber;
     header.messageOffset = messageOffset;

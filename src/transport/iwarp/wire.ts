@@ -36,7 +36,7 @@
  *
  * terminate.ts has the Terminate payload, because its decoding needs more than a layout.
  */
-import { NO_KEY } from '../verbs.js';
+import { NO_MEMORY_KEY } from '../verbs.js';
 import type { MemoryKey } from '../verbs.js';
 
 export const MPA_KEY_BYTES = 16;
@@ -154,10 +154,10 @@ export class FpduHeader {
   ddpVersion = 0;
   rdmapVersion = 0;
   opcode = 0;
-  stag = NO_KEY;
+  stag = NO_MEMORY_KEY;
   offsetHigh = 0;
   offsetLow = 0;
-  invalidateStag = NO_KEY;
+  invalidateStag = NO_MEMORY_KEY;
   queueNumber = 0;
   sequenceNumber = 0;
   messageOffset = 0;
@@ -232,11 +232,11 @@ export function encodeFpduHeader(view: DataView, offset: number, header: FpduHea
 
 /** A Read Request's payload. */
 export class ReadRequest {
-  sinkStag = NO_KEY;
+  sinkStag = NO_MEMORY_KEY;
   sinkOffsetHigh = 0;
   sinkOffsetLow = 0;
   lengthBytes = 0;
-  sourceStag = NO_KEY;
+  sourceStag = NO_MEMORY_KEY;
   sourceOffsetHigh = 0;
   sourceOffsetLow = 0;
 }

@@ -8,7 +8,7 @@ import type {
   WorkOpcode,
   WorkStatus,
 } from '../verbs.js';
-import { NO_KEY, VerbsError, WorkCompletion } from '../verbs.js';
+import { NO_MEMORY_KEY, VerbsError, WorkCompletion } from '../verbs.js';
 import { COMPLETION_QUEUE_DEPTH_MAX } from '../limits.js';
 
 /** The initial number of entries. The queue doubles on demand, up to its depth. */
@@ -27,7 +27,7 @@ class CompletionEntry {
   opcode: WorkOpcode = 0;
   byteLength = 0;
   withInvalidate = false;
-  invalidatedKey = NO_KEY;
+  invalidatedKey = NO_MEMORY_KEY;
   queuePair: CompletionSource | null = null;
   isReceive = false;
   /** The position in its queue up to which this completion frees the slots. */
@@ -85,7 +85,7 @@ export class SoftCompletionQueue implements CompletionQueue {
     entry.status = status;
     entry.byteLength = byteLength;
     entry.withInvalidate = false;
-    entry.invalidatedKey = NO_KEY;
+    entry.invalidatedKey = NO_MEMORY_KEY;
     entry.done = done;
   }
 

@@ -12,7 +12,7 @@ import type {
   SendWorkRequest,
   Sge,
 } from '../verbs.js';
-import { Access, NO_KEY, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
+import { Access, NO_MEMORY_KEY, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
 import { regionAddressHigh, regionAddressLow } from './address.js';
 import { SoftCompletionQueue } from './completion-queue.js';
 import { DrainWaiters } from './drain.js';
@@ -221,7 +221,7 @@ export class SoftQueuePair implements QueuePair, AccessScope {
     if (receive === null) return Fault.noReceive;
     const { sge } = receive;
     if (messageOffset + length > sge.length) return Fault.messageTooLong;
-    return this.#openLocal(sge, messageOffset, length, NO_KEY);
+    return this.#openLocal(sge, messageOffset, length, NO_MEMORY_KEY);
   }
 
   beginWrite(stag: MemoryKey, addressHigh: number, addressLow: number, length: number): Fault {

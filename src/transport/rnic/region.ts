@@ -7,7 +7,7 @@ import type {
   ProtectionDomain,
   SendWorkRequest,
 } from '../verbs.js';
-import { Access, NO_KEY, VerbsError } from '../verbs.js';
+import { Access, NO_MEMORY_KEY, VerbsError } from '../verbs.js';
 import {
   addressHighOf,
   addressLowOf,
@@ -39,7 +39,7 @@ export abstract class SoftRegion implements MemoryRegion {
   addressHigh = 0;
   addressLow = 0;
   /** The valid key of the region; 0 while the region is invalid. */
-  activeKey = NO_KEY;
+  activeKey = NO_MEMORY_KEY;
   abstract readonly isFast: boolean;
   abstract readonly rkey: MemoryKey;
   readonly protectionDomain: ProtectionDomain;
@@ -65,7 +65,7 @@ export abstract class SoftRegion implements MemoryRegion {
   revoke(): void {
     if (this.activeKey === 0) return;
     this.table.remove(this.activeKey);
-    this.activeKey = NO_KEY;
+    this.activeKey = NO_MEMORY_KEY;
   }
 
   abstract deregister(): void;
@@ -138,8 +138,8 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   readonly bytesMax: number;
   readonly #deregistered: () => void;
   readonly #placed = new PlacedRanges();
-  #drawnKey = NO_KEY;
-  #latestKey = NO_KEY;
+  #drawnKey = NO_MEMORY_KEY;
+  #latestKey = NO_MEMORY_KEY;
   #boundTo: AccessScope | null = null;
   #isAllocated = true;
 
@@ -197,7 +197,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
     this.cover(slab, request.registerOffset, length, request.registerAccess);
     this.#placed.reset();
     this.#boundTo = scope;
-    this.#drawnKey = NO_KEY;
+    this.#drawnKey = NO_MEMORY_KEY;
     this.activeKey = key;
     return true;
   }
@@ -218,7 +218,7 @@ export class SoftFastRegion extends SoftRegion implements FastRegion {
   #forgetDrawnKey(): void {
     if (this.#drawnKey === 0) return;
     this.table.remove(this.#drawnKey);
-    this.#drawnKey = NO_KEY;
+    this.#drawnKey = NO_MEMORY_KEY;
   }
 }
 

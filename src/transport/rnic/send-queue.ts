@@ -1,6 +1,6 @@
 import { assert } from '../../common/assert.js';
 import type { SendWorkRequest } from '../verbs.js';
-import { NO_KEY, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
+import { NO_MEMORY_KEY, VerbsError, WorkOpcode, WorkStatus } from '../verbs.js';
 
 /** The state of a send slot. `executed`: nothing uses the request's memory any more, and its status is known. */
 type SendState = 'free' | 'posted' | 'taken' | 'executed';
@@ -12,7 +12,7 @@ export class SendSlot {
   status: WorkStatus = WorkStatus.success;
   byteLength = 0;
   /** RDMA Read: the key of the memory for the response. */
-  sinkKey = NO_KEY;
+  sinkKey = NO_MEMORY_KEY;
   /** RDMA Read: the bytes that the response has placed. */
   readPlaced = 0;
 

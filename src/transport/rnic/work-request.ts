@@ -1,7 +1,7 @@
 import { assert } from '../../common/assert.js';
 import { SGES_MAX, WORK_REQUESTS_MAX } from '../limits.js';
 import type { MemoryKey, ProtectionDomain, SendWorkRequest, Sge } from '../verbs.js';
-import { NO_KEY, VerbsError, WorkOpcode } from '../verbs.js';
+import { NO_MEMORY_KEY, VerbsError, WorkOpcode } from '../verbs.js';
 import { regionAddressHigh, regionAddressLow } from './address.js';
 import { SoftRegion } from './region.js';
 
@@ -20,13 +20,17 @@ export function readSinkLow(request: SendWorkRequest): number {
 /** The key of an RDMA Read's sink. Zero for a read of zero bytes. */
 export function readSinkKey(request: SendWorkRequest): MemoryKey {
   const region = sinkRegion(request);
-  return region === null ? NO_KEY : region.activeKey;
+  return region === null ? NO_MEMORY_KEY : region.activeKey;
 }
 
-/** Null for a read of nothing. {@link localRegion} has seen any other. */
+/** Null for a read of nothing. {@link localRegion} has accepted any other. */
 function sinkRegion(request: SendWorkRequest): SoftRegion | null {
-  if (request.sgeBytes === 0) return null;
-  const { region } = request.sge(0);
+  if (request.sgeCount === 0) return null;
+  const { region, length } = request.sge(0);
+  if (region === null) {
+    assert(length === 0, 'an RDMA Read without its memory');
+    return null;
+  }
   assert(region instanceof SoftRegion, 'an RDMA Read into memory of another device');
   return region;
 }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../../src/transport/rnic/fault.js';
 import type { SendSlot } from '../../../src/transport/rnic/send-queue.js';
-import { NO_KEY, WorkStatus } from '../../../src/transport/verbs.js';
+import { NO_MEMORY_KEY, WorkStatus } from '../../../src/transport/verbs.js';
 import { RnicBench } from '../../support/transport/rnic.js';
 import type { SendWork } from '../../support/transport/work.js';
 import { fillPattern, sendWork } from '../../support/transport/work.js';
@@ -167,7 +167,7 @@ describe('any split of a message', () => {
           expect(queuePair.beginWrite(rkey, high, low % 2 ** 32, to - from)).toBe(Fault.none);
           place();
         }
-        expect(queuePair.endSend(length, false, NO_KEY)).toBe(Fault.none);
+        expect(queuePair.endSend(length, false, NO_MEMORY_KEY)).toBe(Fault.none);
         for (const { slab } of [sink, target]) {
           expect(slab.bytes.subarray(10, 10 + length).equals(bytes)).toBe(true);
           expect(slab.bytes.subarray(0, 10).equals(Buffer.alloc(10))).toBe(true);

@@ -2,7 +2,7 @@ import type { MemoryKey } from '../../../src/transport/verbs.js';
 import { describe, expect, it } from 'vitest';
 import { Fault } from '../../../src/transport/rnic/fault.js';
 import { RegionSpan } from '../../../src/transport/rnic/placement.js';
-import { Access, NO_KEY, VerbsError, WorkStatus } from '../../../src/transport/verbs.js';
+import { Access, NO_MEMORY_KEY, VerbsError, WorkStatus } from '../../../src/transport/verbs.js';
 import { ALL_ACCESS } from '../../support/transport/pair.js';
 import { RnicBench } from '../../support/transport/rnic.js';
 import {
@@ -197,7 +197,7 @@ describe('inbound segments', () => {
     expect(queuePair.place(bytes, 3, 8)).toBe(Fault.none);
     expect(queuePair.beginSend(8, 12)).toBe(Fault.none);
     expect(queuePair.place(new Uint8Array(bytes), 8, 20)).toBe(Fault.none);
-    expect(queuePair.endSend(20, false, NO_KEY)).toBe(Fault.none);
+    expect(queuePair.endSend(20, false, NO_MEMORY_KEY)).toBe(Fault.none);
     expect(await receive.completion).toMatchObject({ status: 'success', byteLength: 20 });
     expect(sink.slab.bytes.toString('latin1', 10, 30)).toBe(bytes.toString());
     expect(queuePair.beginSend(0, 1)).toBe(Fault.noReceive);
@@ -240,16 +240,16 @@ describe('inbound segments', () => {
     bench.queuePair.setError();
     expect(bench.queuePair.place(Buffer.alloc(64, 1), 0, 64)).not.toBe(Fault.none);
     expect(bench.queuePair.beginSend(0, 64)).toBe(Fault.notConnected);
-    expect(bench.queuePair.endSend(64, false, NO_KEY)).toBe(Fault.notConnected);
+    expect(bench.queuePair.endSend(64, false, NO_MEMORY_KEY)).toBe(Fault.notConnected);
     expect(sink.slab.bytes.equals(Buffer.alloc(64))).toBe(true);
   });
 
   it('takes zero-length Writes and Reads whatever their key', () => {
     const bench = new RnicBench();
     const span = new RegionSpan();
-    expect(bench.queuePair.beginWrite(NO_KEY, 0, 0, 0)).toBe(Fault.none);
+    expect(bench.queuePair.beginWrite(NO_MEMORY_KEY, 0, 0, 0)).toBe(Fault.none);
     expect(bench.queuePair.place(Buffer.alloc(0), 0, 0)).toBe(Fault.none);
-    expect(bench.queuePair.beginRead(NO_KEY, 0, 0, 0, span)).toBe(Fault.none);
+    expect(bench.queuePair.beginRead(NO_MEMORY_KEY, 0, 0, 0, span)).toBe(Fault.none);
     expect(span.length).toBe(0);
   });
 
