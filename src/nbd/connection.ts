@@ -295,7 +295,7 @@ export class Connection
   }
 
   pause(): void {
-    this.#heldBackSinceMs = this.#services.clock.nowMs();
+    this.#heldBackSinceMs ??= this.#services.clock.nowMs();
     this.#socket?.pause();
   }
 

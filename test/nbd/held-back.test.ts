@@ -61,6 +61,19 @@ describe.each([
     expect(contents()).toBe('new');
   });
 
+  it('has nothing done that it left unread when the server stops', async () => {
+    bed = new NbdBed({ limits: { inFlightMax: IN_FLIGHT } });
+    const client = await heldBack(await listen());
+    client.socket.destroy();
+    await client.closed;
+    bed.clock.advance(HELD_BACK_MS);
+    const stopped = bed.server.close({ drainMs: 60_000 });
+    bed.device.holds = false;
+    bed.device.completeAll();
+    await stopped;
+    expect(contents()).toBe('\0\0\0');
+  });
+
   it('goes on where it was when it is still there', async () => {
     bed = new NbdBed({ limits: { inFlightMax: IN_FLIGHT } });
     const client = await heldBack(await listen());
